@@ -1,0 +1,56 @@
+# Two commands for a stranger: `make demo` and `make test`.  Both make their own environment.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SYSTEM := xvfb libgl1-mesa-dri libegl1 libgl1 libdbus-1-3 libfontconfig1 libglib2.0-0 \
+  libx11-xcb1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 \
+  libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-shm0 libxcb-sync1 libxcb-xfixes0 \
+  libxcb-xkb1
+
+.PHONY: help demo app test lint system clean
+
+help:
+	@echo "make demo   denoise the sample scan, compare, write pictures into demo_output/"
+	@echo "make app    open napari on the result of the demo"
+	@echo "make test   run every test (installs Xvfb and the libraries Qt needs through apt)"
+	@echo "make lint   check style"
+	@echo "make clean  remove the environment and the demo's output"
+
+# The stamp is newer than the two files that say what is installed.
+$(VENV)/.installed: setup.cfg constraints.txt pyproject.toml
+	@echo "Setting up $(VENV) (the first time downloads torch and napari, minutes) ..."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip setuptools
+	$(BIN)/python -m pip install --quiet --progress-bar off -c constraints.txt -e ".[all,test]"
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/python scripts/demo.py
+
+app: $(VENV)/.installed
+	$(BIN)/python scripts/demo.py --open
+
+test: $(VENV)/.installed system
+	env -u DISPLAY -u WAYLAND_DISPLAY -u QT_QPA_PLATFORM $(BIN)/python -m pytest
+
+# Only asks apt for what is missing; without root it prints the one line and stops.
+system:
+	@command -v dpkg-query >/dev/null || { echo "No apt here: install Xvfb and the libraries Qt needs by hand if GUI tests fail."; exit 0; }; \
+	missing=""; for p in $(SYSTEM); do \
+	  dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q "ok installed" || missing="$$missing $$p"; done; \
+	[ -z "$$missing" ] && exit 0; \
+	echo "The tests open real windows on a virtual screen and need these Debian packages:$$missing"; \
+	if [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	else \
+	  echo "Install them once, then run make test again:"; \
+	  echo "  sudo apt-get install -y$$missing"; exit 1; \
+	fi
+
+lint: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf $(VENV) demo_output

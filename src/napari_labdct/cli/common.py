@@ -1,0 +1,42 @@
+"""What the commands share: the SCAN argument and the progress bar."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+
+from ..jobs import Progress
+from ..scan import Scan
+
+
+def add_scan(parser: argparse.ArgumentParser) -> None:
+    """The positional SCAN argument, read by `open_given`."""
+    parser.add_argument(
+        "scan", nargs="+", metavar="SCAN", help="a TIFF, several, a folder, or a scan.yaml"
+    )
+
+
+def open_given(given: argparse.Namespace) -> Scan:
+    """The scan that the SCAN argument names."""
+    from ..io import open_scan
+
+    return open_scan(given.scan)
+
+
+def show_progress(steps: Iterator[Progress], what: str) -> None:
+    """Run a job to its end under a progress bar on standard error."""
+    from tqdm import tqdm
+
+    bar = None
+    try:
+        for step in steps:
+            if step.message:
+                tqdm.write(step.message, file=sys.stderr)
+            if bar is None:
+                bar = tqdm(total=step.total, initial=step.done, desc=what, unit="frame")
+            bar.update(step.done - bar.n)
+    finally:
+        steps.close()
+        if bar is not None:
+            bar.close()

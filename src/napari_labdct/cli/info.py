@@ -1,0 +1,35 @@
+"""``labdct info SCAN``: what a scan holds and what is still missing."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..scan import STEPS
+from .common import add_scan, open_given
+
+
+def add_command(commands) -> None:
+    parser = commands.add_parser("info", help="what a scan holds and what is still missing")
+    add_scan(parser)
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> None:
+    scan = open_given(given)
+    rows, cols = scan.shape
+    print(f"{scan.name}: {scan.n_frames} projections of {rows} x {cols}, {scan.dtype}")
+    print(f"source: {scan.source}")
+    print(f"id: {scan.identity()}")
+    print(f"TIFF orientation: {scan.orientation}")
+    if scan.omega_deg is None:
+        print("angles: not given")
+    else:
+        turn = ", once round" if scan.circular else ""
+        first, last = scan.omega_deg[0], scan.omega_deg[-1]
+        print(f"angles: {first:g} to {last:g} deg, step {scan.step_deg or 0:g} deg{turn}")
+    for name, value in scan.description.to_dict().items():
+        if value not in (None, [], [0.0, 0.0, 0.0]):
+            print(f"{name}: {value}")
+    for step in STEPS:
+        missing = scan.missing_for(step)
+        print(f"for {step}: {'complete' if not missing else 'missing ' + ', '.join(missing)}")

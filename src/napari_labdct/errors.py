@@ -1,0 +1,27 @@
+"""What can go wrong, said in one sentence a scientist understands, with a remedy.
+
+Raise these where the fault is seen; the command line prints them and a dock shows
+them once.  Anything else that escapes is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class LabDCTError(Exception):
+    """Base of every fault this package explains to the user."""
+
+
+class ScanError(LabDCTError):
+    """The projections, or what is written beside them, cannot be used."""
+
+
+class SettingsError(LabDCTError, ValueError):
+    """A parameter is out of its range, or parameters contradict each other."""
+
+
+class ModelError(LabDCTError):
+    """A model file, or the device it should run on, cannot be used."""
+
+
+class OutputError(LabDCTError):
+    """A result cannot be written where it was asked for."""

@@ -1,0 +1,218 @@
+"""Projections from TIFF files, one page at a time, and TIFF stacks of results."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from ..errors import OutputError, ScanError
+from ..jobs import ORIENTATION_TAG, cannot_write, remove
+from ..scan import LazyStack
+
+SUFFIXES = (".tif", ".tiff")
+_CACHE_FRAMES = 8
+
+
+class TiffFrames(LazyStack):
+    """A lazy stack over one multi-page TIFF or over many TIFF files in the given order.
+
+    Only headers are read when it is made.  Uncompressed pages are mapped, others decoded when
+    asked for; the last few decoded frames are kept.
+
+    Parameters
+    ----------
+    paths : list of path
+        In the order of the projections.
+
+    Raises
+    ------
+    ScanError
+        A file is not a TIFF, is cut off, is in colour, or differs in size or type from the
+        first; the message names it.
+    """
+
+    def __init__(self, paths: Iterable[str | Path]) -> None:
+        self.paths = [Path(p) for p in paths]
+        if not self.paths:
+            raise ScanError("No TIFF file was given; choose a TIFF file or a folder of them.")
+        parts = [_Pages(path) for path in self.paths]
+        first = parts[0]
+        for part in parts[1:]:
+            if part.frame_shape != first.frame_shape or part.dtype != first.dtype:
+                raise ScanError(
+                    f"{part.path.name} is {_size(part)}, but {first.path.name} is {_size(first)}; "
+                    "all projections of a scan must be alike, so move the odd one away."
+                )
+        super().__init__((sum(p.count for p in parts), *first.frame_shape), first.dtype)
+        self.orientation = first.orientation
+        self._where = [(part, page) for part in parts for page in range(part.count)]
+        self._cache: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, index: int) -> np.ndarray:
+        with self._lock:
+            if index in self._cache:
+                self._cache.move_to_end(index)
+                return self._cache[index]
+        part, page = self._where[index]
+        image = part.read(page)
+        image.flags.writeable = False  # shared through the cache
+        with self._lock:
+            self._cache[index] = image
+            while len(self._cache) > _CACHE_FRAMES:
+                self._cache.popitem(last=False)
+        return image
+
+
+def _size(part: _Pages) -> str:
+    return f"{part.frame_shape[0]} x {part.frame_shape[1]} {part.dtype.name}"
+
+
+class _Pages:
+    """The equal grey-level pages of one TIFF file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with tifffile.TiffFile(path) as tif:
+                self._read_header(tif)
+        except FileNotFoundError:
+            raise ScanError(f"{path} does not exist; check the name.") from None
+        except OSError as error:
+            raise ScanError(f"{path} cannot be opened ({error.strerror or error}).") from error
+        except tifffile.TiffFileError as error:
+            raise ScanError(
+                f"{path.name} is not a TIFF file or is damaged ({error}); "
+                "copy it again from the instrument."
+            ) from error
+        except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+            raise ScanError(
+                f"{path.name} is a damaged TIFF file ({error}); copy it again from the instrument."
+            ) from error
+
+    def _read_header(self, tif: tifffile.TiffFile) -> None:
+        path, page = self.path, tif.pages[0]
+        if page.samplesperpixel > 1 or page.photometric in (
+            tifffile.PHOTOMETRIC.RGB,
+            tifffile.PHOTOMETRIC.PALETTE,
+        ):
+            raise ScanError(
+                f"{path.name} is a colour (RGB) image; save the projections as grey-level TIFF."
+            )
+        if len(tif.series) > 1:
+            sizes = ", ".join(sorted({" x ".join(map(str, s.shape)) for s in tif.series})[:3])
+            raise ScanError(
+                f"{path.name} mixes pages of different sizes ({sizes}); a scan needs equal pages."
+            )
+        series = tif.series[0]
+        shape = series.shape
+        if len(shape) > 3:
+            squeezed = tuple(n for n in shape[:-2] if n > 1)
+            if len(squeezed) > 1:
+                raise ScanError(f"{path.name} has shape {shape}; a scan needs (n, rows, columns).")
+            shape = (*(squeezed or (1,)), *shape[-2:])
+        if len(shape) < 2:
+            raise ScanError(f"{path.name} has shape {shape}; a projection needs rows and columns.")
+        self.count = shape[0] if len(shape) == 3 else 1
+        self.frame_shape = tuple(int(n) for n in shape[-2:])
+        self.dtype = np.dtype(series.dtype).newbyteorder("=")
+        tag = page.tags.get(ORIENTATION_TAG)
+        self.orientation = int(tag.value) if tag is not None else 1
+        self._map_offset = series.dataoffset  # None unless contiguous and uncompressed
+        self._stored = np.dtype(tif.byteorder + series.dtype.char)
+        size = os.path.getsize(path)
+        if self._map_offset is not None:
+            end = (
+                self._map_offset
+                + self.count * self.frame_shape[0] * self.frame_shape[1] * self.dtype.itemsize
+            )
+        else:
+            end = max(
+                (o + n for p in series.pages for o, n in zip(p.dataoffsets, p.databytecounts)),
+                default=0,
+            )
+        if end > size:
+            raise ScanError(
+                f"{path.name} is cut off ({size} of {end} bytes); copy it again from the "
+                "instrument or move it away."
+            )
+
+    def read(self, page: int) -> np.ndarray:
+        try:
+            if self._map_offset is not None:
+                shape = self.frame_shape
+                step = shape[0] * shape[1] * self.dtype.itemsize
+                with open(self.path, "rb") as file:
+                    file.seek(self._map_offset + page * step)
+                    flat = np.fromfile(file, self._stored, shape[0] * shape[1])
+                return flat.reshape(shape).astype(self.dtype, copy=False)
+            with tifffile.TiffFile(self.path) as tif:
+                return tif.series[0].pages[page].asarray().reshape(self.frame_shape)
+        except Exception as error:  # any decoder fault means the file is damaged
+            raise ScanError(
+                f"Page {page} of {self.path.name} cannot be read ({error}); "
+                "copy the file again from the instrument."
+            ) from error
+
+
+def write_frames(
+    path: str | Path,
+    frames: Iterable[np.ndarray],
+    *,
+    orientation: int = 1,
+    compression: str | None = None,
+) -> Path:
+    """Write frames one page each; the file appears under its name only when it is whole.
+
+    Parameters
+    ----------
+    path : path
+        A ``.tif``; an existing file is replaced.
+    frames : iterable of arrays (rows, cols)
+        Taken one at a time.
+    orientation : int
+        TIFF Orientation tag.
+    compression : str, optional
+        For example ``"zlib"``.
+
+    Raises
+    ------
+    OutputError
+        The folder is missing, read-only or full.
+    """
+    path = Path(path)
+    part = path.with_name(path.name + ".tmp")
+    tags = [(ORIENTATION_TAG, "H", 1, orientation, True)]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tifffile.TiffWriter(part, bigtiff=False) as tif:
+            for frame in frames:
+                tif.write(
+                    frame,
+                    photometric="minisblack",
+                    compression=compression,
+                    extratags=tags,
+                    contiguous=False,
+                    metadata=None,
+                )
+        os.replace(part, path)
+    except (OSError, ValueError) as error:
+        remove(part)
+        if isinstance(error, OSError):
+            raise cannot_write(path, error) from error
+        raise OutputError(f"Cannot write {path}: {error}") from error
+    except BaseException:
+        remove(part)
+        raise
+    return path
+
+
+def read_mask(path: str | Path) -> LazyStack:
+    """A binary stack as lazy frames ``(n, rows, cols)``; any non-zero pixel is spot."""
+    return TiffFrames([path])

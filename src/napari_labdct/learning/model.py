@@ -1,0 +1,410 @@
+"""A trained network as one safe file, and how to use it on a frame.
+
+The file is a safetensors file: weights (convolutions in half precision) and, as JSON in its
+header, everything else: network, normalisation, threshold, how it was trained.  Reading it
+runs no code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._version import __version__
+from ..errors import ModelError, OutputError
+from .normalisation import normalise
+
+if TYPE_CHECKING:
+    import torch
+
+KIND = "napari-labdct model"
+FORMAT_VERSION = 1
+SUFFIX = ".safetensors"
+SHIPPED = Path(__file__).parent.parent / "models"
+MARGIN_PX = 128  # half the receptive field (106 px for `compact`), to a multiple of 16
+SMALLEST_TILE_PX = 256
+MOST_THREADS = 8  # beyond, one frame gains little and the rest of the computer suffers
+
+
+def shipped_models() -> list[str]:
+    """Names of the models inside the package."""
+    return sorted(p.stem for p in SHIPPED.glob(f"*{SUFFIX}"))
+
+
+def devices() -> dict[str, str]:
+    """The devices this computer has, as ``{name: description}``; ``cpu`` is always there."""
+    import torch
+
+    found = {"cpu": f"CPU, {_cores()} core{'s' if _cores() != 1 else ''}"}
+    for k in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        found[f"cuda:{k}"] = torch.cuda.get_device_name(k)
+    if torch.backends.mps.is_available():
+        found["mps"] = "Apple GPU"
+    return found
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """The torch device of a name; ``auto`` is the first GPU, or else the CPU.
+
+    Raises
+    ------
+    ModelError
+        This computer has no such device.
+    """
+    import torch
+
+    there = devices()
+    if name == "auto":
+        name = next((d for d in ("cuda:0", "mps") if d in there), "cpu")
+    name = "cuda:0" if name == "cuda" else name
+    if name not in there:
+        raise ModelError(f"This computer has no device '{name}'; it has {', '.join(there)}.")
+    if name == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(_cores(), MOST_THREADS))
+    return torch.device(name)
+
+
+def _cores() -> int:
+    """Cores this process may use, which in a container are fewer than the machine's."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Model:
+    """A trained network, ready to clean frames. Make one with `Model.load`.
+
+    Attributes
+    ----------
+    name : str
+        Short name, the file's stem.
+    threshold : int
+        Of 255; pixels whose output is at least this much are spots.
+    median_window : int
+        Frames in the rolling median the model expects by default.
+    block_px : int
+        Block of the normalisation it was trained with.
+    training : dict
+        How it was trained.
+    weights : dict of Tensor
+        Weights as trained, float32, on the CPU.
+    """
+
+    def __init__(
+        self,
+        network: str,
+        options: dict[str, Any],
+        weights: dict[str, torch.Tensor],
+        *,
+        name: str = "unnamed",
+        threshold: int = 128,
+        median_window: int = 31,
+        block_px: int = 32,
+        training: dict[str, Any] | None = None,
+        version: str = __version__,
+        device: str = "auto",
+    ) -> None:
+        import torch
+
+        from .networks import build_network, fuse_batch_norm
+
+        self.network, self.options = network, dict(options)
+        self.name, self.version = name, version
+        self.threshold, self.median_window, self.block_px = threshold, median_window, block_px
+        self.training = training or {}
+        self.weights = {
+            k: v.detach().cpu().float() if v.is_floating_point() else v.detach().cpu()
+            for k, v in weights.items()
+        }
+        self.device = resolve_device(device)
+        net = build_network(network, **self.options)
+        try:
+            net.load_state_dict(self.weights)
+        except RuntimeError as error:
+            raise ModelError(
+                f"The weights of model '{name}' do not fit the network '{network}' it names; "
+                "the file is damaged or was made by another program."
+            ) from error
+        self._multiple = int(net.multiple)
+        self.parameters = sum(p.numel() for p in net.parameters())
+        net = fuse_batch_norm(net.eval()).requires_grad_(False)
+        self._net = net.to(self.device, memory_format=torch.channels_last)
+
+    @classmethod
+    def of(cls, network: str, weights: dict[str, torch.Tensor], **about: Any) -> Model:
+        """A model of a network with its default options, from weights in memory."""
+        return cls(network, {}, {k: v.clone() for k, v in weights.items()}, **about)
+
+    @classmethod
+    def load(cls, name_or_path: str | os.PathLike, device: str = "auto") -> Model:
+        """Load a shipped model by name, or a model file.
+
+        Parameters
+        ----------
+        name_or_path : str or path
+            One of `shipped_models`, or a ``.safetensors`` file.
+        device : str
+            ``auto``, ``cpu``, ``cuda:0``..., ``mps``: see `devices`.
+
+        Raises
+        ------
+        ModelError
+            No such model or file, not a model file, truncated, made by a newer version,
+            weights that do not fit, or a device this computer does not have.
+        """
+        path = _find(name_or_path)
+        tensors, metadata = read_file(path)
+        if metadata.get("kind") != KIND:
+            raise ModelError(
+                f"'{path.name}' holds no napari-labdct model; choose a model file, or one of "
+                f"{', '.join(shipped_models())}."
+            )
+        try:
+            about = {k: json.loads(v) for k, v in metadata.items() if k != "kind"}
+            version = int(about["format_version"])
+            if version > FORMAT_VERSION:
+                raise ModelError(
+                    f"Model file '{path.name}' was made by a newer napari-labdct "
+                    f"({about.get('napari_labdct', 'version unknown')}); update the package to "
+                    "use it."
+                )
+            return cls(
+                about["architecture"]["network"],
+                about["architecture"]["options"],
+                tensors,
+                name=path.stem,
+                threshold=int(about["threshold"]),
+                median_window=int(about["median_window"]),
+                block_px=int(about["normalisation"]["block_px"]),
+                training=about["training"],
+                version=about["napari_labdct"],
+                device=device,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"Model file '{path.name}' is damaged: its description cannot be read ({error}). "
+                "Get it again, or use a shipped model."
+            ) from error
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the model as one file; a failure leaves the file that was there.
+
+        Raises
+        ------
+        OutputError
+            The file cannot be written.
+        """
+        import torch
+
+        tensors = {
+            k: v.half() if v.is_floating_point() and v.ndim == 4 else v
+            for k, v in self.weights.items()
+        }
+        if not all(torch.isfinite(v).all() for v in tensors.values()):
+            raise ModelError("The model's weights are not finite: its training failed.")
+        metadata = {
+            "format_version": FORMAT_VERSION,
+            "napari_labdct": self.version,
+            "architecture": {"network": self.network, "options": self.options},
+            "normalisation": {"name": "block-asinh", "block_px": self.block_px},
+            "threshold": self.threshold,
+            "median_window": self.median_window,
+            "training": self.training,
+        }
+        text = {k: json.dumps(v, sort_keys=True) for k, v in metadata.items()}
+        write_file(Path(path), tensors, {"kind": KIND, **text})
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What the model is and how it came about, as plain values."""
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            "network": self.network,
+            "options": self.options,
+            "parameters": self.parameters,
+            "normalisation": {"name": "block-asinh", "block_px": self.block_px},
+            "threshold": self.threshold,
+            "median_window": self.median_window,
+            "training": self.training,
+            "napari_labdct": self.version,
+            "format_version": FORMAT_VERSION,
+        }
+
+    @property
+    def sha256(self) -> str:
+        """Hash of everything that decides the output: network, normalisation and weights."""
+        digest = hashlib.sha256(
+            json.dumps([self.network, self.options, self.block_px], sort_keys=True).encode()
+        )
+        for key in sorted(self.weights):
+            value = self.weights[key]
+            digest.update(key.encode())
+            digest.update((value.half() if value.ndim == 4 else value).numpy().tobytes())
+        return digest.hexdigest()
+
+    def __call__(self, frame: np.ndarray, median: np.ndarray | None = None) -> np.ndarray:
+        """How much each pixel looks like part of a spot.
+
+        Parameters
+        ----------
+        frame : ndarray, shape (rows, cols)
+            Detector counts, any integer or float type.
+        median : ndarray, shape (rows, cols), optional
+            Rolling median of the scan at this frame; without it the result is weaker.
+
+        Returns
+        -------
+        ndarray, shape (rows, cols), float32
+            0 (background) to 1 (spot).
+
+        Raises
+        ------
+        ModelError
+            The frame is not a grey image, the median has another size, or even a small tile
+            does not fit in memory.
+        """
+        import torch
+
+        frame = np.asarray(frame)
+        if frame.ndim != 2 or 0 in frame.shape:
+            raise ModelError(
+                f"A model takes one grey frame (rows, cols), not an array of {frame.shape}."
+            )
+        if median is not None and np.shape(median) != frame.shape:
+            raise ModelError(
+                f"The rolling median is {np.shape(median)} pixels and the frame {frame.shape}; "
+                "they must be of one scan."
+            )
+        x = normalise(frame, median, self.block_px)
+        rows, cols = frame.shape
+        pad = [(0, -n % self._multiple) for n in frame.shape]
+        x = np.pad(x, [(0, 0), *pad], mode="reflect")
+        with torch.inference_mode():
+            output = self._probability(torch.from_numpy(x)[None])
+        return np.ascontiguousarray(output[0, 0, :rows, :cols].numpy())
+
+    def _probability(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the network on (1, channels, rows, cols); in halves when memory runs out."""
+        import torch
+
+        try:
+            on_device = x.to(self.device).contiguous(memory_format=torch.channels_last)
+            return torch.sigmoid(self._net(on_device)).cpu()
+        except (RuntimeError, MemoryError) as error:
+            if not _out_of_memory(error):
+                raise
+        axis = 2 if x.shape[2] >= x.shape[3] else 3
+        size = x.shape[axis]
+        if size <= SMALLEST_TILE_PX:
+            raise ModelError(
+                "There is not enough memory for even a small tile of the frame; close other "
+                "programs or choose another device."
+            )
+        middle = size // 2 // self._multiple * self._multiple
+        low = self._probability(x.narrow(axis, 0, min(middle + MARGIN_PX, size)))
+        start = max(middle - MARGIN_PX, 0)
+        high = self._probability(x.narrow(axis, start, size - start))
+        return torch.cat(
+            [low.narrow(axis, 0, middle), high.narrow(axis, middle - start, size - middle)], axis
+        )
+
+
+def _out_of_memory(error: Exception) -> bool:
+    import torch
+
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
+        words in str(error) for words in ("out of memory", "t allocate memory", "not enough memory")
+    )
+
+
+def _find(name_or_path: str | os.PathLike) -> Path:
+    """The file of a shipped model's name, or the path itself."""
+    text = os.fspath(name_or_path)
+    if text in shipped_models():
+        return SHIPPED / f"{text}{SUFFIX}"
+    path = Path(text).expanduser()
+    if path.is_file():
+        return path
+    shipped = ", ".join(shipped_models()) or "none"
+    if path.is_dir():
+        raise ModelError(f"'{path}' is a folder; choose a model file inside it.")
+    if path.suffix or len(path.parts) > 1:
+        raise ModelError(f"There is no model file '{path}'; shipped models: {shipped}.")
+    raise ModelError(f"There is no shipped model '{text}'; there is {shipped}, or give a file.")
+
+
+# --- files ---------------------------------------------------------------------------------
+
+
+def read_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file.
+
+    Raises
+    ------
+    ModelError
+        The file cannot be read, is no safetensors file, or is cut short.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        _check_length(path)
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return {k: file.get_tensor(k) for k in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except OSError as error:
+        raise ModelError(
+            f"Model file '{path}' cannot be read: {error.strerror or error}."
+        ) from error
+    except (SafetensorError, ValueError) as error:
+        raise ModelError(
+            f"'{path.name}' is not a model file (.safetensors); choose one this package wrote."
+        ) from error
+
+
+def _check_length(path: Path) -> None:
+    """Say that a file is cut short, which the library calls by many names."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        brace = file.read(1)
+        if brace != b"{" and size > 8:
+            return  # not of this kind at all; the library will say so
+        header = brace + file.read(length - 1) if brace and length + 8 <= size else b""
+    ends = (v["data_offsets"][1] for k, v in json.loads(header or "{}").items() if k[:2] != "__")
+    if not header or 8 + length + max(ends, default=0) > size:
+        raise ModelError(f"Model file '{path.name}' is cut short; get it again or copy it again.")
+
+
+def write_file(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file so that a crash leaves the old one or the new one.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    from safetensors.torch import save
+
+    data = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise OutputError(
+            f"'{path}' cannot be written ({error.strerror or error}); "
+            "free some space or choose another folder."
+        ) from error

@@ -1,0 +1,480 @@
+"""An endless stream of training crops: a frame, its rolling median, and the truth.
+
+Crop n of a seed is always the same, so a stream needs no disk, resumes anywhere and can be
+drawn by any number of processes.  A crop is made as the paper makes its pairs: spots plus
+a background (eq. 1), then Poisson noise (eq. 2)::
+
+    x0 = (I_simu - C_BG) + R_BG I_BG          x = x0 + tau Poisson(x0 / 2)
+
+with everything around it that real frames show and a network must not take for spots:
+beam stops, static streaks and columns (in frame and median alike), hot pixels, drift,
+cosmic rays, the median's own noise and what crowded spots leave in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated
+
+import numpy as np
+
+from ..parameters import Param, Settings
+from .rendering import SHAPE, draw, draw_tracks, label, measure_shapes, separate
+
+SMALLEST_LABEL_PX = 6.0  # label area of the smallest spots, so that "at least 3 px" keeps them
+LABEL_LEVEL = 0.4  # a label ends where the spot falls to this part of its own peak
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthesisSettings(Settings):
+    """What the training crops hold; ranges are sampled per crop, mostly log-uniformly."""
+
+    job = "synthesis"
+
+    crop_px: Annotated[int, Param("Crop size", unit="px", min=32, max=2048, help="Side.")] = 192
+    level_min: Annotated[float, Param("Lowest grey level", unit="counts", min=1)] = 40.0
+    level_max: Annotated[float, Param("Highest grey level", unit="counts", min=1)] = 20000.0
+    noise_min: Annotated[float, Param("Lowest variance per grey level", min=0.05)] = 0.5
+    noise_max: Annotated[float, Param("Highest variance per grey level", min=0.05)] = 2.0
+    snr_min: Annotated[float, Param("Lowest spot SNR", min=0.01)] = 0.1
+    snr_max: Annotated[float, Param("Highest spot SNR", min=0.1)] = 28.0
+    window_min: Annotated[int, Param("Smallest median window", unit="frames", min=3)] = 5
+    window_max: Annotated[int, Param("Largest median window", unit="frames", min=3)] = 61
+    near_field: Annotated[
+        float, Param("Part of near-field crops", min=0, max=1, help="Large, line-like spots.")
+    ] = 0.25
+    no_median: Annotated[
+        float, Param("Part of crops without median", min=0, max=1, help="Channel dropout.")
+    ] = 0.17
+    visible_from: Annotated[
+        float,
+        Param("Ignored below", min=0, help="Spots with SNR sqrt(area) below it: no label."),
+    ] = 3.0
+    background_below: Annotated[
+        float,
+        Param("Background below", min=0, help="Spots with SNR sqrt(area) below it: background."),
+    ] = 1.5
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One training pair and its truth; every image is (crop_px, crop_px).
+
+    Attributes
+    ----------
+    frame : ndarray
+        Counts, uint8 or uint16.
+    median : ndarray or None
+        Rolling median of the scan at this frame, float32 counts.
+    labels : ndarray of int32
+        0 background, n the spot ``spots[n - 1]``, -1 ignored (nobody could see it).
+    weight : ndarray of float32
+        Loss weight: 0 where ignored, less on large spots, more on cosmic rays (2) and on the
+        gaps between close spots (3).
+    spots : ndarray, structured
+        ``row, col, snr, area, detectability`` of every spot drawn; SNR is the mean above the
+        background inside the label over the local noise sigma.
+    expected : ndarray of float32
+        Mean of the frame before noise, cosmic rays and rounding.
+    sigma : ndarray of float32
+        Noise sigma of the same.
+    """
+
+    frame: np.ndarray
+    median: np.ndarray | None
+    labels: np.ndarray
+    weight: np.ndarray
+    spots: np.ndarray
+    expected: np.ndarray
+    sigma: np.ndarray
+
+
+SPOT = np.dtype(
+    [("row", "f4"), ("col", "f4"), ("snr", "f4"), ("area", "f4"), ("detectability", "f4")]
+)
+
+
+def stream(
+    settings: SynthesisSettings | None = None, seed: int = 0, start: int = 0
+) -> Iterator[Crop]:
+    """Crops ``start, start + 1, ...`` of a seed, without end."""
+    settings = settings or SynthesisSettings()
+    while True:
+        yield make_crop(settings, seed, start)
+        start += 1
+
+
+def mix(simulated: np.ndarray, constant: float, background: np.ndarray, r_bg: float) -> np.ndarray:
+    """Eq. 1: ``x0 = (I_simu - C_BG) + R_BG I_BG``."""
+    return (simulated - constant) + r_bg * background
+
+
+def add_noise(x0: np.ndarray, tau: float, rng: np.random.Generator) -> np.ndarray:
+    """Eq. 2: ``x = x0 + tau Poisson(x0 / 2)``, mean ``x0 (1 + tau/2)``, variance ``tau^2 x0/2``.
+
+    Where few counts are expected the Poisson numbers are drawn exactly, elsewhere from the
+    normal distribution they have become by then (a mean above 30).
+    """
+    half = np.maximum(x0, 0) / 2
+    if np.median(half) < 30:
+        return x0 + np.float32(tau) * rng.poisson(half).astype(np.float32)
+    noise = rng.standard_normal(x0.shape, np.float32)
+    noise *= np.sqrt(half)
+    noise += half
+    noise *= np.float32(tau)
+    noise += x0
+    return noise
+
+
+def tau_of(variance_per_level: float) -> float:
+    """The tau of eq. 2 that gives a frame this variance over mean grey level."""
+    v = variance_per_level
+    return (v + np.sqrt(v * v + 8 * v)) / 2
+
+
+def make_crop(settings: SynthesisSettings, seed: int, index: int) -> Crop:
+    """Crop number `index` of a seed.
+
+    Parameters
+    ----------
+    settings : SynthesisSettings
+    seed, index : int
+        Not negative; the pair decides everything.
+
+    Returns
+    -------
+    Crop
+    """
+    rng = np.random.default_rng([seed, index])
+    n = settings.crop_px
+    tau = tau_of(_log_uniform(rng, settings.noise_min, settings.noise_max))
+    gain = 1 + tau / 2  # of eq. 2, from x0 to grey level
+    level = _log_uniform(rng, settings.level_min, settings.level_max) / gain
+    near = rng.random() < settings.near_field
+
+    smooth = _smooth_background(rng, n) * np.float32(level)
+    sigma0 = np.sqrt(0.5 * smooth.mean()) * tau / gain  # typical noise, in counts of x0
+    static = _static_structure(rng, n, smooth, sigma0)
+    behind = smooth + static
+
+    # This frame's background: the source drifts, and not all static structure with it.
+    drift = 1 + 0.05 * rng.standard_normal() + 0.015 * _smooth_field(rng, n)
+    uneven = 0.03 * rng.standard_normal() + 0.02 * _smooth_field(rng, n)
+    in_frame = (smooth + static * (1 + uneven)) * drift
+    if rng.random() < 0.3:  # the beam stop shakes by a few hundredths of a pixel
+        in_frame += 0.05 * rng.standard_normal() * np.gradient(behind, axis=int(rng.integers(2)))
+    in_frame = np.maximum(in_frame, 0).astype(np.float32)
+
+    shapes, snr = _spots(rng, n, settings, near)
+    area, profile_mean = np.zeros(len(shapes)), np.zeros(len(shapes))
+    measure_shapes(shapes, n, area, profile_mean)
+    seen = area > 0
+    shapes, snr, area, profile_mean = (v[seen] for v in (shapes, snr, area, profile_mean))
+    at = tuple(np.clip(np.rint(shapes[k]).astype(int), 0, n - 1) for k in ("row", "col"))
+    noise_x0 = np.sqrt(0.5 * in_frame[at] + 0.05) * tau / gain  # sigma over gain: counts of x0
+    shapes["height"] = snr * noise_x0 / profile_mean
+    full = 65535 if rng.random() < 0.9 else level * gain + 100 * sigma0  # saturation, counts
+    shapes["clip"] = np.minimum(1, full / gain / np.maximum(shapes["height"], 1e-6))
+    signal, owner = _render(shapes, n)
+    _add_halos(rng, shapes, snr, signal)
+
+    x0 = mix(signal, 0.0, in_frame, 1.0)
+    frame = add_noise(x0, tau, rng)
+    expected = x0 * np.float32(gain)
+    variance = np.float32(0.5 * tau * tau) * x0
+    if rng.random() < 0.4:
+        readout = rng.uniform(0, 0.7) * sigma0 * gain
+        variance = variance + np.float32(readout**2)
+        frame = frame + np.float32(readout) * rng.standard_normal((n, n), np.float32)
+    sigma = np.sqrt(variance)
+    if rng.random() < 0.7:
+        frame = expected + _correlate(frame - expected, rng.uniform(0, 0.08))
+
+    window = int(np.rint(_log_uniform(rng, settings.window_min, settings.window_max)))
+    median = _rolling_median(rng, behind * np.float32(gain), frame, expected, sigma, window)
+    if near or rng.random() < 0.2:
+        _leave_ghosts(rng, median, n, sigma0 * gain)
+
+    hits = _cosmic_rays(rng, n, sigma0 * gain)
+    frame = frame + hits
+    offset = 0.0 if rng.random() < 0.6 else _log_uniform(rng, 1, 3) * 0.3 * level
+    frame, median = _digitise(rng, frame + offset, median + offset, sigma0 * gain, full, window)
+    labels, weight, spots = _truth(settings, shapes, snr, area, owner, signal)
+    weight[(hits > 3 * sigma) & (labels == 0)] = 2.0
+
+    if rng.random() < 0.5:  # columns and rows are not alike to a detector, but either may streak
+        frame, median, labels, weight = (a.T for a in (frame, median, labels, weight))
+        expected, sigma = expected.T, sigma.T
+        spots["row"], spots["col"] = spots["col"].copy(), spots["row"].copy()
+    if rng.random() < settings.no_median:
+        median = None
+    return Crop(frame, median, labels, weight, spots, expected, sigma)
+
+
+# --- backgrounds ---------------------------------------------------------------------------
+
+
+def _log_uniform(rng, low: float, high: float, size: int | None = None):
+    return np.exp(rng.uniform(np.log(low), np.log(high), size))
+
+
+@lru_cache(maxsize=32)
+def _spline_basis(n: int, knots: int) -> np.ndarray:
+    """Cubic B-splines (n, knots) over a crop: smooth fields as two small matrix products."""
+    place = np.linspace(1, knots - 2, n)[:, None] - np.arange(knots)[None]
+    t = np.abs(place)
+    inner = 2 / 3 - t**2 + t**3 / 2
+    outer = np.clip(2 - t, 0, None) ** 3 / 6
+    return np.where(t < 1, inner, outer).astype(np.float32)
+
+
+def _smooth_field(rng, n: int, knots: int | None = None) -> np.ndarray:
+    """Random smooth field of zero mean and unit variance (over many fields)."""
+    knots = knots or int(rng.choice([4, 5, 6, 9]))
+    basis = _spline_basis(n, knots)
+    return 2.0 * (basis @ rng.standard_normal((knots, knots), np.float32)) @ basis.T
+
+
+def _smooth_background(rng, n: int) -> np.ndarray:
+    """Positive smooth background of mean about 1, with a beam stop in some crops."""
+    field = np.exp(_log_uniform(rng, 0.01, 0.35) * _smooth_field(rng, n))
+    if rng.random() < 0.15:
+        field = field * np.exp(0.3 * _log_uniform(rng, 0.1, 1) * _smooth_field(rng, n, 14))
+    if rng.random() < 0.3:
+        for _ in range(1 + (rng.random() < 0.4)):
+            field = field * _beam_stop(rng, n)
+    return field.astype(np.float32)
+
+
+def _beam_stop(rng, n: int) -> np.ndarray:
+    """Transmission of a square or round absorber with a penumbra of 1 to 40 px."""
+    row = np.arange(n, dtype=np.float32)[:, None] - np.float32(rng.uniform(-0.2, 1.2) * n)
+    col = np.arange(n, dtype=np.float32)[None] - np.float32(rng.uniform(-0.2, 1.2) * n)
+    half = np.float32(rng.uniform(0.1, 0.7) * n)
+    soft = np.float32(_log_uniform(rng, 0.4, 12))
+    if rng.random() < 0.5:
+        inside = half - np.hypot(row, col)
+    else:
+        inside = np.minimum(half - np.abs(row), half * rng.uniform(0.5, 2) - np.abs(col))
+    dark = 1 / (1 + np.exp(np.clip(-inside / soft, -60, 60)))
+    through = 0.0 if rng.random() < 0.4 else rng.uniform(0, 0.9)
+    return (1 - (1 - through) * dark).astype(np.float32)
+
+
+def _static_structure(rng, n: int, smooth: np.ndarray, sigma: float) -> np.ndarray:
+    """What stays the same in every frame, in counts on top of the smooth background."""
+    static = np.zeros((n, n), np.float32)
+    kind = rng.random(5)
+    if kind[0] < 0.4:
+        _draw_streaks(rng, static, sigma)
+    if kind[1] < 0.2:
+        columns = rng.standard_normal((1, n), np.float32) * (rng.random((1, n)) < rng.random())
+        static += columns * np.float32(sigma * _log_uniform(rng, 0.1, 2))
+    if kind[2] < 0.12:  # glow towards one edge, uneven along it
+        away = np.arange(n, dtype=np.float32)
+        away = np.exp(-(away if rng.random() < 0.5 else n - 1 - away) / _log_uniform(rng, 0.7, 15))
+        uneven = np.exp(rng.uniform(0, 0.7) * rng.standard_normal((n, 1), np.float32))
+        uneven = np.maximum(uneven, np.exp(0.7 * _smooth_field(rng, n, 9)[:, :1]))
+        static += smooth * (away * uneven * _log_uniform(rng, 0.05, 6)).astype(np.float32)
+    if kind[3] < 0.6:
+        strength = min(rng.uniform(0, 0.03) * float(smooth.mean()), 3 * sigma)
+        static += np.float32(strength) * rng.standard_normal((n, n), np.float32)
+    if kind[4] < 0.7:
+        hot = rng.poisson(_log_uniform(rng, 3e-5, 4e-3) * n * n)
+        place = rng.integers(0, n, (2, hot))
+        static[place[0], place[1]] += sigma * _log_uniform(rng, 2, 100, hot).astype(np.float32)
+    return static
+
+
+def _draw_streaks(rng, static: np.ndarray, sigma: float) -> None:
+    """Bright streaks pointing at the beam, in frame and median alike."""
+    n = static.shape[0]
+    count = int(_log_uniform(rng, 5, 120))
+    streaks = _shapes(count, rng, n)
+    beam = rng.uniform(-2, 3, 2) * n
+    streaks["angle"] = np.arctan2(streaks["row"] - beam[0], streaks["col"] - beam[1])
+    streaks["angle"] += 0.05 * rng.standard_normal(count)
+    streaks["width"] = _log_uniform(rng, 0.7, 2.0, count)
+    streaks["length"] = streaks["width"] * _log_uniform(rng, 1, 12, count)
+    streaks["height"] = sigma * _log_uniform(rng, 0.3, 25, count)
+    draw(streaks, static, 0.01)
+
+
+def _correlate(noise: np.ndarray, part: float) -> np.ndarray:
+    """Share noise with the neighbours (detector blur): lag-1 correlation about 2 `part`."""
+    for axis in (0, 1):
+        noise = noise + np.float32(part) * (np.roll(noise, 1, axis) + np.roll(noise, -1, axis))
+    return noise / np.float32(1 + 2 * part * part)
+
+
+def _rolling_median(rng, behind, frame, expected, sigma, window: int) -> np.ndarray:
+    """The median of `window` frames, this one among them, without drawing them all.
+
+    Of normal noise it keeps sigma sqrt(pi / 2 / window), of which sigma^2 / window is shared
+    with this frame; a spot in this frame moves it by about one order statistic.
+    """
+    own = (frame - expected) / window
+    spread = np.sqrt(max(np.pi / 2 / window - 1 / window**2, 0))
+    noise = rng.standard_normal(frame.shape, np.float32)
+    moved = (1.25 / window) * np.clip((expected - behind) / np.maximum(sigma, 1e-3), 0, 1)
+    return behind + own + sigma * (np.float32(spread) * noise + moved)
+
+
+def _leave_ghosts(rng, median: np.ndarray, n: int, sigma: float) -> None:
+    """What is left in the median where spots crowd: broad faint copies of other frames' spots."""
+    ghosts = _shapes(int(_log_uniform(rng, 2, 40)), rng, n)
+    _make_large(rng, ghosts, np.arange(len(ghosts)), rng.uniform(0, np.pi))
+    ghosts["height"] = sigma * _log_uniform(rng, 0.1, 2.5, len(ghosts))
+    draw(ghosts, median, 0.02)
+
+
+def _cosmic_rays(rng, n: int, sigma: float) -> np.ndarray:
+    """Sharp hits of 1 to 5 px and short tracks, from barely seen to very bright, in counts."""
+    hits = np.zeros((n, n), np.float32)
+    count = rng.poisson(_log_uniform(rng, 3e-5, 8e-4) * n * n)
+    height = sigma * _log_uniform(rng, 4, 250, count).astype(np.float32)
+    kind = rng.random(count)
+    # Hits: charge shared unevenly among pixels that touch, half of the time only one pixel.
+    size = np.where(kind < 0.45, 1, rng.integers(2, 6, count))
+    size[kind > 0.8] = 0
+    walk = rng.integers(-1, 2, (2, count, 5)).cumsum(axis=2)
+    row, col = rng.integers(0, n, (2, count))[:, :, None] + walk
+    share = rng.random((count, 5), np.float32) ** 2
+    share[:, 0] = 1
+    lit = (np.arange(5) < size[:, None]) & (np.minimum(row, col) >= 0) & (np.maximum(row, col) < n)
+    np.add.at(hits, (row[lit], col[lit]), (height[:, None] * share)[lit])
+    # Tracks.
+    straight = kind > 0.8
+    k = int(straight.sum())
+    row, col = rng.uniform(-0.5, n - 0.5, (2, k))
+    thickness = rng.choice([0.6, 0.8, 1.3], k)
+    draw_tracks(
+        hits, row, col, rng.uniform(0, np.pi, k), rng.uniform(0, 13, k), thickness, height[straight]
+    )
+    return hits
+
+
+def _digitise(rng, frame, median, sigma: float, full: float, window: int):
+    """Round to 16 bit, or to 8 bit with the noise at 0.6 to 6 counts, and clip where full."""
+    limit = 65535.0
+    if rng.random() < 0.2:
+        scale = np.float32(_log_uniform(rng, 0.6, 6) / sigma)
+        # A crop far brighter than its noise does not fit in 8 bit: the camera's offset goes.
+        shift = max(float(median.mean()) * scale - 120, 0) * (rng.random() < 0.9)
+        frame, median, full = frame * scale - shift, median * scale - shift, 255.0
+        limit = 255.0
+    frame = np.clip(np.rint(frame), 0, min(full, limit))
+    # The median of an odd number of whole counts is whole, of an even number at least half.
+    step = 1 if window % 2 else 2
+    median = np.clip(np.rint(median * step) / step, 0, min(full, limit)).astype(np.float32)
+    return frame.astype(np.uint8 if limit < 256 else np.uint16), median
+
+
+# --- spots ---------------------------------------------------------------------------------
+
+
+def _shapes(count: int, rng, n: int) -> np.ndarray:
+    shapes = np.zeros(count, SHAPE)
+    shapes["row"], shapes["col"] = rng.uniform(-3, n + 2, (2, count))
+    shapes["length"] = shapes["width"] = shapes["clip"] = shapes["height"] = 1
+    shapes["flat_u"] = shapes["flat_v"] = 2
+    shapes["level"] = LABEL_LEVEL
+    return shapes
+
+
+def _spots(rng, n: int, settings: SynthesisSettings, near: bool):
+    """Shapes and SNR of one crop's spots: mostly far-field points, or near-field streaks."""
+    if rng.random() < 0.05:
+        return _shapes(0, rng, n), np.zeros(0)
+    per_pixel = _log_uniform(rng, 1e-4, 1e-3) if near else _log_uniform(rng, 1.5e-4, 4e-3)
+    count = 1 + rng.poisson(per_pixel * n * n)
+    shapes = _shapes(count, rng, n)
+    # Far field: the detector's blur makes all spots much alike.
+    blur = _log_uniform(rng, 0.8, 1.5)
+    shapes["width"] = blur * np.exp(0.08 * rng.standard_normal(count))
+    shapes["length"] = shapes["width"] * np.exp(np.abs(rng.normal(0.12, 0.15, count)))
+    preferred = rng.uniform(0, np.pi)
+    spread = _log_uniform(rng, 0.03, 2)
+    shapes["angle"] = preferred + spread * rng.standard_normal(count)
+    large = rng.random(count) < (rng.uniform(0.3, 1) if near else rng.choice([0, 0.03, 0.3]))
+    _make_large(rng, shapes, np.flatnonzero(large), preferred)
+    # Close neighbours: some spots stand a few pixels from another one.
+    for k in np.flatnonzero(rng.random(count) < _log_uniform(rng, 0.02, 0.35)):
+        other = shapes[int(rng.integers(count))]
+        away = other["width"] * 2.2 + shapes[k]["width"] + rng.uniform(0, 5)
+        turn = rng.uniform(0, 2 * np.pi)
+        shapes["row"][k] = other["row"] + away * np.sin(turn)
+        shapes["col"][k] = other["col"] + away * np.cos(turn)
+    snr = _log_uniform(rng, settings.snr_min, settings.snr_max, count)
+    # A third of them where the decision is hard.
+    middle = settings.snr_min ** (1 / 3) * settings.snr_max ** (2 / 3)
+    hard = rng.random(count) < 1 / 3
+    snr[hard] = _log_uniform(rng, middle / 4, middle * 2, hard.sum())
+    bright = rng.random(count) < 0.08  # the few that light up a whole neighbourhood
+    snr[bright] = _log_uniform(rng, settings.snr_max, 12 * settings.snr_max, bright.sum())
+    # Small spots: a lower level, so that their label keeps a few pixels.
+    gaussian_area = 2 * np.pi * shapes["length"] * shapes["width"]
+    shapes["level"] = np.minimum(LABEL_LEVEL, np.exp(-SMALLEST_LABEL_PX / gaussian_area))
+    return shapes, snr
+
+
+def _make_large(rng, shapes: np.ndarray, which: np.ndarray, preferred: float) -> None:
+    """Turn some shapes into the spots of large grains: ellipses, blocks, bent thick lines."""
+    k = len(which)
+    width = _log_uniform(rng, 1.0, 5.0, k)
+    aspect = _log_uniform(rng, 1, 8, k)
+    shapes["width"][which] = width
+    shapes["length"][which] = np.clip(width * aspect, width, 18)
+    kind = rng.random(k)
+    flat = np.where(kind < 0.4, 2.0, rng.uniform(2, 8, k))
+    shapes["flat_u"][which] = flat
+    shapes["flat_v"][which] = np.where(kind < 0.7, flat, 2.0)
+    shapes["wave"][which] = np.where(rng.random(k) < 0.5, rng.uniform(0, 0.25, k), 0)
+    shapes["phase"][which] = rng.uniform(0, 2 * np.pi, k)
+    length = shapes["length"][which]
+    bend = np.where(rng.random(k) < 0.3, rng.normal(0, 0.5, k) * width / length**2, 0)
+    shapes["bend"][which] = bend
+    shapes["angle"][which] = preferred + 0.3 * rng.standard_normal(k)
+
+
+def _render(shapes: np.ndarray, n: int):
+    """Sum of all spots (counts of x0) and the number of the spot that owns each pixel."""
+    signal = np.zeros((n, n), np.float32)
+    draw(shapes, signal, 0.002)
+    owner = np.zeros((n, n), np.int32)
+    label(shapes, owner, np.zeros((n, n), np.float32))
+    return signal, owner
+
+
+def _add_halos(rng, shapes: np.ndarray, snr: np.ndarray, signal: np.ndarray) -> None:
+    """Light scattered around the brightest spots; not part of their labels."""
+    halos = shapes[snr > 25].copy()
+    if len(halos) == 0 or rng.random() < 0.4:
+        return
+    for side in ("length", "width"):
+        halos[side] *= rng.uniform(1.5, 5)
+    halos["height"] *= _log_uniform(rng, 0.004, 0.08)
+    draw(halos, signal, 0.02)
+
+
+def _truth(settings, shapes, snr, area, owner, signal):
+    """Labels, loss weight and the spot table of a crop."""
+    spots = np.zeros(len(shapes), SPOT)
+    for name in ("row", "col"):
+        spots[name] = shapes[name]
+    spots["snr"], spots["area"] = snr, area
+    spots["detectability"] = snr * np.sqrt(area)
+    gap = separate(owner, signal, shapes["height"].astype(np.float32), np.float32(0.9))
+    # What each label becomes: 0 background, 1 spot, -1 ignored.
+    fate = np.where(spots["detectability"] >= settings.visible_from, 1, -1)
+    fate[spots["detectability"] < settings.background_below] = 0
+    # A spot of 100 px should not count as much as twenty small ones.
+    alike = np.clip(40 / np.maximum(area, 1), 0.4, 1)
+    number = np.concatenate([[0], np.arange(1, len(shapes) + 1) * (fate > 0) - (fate < 0)])
+    weight = np.concatenate([[1.0], np.where(fate < 0, 0.0, np.where(fate > 0, alike, 1.0))])
+    labels = number.astype(np.int32)[owner]
+    weight = weight.astype(np.float32)[owner]
+    weight[gap] = 3.0
+    return labels, weight, spots

@@ -1,0 +1,219 @@
+"""One parameter object a job: the form, the command line, the recipe and the docs read it.
+
+A job's settings are a frozen dataclass derived from `Settings` whose fields carry a
+`Param` in ``typing.Annotated``::
+
+    @dataclass(frozen=True, kw_only=True)
+    class RoutineSettings(Settings):
+        sigma_px: Annotated[float, Param("Gaussian SD", unit="px", min=0.3, max=25)] = 6.0
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from .errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Param:
+    """How one setting is shown to people.
+
+    Parameters
+    ----------
+    label : str
+        Name in the form, in the words of the field.
+    unit : str
+        Unit shown behind the number.
+    min, max : float, optional
+        Smallest and largest value allowed, both included.
+    step : float, optional
+        Step of the form's spin box.
+    help : str
+        Tooltip, ``--help`` text and docs.
+    choices : tuple of str
+        The only values allowed.
+    advanced : bool
+        Hidden in the form until "More" is opened.
+    """
+
+    label: str
+    unit: str = ""
+    min: float | None = None
+    max: float | None = None
+    step: float | None = None
+    help: str = ""
+    choices: tuple[str, ...] = ()
+    advanced: bool = False
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a `Settings` class: its name, plain type, default and `Param`."""
+
+    name: str
+    type: type
+    optional: bool
+    default: Any
+    param: Param
+
+    @property
+    def flag(self) -> str:
+        """The command-line flag, for example ``--median-window``."""
+        return "--" + self.name.replace("_", "-")
+
+
+def _plain_type(annotation: Any) -> tuple[type, bool]:
+    """Split ``float | None`` into ``(float, True)``."""
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        kinds = [a for a in typing.get_args(annotation) if a is not type(None)]
+        return kinds[0], True
+    return annotation, False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Base of all parameter objects; refuses values out of range when it is made.
+
+    Raises
+    ------
+    SettingsError
+        A value is of the wrong type, out of range or not among the choices.
+    """
+
+    job: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        for field in fields_of(type(self)):
+            checked = _check(field, getattr(self, field.name))
+            object.__setattr__(self, field.name, checked)
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some values changed (and checked)."""
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The values as plain types, ready for JSON or YAML."""
+        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Make settings from plain values; unknown names are refused.
+
+        Raises
+        ------
+        SettingsError
+            A name is not a setting of this job, or a value is refused.
+        """
+        known = {f.name for f in dataclasses.fields(cls)}
+        for name in values:
+            if name not in known:
+                raise SettingsError(
+                    f"'{name}' is not a setting of {cls.job or cls.__name__}; "
+                    f"the settings are {', '.join(sorted(known))}."
+                )
+        return cls(**values)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (tuple, list)):
+        return [_plain(v) for v in value]
+    return value
+
+
+def _check(field: Field, value: Any) -> Any:
+    """Return the value as the field's type, or raise a sentence that names the field."""
+    param = field.param
+    label = f"{param.label} ({field.name})"
+    if value is None:
+        if field.optional:
+            return None
+        raise SettingsError(f"{label} needs a value.")
+    if field.type in (int, float):
+        try:
+            number = field.type(value)
+        except (TypeError, ValueError):
+            raise SettingsError(f"{label} must be a number, not {value!r}.") from None
+        if not math.isfinite(number) or isinstance(value, bool):
+            raise SettingsError(f"{label} must be a finite number, not {value!r}.")
+        if field.type is int and float(value) != number:
+            raise SettingsError(f"{label} must be a whole number, not {value!r}.")
+        low, high = param.min, param.max
+        if (low is not None and number < low) or (high is not None and number > high):
+            unit = f" {param.unit}" if param.unit else ""
+            raise SettingsError(f"{label} is {number:g}{unit}; it must be {_span(param)}{unit}.")
+        return number
+    if field.type is bool and not isinstance(value, bool):
+        raise SettingsError(f"{label} must be true or false, not {value!r}.")
+    if param.choices and value not in param.choices:
+        raise SettingsError(f"{label} is {value!r}; it must be one of {', '.join(param.choices)}.")
+    return value
+
+
+def _span(param: Param) -> str:
+    """The allowed range in words."""
+    if param.max is None:
+        return "" if param.min is None else f"at least {param.min:g}"
+    return f"at most {param.max:g}" if param.min is None else f"{param.min:g} to {param.max:g}"
+
+
+def fields_of(cls: type[Settings]) -> list[Field]:
+    """The fields of a settings class that carry a `Param`, in order."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    found = []
+    for field in dataclasses.fields(cls):
+        hint = hints[field.name]
+        param = next((m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Param)), None)
+        if param is None:
+            continue
+        kind, optional = _plain_type(typing.get_args(hint)[0])
+        default = None if field.default is dataclasses.MISSING else field.default
+        found.append(Field(field.name, kind, optional, default, param))
+    return found
+
+
+def add_arguments(parser: argparse.ArgumentParser, cls: type[Settings]) -> None:
+    """Give a parser one flag for every number, word or switch of a settings class."""
+    group = parser.add_argument_group(f"{cls.job or cls.__name__} settings")
+    for field in fields_of(cls):
+        param = field.param
+        unit = f" [{param.unit}]" if param.unit else ""
+        text = f"{param.label}{unit}. {param.help} (default: {field.default})".replace("%", "%%")
+        if field.type is bool:
+            group.add_argument(
+                field.flag, action=argparse.BooleanOptionalAction, default=None, help=text
+            )
+        elif field.type in (int, float, str):
+            group.add_argument(
+                field.flag,
+                type=field.type,
+                default=None,
+                help=text,
+                choices=param.choices or None,
+                metavar=None if param.choices else field.name.upper(),
+            )
+
+
+def from_namespace(cls: type[Settings], namespace: argparse.Namespace) -> Settings:
+    """Settings from parsed arguments; flags that were not given keep their default."""
+    names = {f.name for f in fields_of(cls)}
+    given = {k: v for k, v in vars(namespace).items() if k in names and v is not None}
+    return cls(**given)
+
+
+def markdown_table(cls: type[Settings]) -> str:
+    """The settings of a job as a Markdown table for the docs."""
+    lines = ["| setting | label | unit | range | default | meaning |", "|---|---|---|---|---|---|"]
+    for field in fields_of(cls):
+        p = field.param
+        span = ", ".join(p.choices) or _span(p)
+        lines.append(
+            f"| `{field.name}` | {p.label} | {p.unit} | {span} | {field.default} | {p.help} |"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_labdct.errors import ScanError
+from napari_labdct.io import open_scan
+
+STACK = np.random.default_rng(3).integers(0, 4000, (5, 31, 23)).astype(np.uint16)
+
+
+def write_folder(folder, stack=STACK, **options):
+    folder.mkdir(exist_ok=True)
+    for i, image in enumerate(stack):
+        tifffile.imwrite(folder / f"proj{i + 8}.tif", image, **options)
+    return folder
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", ">u2"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"compression": "zlib"}, {"compression": "lzw"}, {"imagej": True}, {"bigtiff": True},
+     {"metadata": None}, {"tile": (16, 16)}],
+    ids=str,
+)  # fmt: skip
+def test_a_multi_page_file_reads_page_by_page(tmp_path, dtype, options):
+    stack = STACK.astype(dtype)
+    if options.get("imagej"):
+        options = options | {"byteorder": ">"}
+    tifffile.imwrite(tmp_path / "scan.tif", stack, photometric="minisblack", **options)
+    scan = open_scan(tmp_path / "scan.tif")
+    assert (scan.n_frames, scan.shape) == (5, (31, 23))
+    for i in (4, 0, 2):
+        np.testing.assert_array_equal(scan.frame(i), STACK[i].astype(dtype))
+
+
+def test_a_folder_is_read_in_natural_order(tmp_path):
+    scan = open_scan(write_folder(tmp_path / "run"))  # proj8, proj9, proj10 ...
+    np.testing.assert_array_equal(np.asarray(scan.frames), STACK)
+    assert scan.name == "run"
+    files = list((tmp_path / "run").glob("*.tif"))
+    np.testing.assert_array_equal(open_scan(files[::-1]).frames[:], STACK)
+
+
+def test_compressed_pages_are_cached_and_read_only(tmp_path):
+    scan = open_scan(write_folder(tmp_path / "run", compression="zlib"))
+    with pytest.raises(ValueError, match="read-only"):
+        scan.frame(1)[0, 0] = 7
+
+
+def test_orientation_is_kept_and_rows_stay_as_stored(tmp_path):
+    tag = [(274, "H", 1, 4, True)]
+    tifffile.imwrite(tmp_path / "a.tif", STACK[0], extratags=tag)
+    scan = open_scan(tmp_path / "a.tif")
+    assert scan.orientation == 4
+    np.testing.assert_array_equal(scan.frame(0), STACK[0])
+
+
+def test_a_file_cut_off_in_the_middle_of_a_folder_is_named(tmp_path):
+    folder = write_folder(tmp_path / "run")
+    victim = folder / "proj10.tif"
+    victim.write_bytes(victim.read_bytes()[:900])
+    with pytest.raises(ScanError, match=r"proj10\.tif is cut off"):
+        open_scan(folder)
+
+
+def test_a_compressed_page_damaged_inside_is_named_when_read(tmp_path):
+    folder = write_folder(tmp_path / "run", compression="zlib")
+    victim = folder / "proj10.tif"
+    content = bytearray(victim.read_bytes())
+    with tifffile.TiffFile(victim) as tif:
+        start = tif.pages[0].dataoffsets[0]
+    content[start : start + 40] = bytes(40)
+    victim.write_bytes(content)
+    scan = open_scan(folder)
+    scan.frame(0)
+    with pytest.raises(ScanError, match=r"proj10\.tif cannot be read"):
+        scan.frame(2)
+
+
+def test_mixed_sizes_and_types_name_the_odd_one(tmp_path):
+    folder = write_folder(tmp_path / "run")
+    tifffile.imwrite(folder / "proj11.tif", STACK[0, :20])
+    with pytest.raises(ScanError, match=r"proj11\.tif is 20 x 23 uint16, but proj8\.tif is 31"):
+        open_scan(folder)
+    with tifffile.TiffWriter(tmp_path / "pages.tif") as tif:
+        tif.write(STACK[0])
+        tif.write(STACK[0, :20])
+    with pytest.raises(ScanError, match="mixes pages of different sizes"):
+        open_scan(tmp_path / "pages.tif")
+
+
+def test_what_is_no_scan_is_refused_in_words(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "fake.tif").write_text("this is no image at all")
+    (tmp_path / "none.tif").write_bytes(b"")
+    tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((31, 23, 3), np.uint8), photometric="rgb")
+    for name, words in [
+        ("empty", "holds no TIFF file"),
+        ("notes.txt", "not a TIFF file"),
+        ("fake.tif", "not a TIFF file"),
+        ("none.tif", "not a TIFF file"),
+        ("rgb.tif", "colour"),
+        ("missing.tif", "does not exist"),
+    ]:
+        with pytest.raises(ScanError, match=words):
+            open_scan(tmp_path / name)
+
+
+def test_scan_yaml_beside_the_data_gives_angles_and_geometry(tmp_path):
+    folder = write_folder(tmp_path / "run")
+    (folder / "scan.yaml").write_text(
+        "frames: ['proj*.tif']\nomega_deg: {start: 180, step: -3}\npixel_um: 3.36\n"
+        "beam_stop_px: [[10, 8], [10, 14], [20, 14], [20, 8]]\nmaterial: Fe\ntube_kv: 160\n"
+    )
+    for source in (folder, folder / "scan.yaml", list(folder.glob("*.tif"))):
+        scan = open_scan(source)
+        np.testing.assert_allclose(scan.omega_deg, [180, 177, 174, 171, 168])
+        assert scan.description.material == "Fe"
+        assert scan.beam_stop_mask().any()
+
+
+def test_angles_from_a_csv(tmp_path):
+    folder = write_folder(tmp_path / "run")
+    (folder / "angles.csv").write_text("frame,omega\n0,1.5\n1,2.5\n2,3.5\n3,4.5\n4,9\n")
+    (folder / "scan.yaml").write_text("omega_csv: angles.csv\n")
+    np.testing.assert_allclose(open_scan(folder).omega_deg, [1.5, 2.5, 3.5, 4.5, 9])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("pixel_um: -3", "Pixel size"),
+        ("pixels: 3", "'pixels' is not a setting of scan"),
+        ("omega_deg: {start: 1}", "start"),
+        ("omega_deg: [1, 2]", "5 projections but 2"),
+        ("- a list", "name: value"),
+        ("a: [", "YAML"),
+        ("frames: other*.tif", "none is beside it"),
+        ("omega_csv: nowhere.csv", "cannot be read"),
+    ],
+)
+def test_faults_in_scan_yaml_are_said_in_words(tmp_path, text, words):
+    folder = write_folder(tmp_path / "run")
+    (folder / "scan.yaml").write_text(text)
+    with pytest.raises(ScanError, match=words):
+        open_scan(folder)
+
+
+def test_opening_a_large_stack_reads_no_frame(tmp_path):
+    path = tmp_path / "large.tif"
+    tifffile.memmap(path, shape=(181, 512, 512), dtype=np.uint16, photometric="minisblack")
+    scan = open_scan(path)
+    assert scan.n_frames == 181
+    assert scan.frames._cache == {}

@@ -1,0 +1,144 @@
+"""Training crops: reproducible, and with the statistics of the paper's eqs 1 and 2."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from napari_labdct.errors import SettingsError
+from napari_labdct.learning.synthesis import (
+    SynthesisSettings,
+    add_noise,
+    make_crop,
+    mix,
+    stream,
+    tau_of,
+)
+
+
+@pytest.fixture(scope="module")
+def crops():
+    return [make_crop(SynthesisSettings(), 5, k) for k in range(40)]
+
+
+def test_a_seed_and_a_number_decide_a_crop(crops):
+    again = make_crop(SynthesisSettings(), 5, 3)
+    for name in ("frame", "labels", "weight", "expected", "spots"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(crops[3], name))
+    other = make_crop(SynthesisSettings(), 6, 3)
+    assert not np.array_equal(other.frame, crops[3].frame)
+    started = next(stream(seed=5, start=3))
+    np.testing.assert_array_equal(started.frame, crops[3].frame)
+
+
+def test_stream_goes_on():
+    settings = SynthesisSettings(crop_px=64)
+    first, second = itertools.islice(stream(settings, seed=1), 2)
+    assert not np.array_equal(first.frame, second.frame)
+
+
+def test_equation_1():
+    spots, background = np.full((4, 4), 12.0), np.full((4, 4), 0.5)
+    np.testing.assert_allclose(mix(spots, 10.0, background, 110.0), 2 + 55)
+
+
+@pytest.mark.parametrize("level", [4.0, 110.0, 5000.0])
+@pytest.mark.parametrize("tau", [1.0, 2.0])
+def test_equation_2(level, tau):
+    """``x0 + tau Poisson(x0/2)``: mean ``x0 (1 + tau/2)``, variance ``tau^2 x0/2``."""
+    x0 = np.full((400, 400), level, np.float32)
+    x = add_noise(x0, tau, np.random.default_rng(0)).astype(float)
+    variance = tau**2 * level / 2
+    assert x.mean() == pytest.approx(level * (1 + tau / 2), abs=5 * np.sqrt(variance / x.size))
+    error_of_variance = variance * np.sqrt((2 + 2 / level) / x.size)
+    assert x.var() == pytest.approx(variance, abs=5 * error_of_variance + 1e-3 * variance)
+
+
+@pytest.mark.parametrize("ratio", [0.5, 1.0, 2.0])
+def test_tau_gives_the_variance_asked_for(ratio):
+    tau = tau_of(ratio)
+    assert (tau**2 / 2) / (1 + tau / 2) == pytest.approx(ratio)
+
+
+def test_frames_scatter_as_they_say(crops):
+    """Away from spots and cosmic rays, (frame - expected) / sigma has unit spread."""
+    checked = 0
+    for crop in crops:
+        if crop.frame.dtype != np.uint16 or crop.sigma.min() < 3 or crop.expected.max() > 60000:
+            continue
+        lit = crop.expected > 5 * crop.sigma  # counts do not go below 0
+        deviation = (crop.frame - crop.expected)[lit]
+        deviation = (deviation - np.median(deviation)) / crop.sigma[lit]  # maybe an offset
+        spread = 1.4826 * np.median(np.abs(deviation))
+        assert spread == pytest.approx(1, abs=0.06)
+        checked += 1
+    assert checked > 10
+
+
+def test_snr_covers_the_range_of_the_paper(crops):
+    snr = np.concatenate([c.spots["snr"] for c in crops])
+    assert len(snr) > 500
+    assert snr.min() < 0.15
+    low, high = np.mean(snr < 1.7), np.mean(snr > 28)
+    assert 0.35 < low < 0.6  # half lie below sqrt(0.1 * 28)
+    assert 0.03 < high < 0.15  # and a few are far brighter
+
+
+def test_snr_is_the_mean_inside_the_label_over_the_noise():
+    """The project's definition, measured on a large bright spot of the noise-free frame."""
+    settings = SynthesisSettings(near_field=1.0, no_median=0.0)
+    measured = []
+    for k in range(12):
+        crop = make_crop(settings, 8, k)
+        if crop.median is None or crop.frame.dtype != np.uint16:
+            continue
+        for number in np.unique(crop.labels[crop.labels > 0]):
+            spot = crop.spots[number - 1]
+            inside = crop.labels == number
+            around = ndimage.binary_dilation(inside, iterations=14)
+            alone = len(np.unique(crop.labels[around])) == 2 and inside.sum() == spot["area"]
+            if not alone or not 3 < spot["snr"] < 20 or spot["area"] < 20:
+                continue
+            ring = around & ~ndimage.binary_dilation(inside, iterations=10)
+            signal = crop.expected[inside].mean() - np.median(crop.expected[ring])
+            measured.append(signal / np.median(crop.sigma[ring]) / spot["snr"])
+    assert len(measured) >= 3
+    assert np.median(measured) == pytest.approx(1, abs=0.2)
+
+
+def test_truth_ignores_what_nobody_could_see(crops):
+    for crop in crops:
+        shown = crop.spots[np.unique(crop.labels[crop.labels > 0]) - 1]
+        assert (shown["detectability"] >= 3).all()
+        assert not crop.weight[crop.labels < 0][crop.weight[crop.labels < 0] != 3].any()
+        assert crop.weight.min() >= 0
+    assert any((c.labels < 0).any() for c in crops)
+    assert any((c.weight == 3).any() for c in crops)
+
+
+def test_small_visible_spots_have_a_label_that_survives(crops):
+    """Labels of lone spots are at least 4 px, so that a smallest size of 3 px keeps them."""
+    for crop in crops:
+        gaps = crop.weight == 3  # labels are cut there
+        for number in np.unique(crop.labels[crop.labels > 0]):
+            inside = crop.labels == number
+            rows, cols = np.nonzero(inside)
+            border = min(rows.min(), cols.min()) < 2 or max(rows.max(), cols.max()) > 189
+            near_gap = (ndimage.binary_dilation(inside, iterations=2) & gaps).any()
+            overlapped = inside.sum() < crop.spots["area"][number - 1]
+            if not (border or near_gap or overlapped):
+                assert inside.sum() >= 4
+
+
+def test_some_crops_have_no_median():
+    settings = SynthesisSettings(crop_px=32, no_median=0.5)
+    missing = [make_crop(settings, 0, k).median is None for k in range(60)]
+    assert 15 < sum(missing) < 45
+
+
+def test_settings_out_of_range_are_refused():
+    with pytest.raises(SettingsError, match="Crop size"):
+        SynthesisSettings(crop_px=8)

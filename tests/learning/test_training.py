@@ -1,0 +1,130 @@
+"""Training: it learns, it resumes along the same curve, it refuses what is not its own."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from napari_labdct.errors import ModelError
+from napari_labdct.learning import training
+from napari_labdct.learning.losses import bce_dice
+from napari_labdct.learning.model import Model
+from napari_labdct.learning.networks import build_network
+from napari_labdct.learning.synthesis import make_crop
+from napari_labdct.learning.training import TrainSettings, learning_rate_at, train, validate
+
+QUICK = TrainSettings(
+    iterations=6,
+    batch=2,
+    warmup=2,
+    validation_crops=2,
+    validate_every=3,
+    checkpoint_every=2,
+    report_every=1,
+    seed=3,
+)
+
+
+def test_four_pairs_can_be_learnt_by_heart(tiny_synthesis):
+    torch.manual_seed(0)
+    pairs = [training.to_arrays(make_crop(tiny_synthesis, 2, k), 32) for k in range(4)]
+    x, target, weight = (torch.from_numpy(np.stack(a)) for a in zip(*pairs, strict=True))
+    network = build_network("compact")
+    optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3)
+    for _ in range(100):
+        loss = bce_dice(network(x), target, weight)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    guess = (network(x) > 0) & (weight > 0)
+    truth = (target > 0) & (weight > 0)
+    assert (guess & truth).sum() / (guess | truth).sum() > 0.9
+
+
+def test_resumed_training_follows_the_same_curve(tmp_path, tiny_synthesis):
+    whole = list(train(QUICK, tmp_path / "a", tiny_synthesis, "cpu"))
+    assert [p.done for p in whole] == [1, 2, 3, 4, 5, 6]
+    assert whole[2].validation["spots"] > 0
+
+    running = train(QUICK, tmp_path / "b", tiny_synthesis, "cpu")
+    parts = list(itertools.islice(running, 3))  # one iteration beyond the last checkpoint
+    running.close()
+    rest = list(train(QUICK, tmp_path / "b", tiny_synthesis, "cpu"))
+    assert [p.done for p in rest] == [3, 4, 5, 6]
+    for one, other in zip(whole, parts[:2] + rest, strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=1e-4)
+    ends = [Model.load(tmp_path / k / "best.safetensors", "cpu") for k in "ab"]
+    for name, value in ends[0].weights.items():
+        torch.testing.assert_close(value, ends[1].weights[name], rtol=2e-3, atol=2e-4)
+
+
+def test_best_model_says_how_it_was_made(tmp_path, tiny_synthesis):
+    steps = list(train(QUICK.replace(iterations=3), tmp_path, tiny_synthesis, "cpu"))
+    model = Model.load(tmp_path / "best.safetensors", "cpu")
+    assert model.training["train"]["seed"] == 3
+    assert model.training["synthesis"] == tiny_synthesis.to_dict()
+    assert model.training["iterations_done"] == 3
+    assert model.training["validation"] == steps[-1].validation
+    assert model.threshold == steps[-1].validation["threshold"]
+
+
+def test_finished_training_has_nothing_left_to_do(tmp_path, tiny_synthesis):
+    settings = QUICK.replace(iterations=2)
+    list(train(settings, tmp_path, tiny_synthesis, "cpu"))
+    assert list(train(settings, tmp_path, tiny_synthesis, "cpu")) == []
+
+
+def test_training_can_start_from_a_model(tmp_path, tiny_synthesis, model):
+    list(train(QUICK.replace(iterations=1), tmp_path, tiny_synthesis, "cpu", start_from=model))
+    best = Model.load(tmp_path / "best.safetensors", "cpu")
+    assert best.training["start_from"] == model.sha256
+    moved = (best.weights["head.weight"] - model.weights["head.weight"]).abs().max()
+    assert 0 < moved < 0.01
+
+
+def test_checkpoint_of_other_settings_is_refused(tmp_path, tiny_synthesis):
+    list(train(QUICK.replace(iterations=1), tmp_path, tiny_synthesis, "cpu"))
+    with pytest.raises(ModelError, match="other settings"):
+        next(train(QUICK.replace(iterations=1, seed=4), tmp_path, tiny_synthesis, "cpu"))
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path, tiny_synthesis, model):
+    model.save(tmp_path / "last.safetensors")
+    with pytest.raises(ModelError, match="not a training checkpoint"):
+        next(train(QUICK, tmp_path, tiny_synthesis, "cpu"))
+    (tmp_path / "last.safetensors").write_bytes(b"\x00" * 100)
+    with pytest.raises(ModelError, match="not a model file"):
+        next(train(QUICK, tmp_path, tiny_synthesis, "cpu"))
+
+
+def test_truncated_checkpoint_is_refused(tmp_path, tiny_synthesis):
+    settings = QUICK.replace(iterations=1)
+    list(train(settings, tmp_path, tiny_synthesis, "cpu"))
+    path = tmp_path / "last.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(ModelError, match="cut short"):
+        next(train(settings, tmp_path, tiny_synthesis, "cpu"))
+
+
+def test_learning_rate_warms_up_and_falls():
+    settings = TrainSettings(iterations=1000, warmup=100, learning_rate=1.0)
+    rates = [learning_rate_at(settings, k) for k in range(1000)]
+    assert rates[0] == pytest.approx(0.01)
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[99] == max(rates)
+    assert rates[-1] == pytest.approx(0.01, abs=1e-3)
+
+
+def test_validation_counts_spots_and_forgives_invisible_ones(tiny_synthesis):
+    """An oracle that marks the truth, and also all that nobody could see, has F1 of 1."""
+    crops = [make_crop(tiny_synthesis, 4, k) for k in range(10)]
+    answers = {id(c.frame): (c.labels != 0).astype(np.float32) for c in crops}
+    result = validate(lambda frame, median: answers[id(frame)], crops)
+    assert result["spots"] > 10
+    assert result["precision"] > 0.97
+    assert result["recall"] > 0.85  # labels that touch are one component: merged
+    nothing = validate(lambda frame, median: np.zeros(frame.shape), crops)
+    assert nothing["recall"] == 0

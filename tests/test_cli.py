@@ -1,0 +1,114 @@
+"""The command line gives the library's pixels and says faults in one sentence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_labdct import cli
+from napari_labdct.denoising import Denoiser, DenoiseSettings
+from napari_labdct.io import open_scan, read_spot_csv
+from napari_labdct.routine import RoutineSettings, open_store, run
+from napari_labdct.spots import SPOT_DTYPE, SpotSettings, binarise
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Seven projections with a few spots, as an instrument would leave them."""
+    folder = tmp_path_factory.mktemp("scan")
+    rng = np.random.default_rng(7)
+    rows, cols = np.indices((96, 112))
+    for i in range(7):
+        level = 300 - 0.5 * rows
+        for _ in range(6):
+            r, c, h = rng.uniform(8, 88), rng.uniform(8, 104), rng.uniform(100, 900)
+            level = level + h * np.exp(-((rows - r) ** 2 + (cols - c) ** 2) / 6)
+        image = rng.poisson(level).astype(np.uint16)
+        tifffile.imwrite(folder / f"p{i}.tif", image, extratags=[(274, "H", 1, 4, True)])
+    (folder / "scan.yaml").write_text("omega_deg: {start: 0, step: 3}\npixel_um: 68.3\n")
+    return folder
+
+
+def test_info_tells_what_is_there_and_what_is_missing(folder, capsys):
+    assert cli.main(["info", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert "7 projections of 96 x 112, uint16" in out
+    assert "step 3 deg" in out
+    assert "for grain map: missing source_sample_mm" in out
+
+
+def test_denoise_equals_the_library(folder, tmp_path, capsys):
+    c, m, s = (tmp_path / n for n in ("c.tif", "m.tif", "s.csv"))
+    command = ["denoise", str(folder), "-o", str(c), "--spots", str(m), "--table", str(s)]
+    assert cli.main([*command, "--device", "cpu", "--min-size-px", "4"]) == 0
+    assert str(c) in capsys.readouterr().out
+    scan = open_scan(folder)
+    denoiser = Denoiser(scan, DenoiseSettings(device="cpu"))
+    cut = SpotSettings(threshold=denoiser.model.threshold, min_size_px=4)
+    cleaned, masks = tifffile.imread(c), tifffile.imread(m)
+    assert (cleaned.dtype, masks.dtype) == (np.uint8, np.uint8)
+    assert set(np.unique(masks)) == {0, 255}
+    for i in range(7):
+        np.testing.assert_array_equal(cleaned[i], denoiser.clean(i))
+        np.testing.assert_array_equal(masks[i] == 255, binarise(cleaned[i], cut))
+    with tifffile.TiffFile(m) as tif:
+        assert len(tif.pages) == 7
+        assert tif.pages[0].tags[274].value == 4
+    table = read_spot_csv(s, SPOT_DTYPE)
+    assert len(table) > 20
+    assert set(table["omega_deg"]) <= {0, 3, 6, 9, 12, 15, 18}
+
+
+def test_a_second_denoise_finds_the_work_done(folder, tmp_path, monkeypatch):
+    c = str(tmp_path / "c.tif")
+    assert cli.main(["denoise", str(folder), "-o", c]) == 0
+    monkeypatch.setattr(Denoiser, "clean", lambda *_: pytest.fail("ran the network again"))
+    assert cli.main(["denoise", str(folder), "-o", c]) == 0
+
+
+def test_routine_equals_the_library(folder, tmp_path):
+    m = tmp_path / "m.tif"
+    command = ["routine", str(folder), "-o", str(m), "--sigma-px", "1.5", "--median-window", "5"]
+    assert cli.main(command) == 0
+    scan, settings = open_scan(folder), RoutineSettings(sigma_px=1.5, median_window=5)
+    store = open_store(scan, settings, tmp_path / "l.tif")
+    list(run(scan, settings, store))
+    np.testing.assert_array_equal(tifffile.imread(m), store[:])
+    assert store[:].any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["info", "nowhere"], "does not exist"),
+        (["routine", "FOLDER", "-o", "m.tif", "--percentage", "140"], "0 to 100"),
+        (["denoise", "FOLDER", "-o", "c.tif", "--model", "nonesuch"], "compact"),
+        (["denoise", "FOLDER", "-o", "c.tif", "--device", "cuda:9"], "no device"),
+        (["denoise", "FOLDER", "-o", "c.png"], "must end in"),
+    ],
+)
+def test_faults_are_one_sentence_and_status_1(
+    folder, tmp_path, capsys, monkeypatch, arguments, words
+):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([str(folder) if a == "FOLDER" else a for a in arguments]) == 1
+    err = capsys.readouterr().err.strip()
+    assert words in err
+    assert err.startswith("labdct: ")
+    assert "\n" not in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupt_says_how_to_go_on(folder, tmp_path, capsys, monkeypatch):
+    def interrupted(self, index):
+        if index == 2:
+            raise KeyboardInterrupt
+        return np.zeros((96, 112), np.uint8)
+
+    c = tmp_path / "c.tif"
+    monkeypatch.setattr(Denoiser, "clean", interrupted)
+    assert cli.main(["denoise", str(folder), "-o", str(c)]) == 130
+    assert "goes on where it stopped" in capsys.readouterr().err
+    assert not c.exists()
+    assert (tmp_path / "c.part.tif").exists()
