@@ -129,7 +129,8 @@ def test_a_mirrored_import_keeps_proper_rotations(tmp_path, grains):
 def test_phases_are_known_by_their_cell(tmp_path, grains):
     path = write_grainmapper(tmp_path / "map.h5", grains, material("Fe"))
     with h5py.File(path, "r+") as file:
-        file["PhaseInfo/Phase01/Name"][0] = b"Ferrite"
+        del file["PhaseInfo/Phase01/Name"]
+        file["PhaseInfo/Phase01/Name"] = [b"Ferrite"]
     assert read_grainmapper(path).material.name == "Fe"
     with h5py.File(path, "r+") as file:
         file["PhaseInfo/Phase01/UnitCell"][:3] = 9.0
