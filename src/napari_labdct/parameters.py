@@ -213,7 +213,8 @@ def markdown_table(cls: type[Settings]) -> str:
     for field in fields_of(cls):
         p = field.param
         span = ", ".join(p.choices) or _span(p)
+        default = "" if field.default is None else field.default
         lines.append(
-            f"| `{field.name}` | {p.label} | {p.unit} | {span} | {field.default} | {p.help} |"
+            f"| `{field.name}` | {p.label} | {p.unit} | {span} | {default} | {p.help} |"
         )
     return "\n".join(lines)
