@@ -1,0 +1,60 @@
+"""Masks that follow a slider: cut in a worker for the shown frame, shown without a wait."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from ..spots import BinaryFrames, SpotSettings
+
+
+class LiveMask(BinaryFrames):
+    """`BinaryFrames` that keep the mask of the frame cut last.
+
+    `prepare` cuts a frame with other settings, in any thread; `adopt` makes those settings
+    the ones in force.  A frame that was prepared is not cut again when napari reads it.
+
+    Parameters
+    ----------
+    cleaned : stack (n, rows, cols)
+        If it is a `FrameStore`, frames that are not done yet are not kept.
+    settings : SpotSettings
+    """
+
+    def __init__(self, cleaned: Any, settings: SpotSettings) -> None:
+        super().__init__(cleaned, settings, value=1)
+        self._lock = threading.Lock()
+        self._kept: tuple[tuple[int, SpotSettings], np.ndarray] | None = None
+
+    def read(self, index: int) -> np.ndarray:
+        return self._cut(index, self.settings)
+
+    def prepare(self, index: int, settings: SpotSettings) -> int:
+        """Cut frame `index` with `settings`, keep it, and count its spots."""
+        from ..comparison import match_spots
+
+        mask = self._cut(index, settings)
+        return match_spots(mask, np.zeros_like(mask)).n_a
+
+    def adopt(self, settings: SpotSettings) -> None:
+        """Cut with these settings from now on; refresh the layer to see it."""
+        self.settings = settings
+
+    def _cut(self, index: int, settings: SpotSettings) -> np.ndarray:
+        key = (index, settings)
+        with self._lock:
+            if self._kept is not None and self._kept[0] == key:
+                return self._kept[1]
+        whole = self._is_done(index)
+        mask = BinaryFrames(self.cleaned, settings, self.value).read(index)
+        mask.flags.writeable = False
+        if whole:
+            with self._lock:
+                self._kept = (key, mask)
+        return mask
+
+    def _is_done(self, index: int) -> bool:
+        done = getattr(self.cleaned, "done", None)
+        return done is None or bool(done[index])

@@ -1,0 +1,71 @@
+"""What the user chose in Preferences > LabDCT, and the folders this package may write to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+PLUGIN = "napari-labdct"
+
+# The manifest's defaults, for a napari in which the plugin is switched off or not yet known.
+_DEFAULTS: dict[str, Any] = {
+    "device": "auto",
+    "default_model": "compact",
+    "cache_folder": "",
+    "cache_limit_gb": 20.0,
+}
+_GROUP = {
+    "device": "compute",
+    "default_model": "compute",
+    "cache_folder": "storage",
+    "cache_limit_gb": "storage",
+}
+
+
+def preference(name: str) -> Any:
+    """One value from Preferences: device, default_model, cache_folder or cache_limit_gb."""
+    from napari.settings import get_plugin_settings
+
+    try:
+        return getattr(getattr(get_plugin_settings(PLUGIN), _GROUP[name]), name)
+    except (KeyError, AttributeError):
+        return _DEFAULTS[name]
+
+
+def config_folder() -> Path:
+    """Where last-used values are kept."""
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir(PLUGIN, appauthor=False))
+
+
+def cache_folder() -> Path:
+    """Where running results are kept, as set in Preferences or in the user's cache."""
+    import platformdirs
+
+    chosen = str(preference("cache_folder")).strip()
+    if chosen:
+        return Path(chosen).expanduser()
+    return Path(platformdirs.user_cache_dir(PLUGIN, appauthor=False))
+
+
+def load_last(name: str) -> dict[str, Any]:
+    """The values saved as `name`, or an empty dict if there are none or they are damaged."""
+    try:
+        values = json.loads((config_folder() / f"{name}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def save_last(name: str, values: dict[str, Any]) -> None:
+    """Keep values for the next session; a read-only home costs the memory, not the work."""
+    from ..errors import OutputError
+    from ..jobs import write_atomically
+
+    try:
+        config_folder().mkdir(parents=True, exist_ok=True)
+        write_atomically(config_folder() / f"{name}.json", json.dumps(values, indent=1))
+    except (OSError, OutputError):
+        return
