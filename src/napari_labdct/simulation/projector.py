@@ -281,17 +281,21 @@ class Projector:
             high = np.where(sine > swing, base / np.maximum(sine - swing, 1e-9), np.inf)
         window = self.beam.energy_kev[[0, -1]]
         keep = (sine + swing > 0) & filled[:, None]
-        orders = planes.strength.shape[1]
-        keep &= (high >= window[0] / orders) & (low <= window[1])
+        order = np.arange(1, planes.strength.shape[1] + 1)
+        present = planes.strength > 0
+        most = np.where(present, order, 0).max(axis=1)
+        least = np.where(present, order, np.inf).min(axis=1)
+        keep &= (high * most >= window[0]) & (low * least <= window[1])
         grain, plane = np.nonzero(keep)
         normal, at = lab[grain, plane], sine[grain, plane]
         out = ray[grain] + 2 * at[:, None] * normal
         hit = geometry.intersect(point[grain], out)
         away = np.linalg.norm(geometry.pixel_to_lab(hit[:, 0], hit[:, 1]) - point[grain], axis=1)
-        # A hit moves with the cell (magnified) and with the turn of k1, up to 3 swings along k1.
+        # A hit moves with its cell and with k1, which a mirror plane turns as much as k0; both
+        # count more on a detector that is met at an angle.
         forward = np.maximum(out @ geometry.detector_axes[:, 0], 0.05)
-        margin = self._extent[grain] + 3 * swing[grain, 0] * away
-        margin = margin / forward / geometry.pixel_mm + self._taps.size
+        margin = self._extent[grain] + 1.1 * swing[grain, 0] * away
+        margin = margin / forward**2 / geometry.pixel_mm + self._taps.size
         rows, cols = geometry.shape
         inside = (hit[:, 0] > -margin) & (hit[:, 0] < rows + margin)
         inside &= (hit[:, 1] > -margin) & (hit[:, 1] < cols + margin)
