@@ -141,6 +141,27 @@ def test_a_larger_focal_spot_blurs():
     assert soft.image.max() < sharp.image.max()
 
 
+def test_log_truth_keeps_the_cores_of_spots():
+    settings = SMALL.replace(binning=4, exposure_s=100.0)
+    own, core = (Simulation(settings.replace(truth=t)).project(0) for t in ("spots", "log"))
+    inside = (core.labels > 0) & (own.labels > 0)
+    assert inside.sum() == (core.labels > 0).sum()
+    assert 0.3 < (core.labels > 0).sum() / (own.labels > 0).sum() < 0.9
+    np.testing.assert_array_equal(
+        core.spots["area_px"], np.bincount(core.labels.ravel(), minlength=len(core.spots) + 1)[1:]
+    )
+
+
+def test_overwriting_an_unfinished_scan_keeps_nothing_of_it(tmp_path):
+    run = simulate_scan(SMALL, tmp_path)
+    next(run)
+    run.close()
+    other = SMALL.replace(seed=5, frames=2)
+    list(simulate_scan(other, tmp_path, overwrite=True))
+    list(simulate_scan(other, tmp_path / "fresh"))
+    assert (tmp_path / "spots.csv").read_bytes() == (tmp_path / "fresh/spots.csv").read_bytes()
+
+
 def test_presets_and_the_table_of_settings():
     settings = SimulateSettings.preset("D35", frames=3)
     assert (settings.sample, settings.intensity_model, settings.frames) == ("D35", "fang2020", 3)

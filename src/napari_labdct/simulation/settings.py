@@ -164,6 +164,16 @@ class SimulateSettings(Settings):
     background: Annotated[
         float, Param("Background", "grey", 0, 60000, 10, "Even level under the spots.")
     ] = 0.0
+    truth: Annotated[
+        str,
+        Param(
+            "Truth",
+            choices=("spots", "log"),
+            help="spots: each spot cut by itself before they are summed; log: the paper's "
+            "Laplacian of Gaussian.",
+            advanced=True,
+        ),
+    ] = "spots"
     truth_min_grey: Annotated[
         float,
         Param("Truth level", "grey", 0, 60000, 0.5, "No mask below it.", advanced=True),
