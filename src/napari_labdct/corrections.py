@@ -137,7 +137,7 @@ def split(labels: np.ndarray, spot: int, frame: np.ndarray, next_id: int, parts:
         if len(seeds) == parts:
             break
     else:
-        height, seeds = waist, _along_axis(inside, parts)
+        height, seeds = np.zeros_like(waist), _along_axis(inside, parts)
     markers = np.zeros(inside.shape, np.int32)
     for number, (row, col) in enumerate(seeds):
         markers[row, col] = number + 1
@@ -149,20 +149,28 @@ def split(labels: np.ndarray, spot: int, frame: np.ndarray, next_id: int, parts:
 
 
 def _highest(height: np.ndarray, inside: np.ndarray, count: int) -> list[tuple[int, int]]:
-    """The `count` highest local maxima at least two pixels apart."""
+    """The `count` highest local maxima with a valley between any two of them."""
+    from skimage.draw import line
     from skimage.feature import peak_local_max
 
+    lowest, highest = height[inside].min(), height[inside].max()
+    if highest - lowest <= 1e-6:
+        return []
     found = peak_local_max(
-        np.where(inside, height - height[inside].min() + 1e-6, 0),
+        np.where(inside, height - lowest + 1e-6, 0),
         min_distance=1,
         labels=inside.astype(np.int32),
-        num_peaks=count,
         exclude_border=False,
     )
     seeds: list[tuple[int, int]] = []
     for row, col in found.tolist():
-        if all(max(abs(row - r), abs(col - c)) > 1 for r, c in seeds):
+        top = height[row, col]
+        # peaks come highest first, so the candidate's own height is the lower of the two
+        valleys = [top - height[line(row, col, r, c)].min() for r, c in seeds]
+        if all(depth > 0.05 * (highest - lowest) for depth in valleys):
             seeds.append((row, col))
+        if len(seeds) == count:
+            break
     return seeds
 
 
@@ -211,9 +219,7 @@ def grow(
     reach = settings.reach_px
     row, col = (min(max(int(p), 0), n - 1) for p, n in zip(point, labels.shape))
     box = np.s_[max(0, row - reach) : row + reach + 1, max(0, col - reach) : col + reach + 1]
-    signal = ndi.uniform_filter(
-        frame[box].astype(np.float32) - background[box], 3, mode="nearest"
-    )
+    signal = ndi.uniform_filter(frame[box].astype(np.float32) - background[box], 3, mode="nearest")
     free = (labels[box] == 0) | (labels[box] == spot)
     level = float(np.median(signal[free])) if free.any() else 0.0
     r, c = row - box[0].start, col - box[1].start

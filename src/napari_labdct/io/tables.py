@@ -58,9 +58,7 @@ def _texts(name: str, column: np.ndarray) -> list[str]:
     return [str(v) for v in column.tolist()]
 
 
-def read_spot_csv(
-    path: str | Path, dtype: np.dtype, optional: Iterable[str] = ()
-) -> np.ndarray:
+def read_spot_csv(path: str | Path, dtype: np.dtype, optional: Iterable[str] = ()) -> np.ndarray:
     """Read a table written by `write_spot_csv` back as a structured array.
 
     Parameters

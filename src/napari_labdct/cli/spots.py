@@ -1,0 +1,122 @@
+"""``labdct spots SCAN --cleaned CLEANED.tif -o SPOTS.csv``: measure every spot and export."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import OutputError, SettingsError
+from ..parameters import add_arguments, from_namespace
+from ..spots import BinaryFrames, SpotSettings
+from .common import add_scan, open_given
+
+KEEP = {"all": (0, 1, 2), "not-rejected": (0, 1), "accepted": (1,)}
+
+
+def add_command(commands) -> None:
+    parser = commands.add_parser("spots", help="measure every spot, and export spots and masks")
+    add_scan(parser)
+    found = parser.add_argument_group("where the spots come from")
+    found.add_argument("--cleaned", metavar="CLEANED.tif", help="output of 'labdct denoise'")
+    found.add_argument("--mask", metavar="MASK.tif", help="masks or labels of any other method")
+    found.add_argument("--routine", metavar="MASK.tif", help="output of 'labdct routine'")
+    found.add_argument("--review", metavar="FILE", help="a review made in the Spots dock")
+    found.add_argument(
+        "--keep", choices=sorted(KEEP), default="not-rejected", help="by the status in the review"
+    )
+    made = parser.add_argument_group("what is written, each with its recipe")
+    made.add_argument(
+        "-o",
+        "--output",
+        action="append",
+        default=[],
+        metavar="SPOTS.csv",
+        help="the table: .csv, .parquet, .h5 (with labels) or .json (COCO-like); may be repeated",
+    )
+    made.add_argument("--binary", metavar="MASK.tif", help="8-bit masks, 0 and 255")
+    made.add_argument("--labels", metavar="LABELS.tif", help="16-bit labels, the spots' ids")
+    made.add_argument("--stack-px", type=int, metavar="N", help="longer edge of these stacks")
+    made.add_argument("--pairs", metavar="FOLDER", help="reviewed frames, for fine-tuning")
+    add_arguments(parser, SpotSettings)
+    parser.add_argument(
+        "--median-window", type=int, default=11, help="frames of the rolling median (default: 11)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> None:
+    from ..detections import Detections
+    from ..io.spot_exports import read_labels
+    from ..review import Review, ReviewedFrames
+
+    _check(given)
+    scan = open_given(given)
+    cleaned = network = None
+    if given.cleaned:
+        cleaned = read_labels(given.cleaned)
+        network = BinaryFrames(cleaned, from_namespace(SpotSettings, given))
+    elif given.mask:
+        network = read_labels(given.mask)
+    routine = read_labels(given.routine) if given.routine else None
+    detections = Detections(network, routine, cleaned)
+    detections.check(scan)
+    review = Review(detections.shape)
+    if given.review:
+        if not Path(given.review).exists():
+            raise OutputError(f"There is no review {given.review}; check the name.")
+        review = Review(detections.shape, given.review)
+    kept = ReviewedFrames(detections, review, KEEP[given.keep])
+    _write(given, scan, detections, review, kept)
+
+
+def _check(given: argparse.Namespace) -> None:
+    if not (given.cleaned or given.mask or given.routine):
+        raise SettingsError("Say where the spots are: --cleaned, --mask or --routine.")
+    if given.cleaned and given.mask:
+        raise SettingsError("Give either --cleaned or --mask.")
+    if given.stack_px is not None and given.stack_px < 16:
+        raise SettingsError(f"--stack-px is {given.stack_px}; it must be at least 16.")
+    if not (given.output or given.binary or given.labels or given.pairs):
+        raise SettingsError("Say what to write: -o, --binary, --labels or --pairs.")
+    for name in given.output:
+        if Path(name).suffix.lower() not in (".csv", ".parquet", ".h5", ".hdf5", ".json"):
+            raise SettingsError(f"{name} must end in .csv, .parquet, .h5 or .json.")
+
+
+def _write(given: argparse.Namespace, scan, detections, review, kept) -> None:
+    from tqdm import tqdm
+
+    from ..exporting import export_stack, export_table, measure_reviewed, spots_recipe
+
+    recipe = spots_recipe(scan, detections, review, given.median_window, keep=given.keep)
+
+    def over(frames: Iterator, what: str) -> Iterator:
+        return tqdm(frames, what, scan.n_frames)
+
+    if given.output:
+        tables = measure_reviewed(scan, detections, review, given.median_window)
+        table = np.concatenate(list(over(tables, "measure")))
+        table = table[np.isin(table["status"], KEEP[given.keep])]
+        for name in given.output:
+            print(export_table(name, table, recipe, kept))
+    for name, binary in ((given.binary, True), (given.labels, False)):
+        if name:
+            frames = over(iter(range(scan.n_frames)), "binary" if binary else "labels")
+            print(
+                export_stack(
+                    name, kept, recipe, binary=binary, longest_px=given.stack_px, order=frames,
+                    orientation=scan.orientation,
+                )
+            )  # fmt: skip
+    if given.pairs:
+        from ..io.spot_exports import write_training_pairs
+        from ..review import training_pairs
+        from ..spots import FrameMeasurer
+
+        measurer = FrameMeasurer(scan, given.median_window)
+        pairs = training_pairs(measurer, detections, review)
+        count = sum(1 for _ in write_training_pairs(given.pairs, pairs, recipe))
+        print(f"{given.pairs}: {count} pairs")

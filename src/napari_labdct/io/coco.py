@@ -1,0 +1,168 @@
+"""Spots as COCO-like JSON, for training other networks and for reading them back."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ScanError
+from ..jobs import cannot_write, remove
+from ..scan import LazyStack
+from .tables import WORDS
+
+
+def written(path: Path, write: Callable[[Path], None]) -> Path:
+    """Let `write` fill a temporary file that takes the final name when it is whole."""
+    part = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(part)
+        os.replace(part, path)
+    except OSError as error:
+        remove(part)
+        raise cannot_write(path, error) from error
+    except BaseException:
+        remove(part)
+        raise
+    return path
+
+
+class SparseFrames(LazyStack):
+    """Label images ``(n, rows, cols)`` int32 kept as the positions and labels of their spots."""
+
+    def __init__(self, shape, pixels: dict[int, tuple[np.ndarray, np.ndarray]]) -> None:
+        super().__init__(shape, np.int32)
+        self.pixels = pixels
+
+    def read(self, index: int) -> np.ndarray:
+        labels = np.zeros(self.shape[1:], np.int32)
+        at, ids = self.pixels.get(index, ((), ()))
+        labels.ravel()[np.asarray(at, np.int64)] = ids
+        return labels
+
+
+def write_coco(
+    path: str | Path,
+    table: np.ndarray,
+    recipe: dict[str, Any],
+    frames: Iterable[np.ndarray],
+    shape: tuple[int, int, int],
+    names: Iterable[str] | None = None,
+) -> Path:
+    """Spots as COCO-like JSON: one image a projection, one annotation a spot.
+
+    Masks are COCO's uncompressed run lengths (column by column, as COCO wants them); the
+    measurements stand under ``labdct`` in each annotation.
+
+    Parameters
+    ----------
+    path : path
+    table : structured array
+        Ordered by frame and id.
+    recipe : dict
+    frames : iterable of label images (rows, cols)
+        One a projection.
+    shape : (n, rows, cols)
+    names : iterable of str, optional
+        File names of the projections.
+    """
+    count, rows, cols = shape
+    names = [f"frame_{i:04d}.tif" for i in range(count)] if names is None else list(names)
+    head = {
+        "info": {"description": "LabDCT diffraction spots", "recipe": recipe},
+        "categories": [{"id": 1, "name": "spot"}],
+        "images": [
+            {"id": i, "file_name": name, "height": rows, "width": cols}
+            for i, name in enumerate(names)
+        ],
+    }
+
+    def write(part: Path) -> None:
+        with open(part, "w", encoding="utf-8") as file:
+            file.write(json.dumps(head)[:-1] + ', "annotations": [')
+            number = 0
+            for index, labels in enumerate(frames):
+                here = table[slice(*np.searchsorted(table["frame"], [index, index + 1]))]
+                for note in _annotations(here, labels):
+                    number += 1
+                    note = {"id": number, "image_id": index, "category_id": 1, **note}
+                    file.write((",\n" if number > 1 else "\n") + json.dumps(note))
+            file.write("\n]}\n")
+
+    return written(Path(path), write)
+
+
+def _annotations(table: np.ndarray, labels: np.ndarray) -> Iterator[dict[str, Any]]:
+    rows, cols = np.nonzero(labels.T)[::-1]  # column by column
+    spot = labels[rows, cols]
+    order = np.argsort(spot, kind="stable")
+    at = (cols * labels.shape[0] + rows)[order]
+    edges = np.searchsorted(spot[order], [table["id"], table["id"] + 1])
+    for row, start, stop in zip(table, *edges):
+        values = {name: _plain(name, row[name]) for name in table.dtype.names}
+        height, width = (int(row[f"{n}_max"]) - int(row[f"{n}_min"]) + 1 for n in ("row", "col"))
+        yield {
+            "bbox": [int(row["col_min"]), int(row["row_min"]), width, height],
+            "area": int(row["area_px"]),
+            "iscrowd": 1,
+            "segmentation": {
+                "size": list(labels.shape),
+                "counts": _run_lengths(at[start:stop], labels.size),
+            },
+            "labdct": values,
+        }
+
+
+def _plain(name: str, value) -> Any:
+    words = WORDS.get(name)
+    if words is not None:
+        return words[int(value)]
+    value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _run_lengths(at: np.ndarray, size: int) -> list[int]:
+    """Lengths of the runs of 0, 1, 0... whose 1s stand at the ascending positions `at`."""
+    if not at.size:
+        return [size]
+    breaks = np.flatnonzero(np.diff(at) > 1)
+    starts = at[np.concatenate([[0], breaks + 1])]
+    stops = at[np.concatenate([breaks, [at.size - 1]])] + 1
+    edges = np.stack([starts, stops], 1).ravel()
+    runs = np.diff(np.concatenate([[0], edges]))
+    return [*runs.tolist(), int(size - edges[-1])]
+
+
+def read_coco(path: Path) -> dict[str, Any]:
+    """The file that `write_coco` wrote, as plain values."""
+    try:
+        coco = json.loads(path.read_text(encoding="utf-8"))
+        coco["info"]["recipe"], coco["images"]
+        for note in coco["annotations"]:
+            note["labdct"], note["segmentation"]["counts"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ScanError(
+            f"{path.name} is not the JSON this package writes for spots ({error!r})."
+        ) from error
+    return coco
+
+
+def coco_labels(coco: dict[str, Any]) -> SparseFrames:
+    """The masks of `read_coco` as label images."""
+    images = coco["images"]
+    rows, cols = images[0]["height"], images[0]["width"]
+    parts: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+    for note in coco["annotations"]:
+        edges = np.cumsum(note["segmentation"]["counts"])
+        spans = [np.arange(a, b) for a, b in zip(edges[::2], edges[1::2])]
+        at = np.concatenate(spans) if spans else np.zeros(0, int)
+        flat = (at % rows) * cols + at // rows
+        ids = np.full(flat.size, note["labdct"]["id"])
+        parts.setdefault(int(note["image_id"]), []).append((flat, ids))
+    pixels = {i: tuple(np.concatenate(a) for a in zip(*p)) for i, p in parts.items()}
+    return SparseFrames((len(images), rows, cols), pixels)

@@ -1,0 +1,101 @@
+"""What a review remembers of each step, and how it is written down.
+
+One step is a `Command` with the old and the new values of everything it changed; in the journal
+it is one line of JSON whose arrays are packed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+_NO_PIXELS = np.zeros(0, np.int32)
+Sparse = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One step of a review that can be taken back.
+
+    Parameters
+    ----------
+    name : str
+        What was done, for the Undo button.
+    keys : int32 array (k, 2)
+        Spots (frame, id) whose status changed.
+    was, now : uint8 arrays (k,)
+        Their status before and after.
+    frame : int
+        The projection whose labels changed, or -1.
+    index, old, new : int32 arrays (m,)
+        Flat pixels of it and their labels before and after.
+    base : (index, ids), optional
+        The projection's labels before its first correction.
+    """
+
+    name: str
+    keys: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int32))
+    was: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
+    now: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
+    frame: int = -1
+    index: np.ndarray = field(default_factory=lambda: _NO_PIXELS)
+    old: np.ndarray = field(default_factory=lambda: _NO_PIXELS)
+    new: np.ndarray = field(default_factory=lambda: _NO_PIXELS)
+    base: Sparse | None = None
+
+
+def patched(sparse: Sparse, index: np.ndarray, ids: np.ndarray) -> Sparse:
+    """Sparse labels with some pixels changed."""
+    at, label = sparse
+    stay = ~np.isin(at, index, assume_unique=True)
+    lit = ids > 0
+    at = np.concatenate([at[stay], index[lit]])
+    label = np.concatenate([label[stay], ids[lit]])
+    order = np.argsort(at, kind="stable")
+    return at[order], label[order]
+
+
+def line_of(values: dict[str, Any]) -> bytes:
+    """One line of a journal."""
+    return json.dumps(values, separators=(",", ":")).encode() + b"\n"
+
+
+def _pack(array: np.ndarray) -> str:
+    return base64.b64encode(zlib.compress(np.ascontiguousarray(array, "<i4").tobytes())).decode()
+
+
+def _unpack(text: str) -> np.ndarray:
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), "<i4").astype(np.int32)
+
+
+def to_json(command: Command) -> dict[str, Any]:
+    """A command as plain values."""
+    values: dict[str, Any] = {"do": command.name}
+    if len(command.keys):
+        values["keys"] = _pack(command.keys)
+        values["was"], values["now"] = _pack(command.was), _pack(command.now)
+    if command.frame >= 0:
+        values["frame"] = command.frame
+        values["pixels"] = [_pack(a) for a in (command.index, command.old, command.new)]
+        if command.base is not None:
+            values["base"] = [_pack(a) for a in command.base]
+    return values
+
+
+def from_json(values: dict[str, Any]) -> Command:
+    """The command that `to_json` wrote."""
+    parts: dict[str, Any] = {}
+    if "keys" in values:
+        parts["keys"] = _unpack(values["keys"]).reshape(-1, 2)
+        parts["was"], parts["now"] = (_unpack(values[n]).astype(np.uint8) for n in ("was", "now"))
+    if "frame" in values:
+        parts["frame"] = int(values["frame"])
+        parts["index"], parts["old"], parts["new"] = (_unpack(a) for a in values["pixels"])
+        if "base" in values:
+            parts["base"] = tuple(_unpack(a) for a in values["base"])
+    return Command(values["do"], **parts)
