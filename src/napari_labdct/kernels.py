@@ -83,7 +83,7 @@ def middle(first, last, ordered, count, out):
 
 
 # Columns worked on together, so that what one tile needs stays in the cache of a core.
-_TILE = 256
+_TILE = 512
 
 
 # Loops below run over slices from 0: an index that might be negative would cost numba a branch
@@ -136,7 +136,7 @@ def log_along_rows(first, last, image, gauss, curve, smooth, curved):
 def log_along_columns(first, last, smooth, curved, gauss, curve, out):
     """Second passes along axis 0 and their sum, sign turned: positive on spots."""
     half = gauss.size - 1
-    rows, cols = smooth.shape
+    rows, cols = out.shape
     nothing = np.zeros(_TILE)
     for start in range(0, cols, _TILE):
         n = min(cols - start, _TILE)
@@ -147,17 +147,29 @@ def log_along_columns(first, last, smooth, curved, gauss, curve, out):
             s0, c0 = smooth[r, start:stop], curved[r, start:stop]
             for c in range(n):
                 total[c] = -w0 * s0[c] - g0 * c0[c]
-            for k in range(1, half + 1):
-                g, w = gauss[k], curve[k]
-                up, down = r - k, r + k
-                if up < 0 and down >= rows:
+            k = 1
+            while k <= half:
+                g1, w1 = gauss[k], curve[k]
+                if r - k < 0 and r + k >= rows:
                     break
+                pair = k + 1 <= half and r - k - 1 >= 0 and r + k + 1 < rows
+                up, down = r - k, r + k
                 s1 = smooth[up, start:stop] if up >= 0 else nothing[:n]
                 c1 = curved[up, start:stop] if up >= 0 else nothing[:n]
                 s2 = smooth[down, start:stop] if down < rows else nothing[:n]
                 c2 = curved[down, start:stop] if down < rows else nothing[:n]
-                for c in range(n):
-                    total[c] -= w * (s1[c] + s2[c]) + g * (c1[c] + c2[c])
+                if pair:
+                    g2, w2 = gauss[k + 1], curve[k + 1]
+                    s3, c3 = smooth[up - 1, start:stop], curved[up - 1, start:stop]
+                    s4, c4 = smooth[down + 1, start:stop], curved[down + 1, start:stop]
+                    for c in range(n):
+                        near = w1 * (s1[c] + s2[c]) + g1 * (c1[c] + c2[c])
+                        total[c] -= near + w2 * (s3[c] + s4[c]) + g2 * (c3[c] + c4[c])
+                    k += 2
+                else:
+                    for c in range(n):
+                        total[c] -= w1 * (s1[c] + s2[c]) + g1 * (c1[c] + c2[c])
+                    k += 1
 
 
 @njit(nogil=True, cache=True)
@@ -166,6 +178,17 @@ def _root(parent, k):
         parent[k] = parent[parent[k]]
         k = parent[k]
     return k
+
+
+@njit(nogil=True, cache=True)
+def _join(parent, one, two):
+    """Unite two families under the smaller root, and return it."""
+    if one == two:
+        return one
+    one, two = _root(parent, one), _root(parent, two)
+    low, high = min(one, two), max(one, two)
+    parent[high] = low
+    return low
 
 
 @njit(nogil=True, cache=True)
@@ -182,28 +205,40 @@ def label(mask, eight, labels):
             if mask[r, c] and not before:
                 runs += 1
             before = mask[r, c]
-    parent = np.arange(runs)
+    parent = np.arange(runs).astype(np.int32)
     used = 0
     for r in range(rows):
         for c in range(cols):
             if not mask[r, c]:
                 labels[r, c] = 0
                 continue
-            mine = 0
-            if c > 0 and mask[r, c - 1]:
-                mine = _root(parent, labels[r, c - 1])
-            if r > 0:
-                low, high = (max(c - 1, 0), min(c + 1, cols - 1)) if eight else (c, c)
-                for q in range(low, high + 1):
-                    if mask[r - 1, q]:
-                        other = _root(parent, labels[r - 1, q])
-                        if mine == 0:
-                            mine = other
-                        elif other < mine:
-                            parent[mine] = other
-                            mine = other
-                        elif mine < other:
-                            parent[other] = mine
+            up = r > 0 and mask[r - 1, c]
+            left = c > 0 and mask[r, c - 1]
+            # A neighbour that touches the others stands for them: they are joined already.
+            if eight:
+                if up:
+                    mine = labels[r - 1, c]
+                else:
+                    corner = r > 0 and c > 0 and mask[r - 1, c - 1]
+                    if left:
+                        mine = labels[r, c - 1]
+                    elif corner:
+                        mine = labels[r - 1, c - 1]
+                    else:
+                        mine = 0
+                    if r > 0 and c + 1 < cols and mask[r - 1, c + 1]:
+                        other = labels[r - 1, c + 1]
+                        mine = _join(parent, mine, other) if mine else other
+            elif up and left:
+                mine = labels[r, c - 1]
+                if not mask[r - 1, c - 1]:
+                    mine = _join(parent, mine, labels[r - 1, c])
+            elif up:
+                mine = labels[r - 1, c]
+            elif left:
+                mine = labels[r, c - 1]
+            else:
+                mine = 0
             if mine == 0:
                 used += 1
                 mine = used
@@ -255,22 +290,45 @@ def cut_at_part_of_peak(mask, above, part, labels):
                 mask[r, c] = False
 
 
+@njit(nogil=True, inline="always")
+def _ordered(one, two):
+    return (one, two) if one < two else (two, one)
+
+
 @njit(nogil=True, cache=True)
-def median_3x3(first, last, image, out):
-    """Median of the 3 x 3 neighbourhood, edges repeated."""
-    rows, cols = image.shape
-    nine = np.empty(9, image.dtype)
+def median_3x3(first, last, padded, out):
+    """Median of the 3 x 3 neighbourhood; `padded` is one pixel wider than `out` all round.
+
+    The sorting network of Paeth (Graphics Gems, 1990), which needs no branch.
+    """
+    cols = out.shape[1]
     for r in range(first, last):
+        above, here, below = padded[r], padded[r + 1], padded[r + 2]
+        a0, a1, a2 = above[:cols], above[1 : cols + 1], above[2 : cols + 2]
+        h0, h1, h2 = here[:cols], here[1 : cols + 1], here[2 : cols + 2]
+        b0, b1, b2 = below[:cols], below[1 : cols + 1], below[2 : cols + 2]
+        target = out[r]
         for c in range(cols):
-            k = 0
-            for dr in range(-1, 2):
-                i = min(max(r + dr, 0), rows - 1)
-                for dc in range(-1, 2):
-                    value = image[i, min(max(c + dc, 0), cols - 1)]
-                    j = k
-                    while j > 0 and nine[j - 1] > value:
-                        nine[j] = nine[j - 1]
-                        j -= 1
-                    nine[j] = value
-                    k += 1
-            out[r, c] = nine[4]
+            p0, p1, p2 = a0[c], a1[c], a2[c]
+            p3, p4, p5 = h0[c], h1[c], h2[c]
+            p6, p7, p8 = b0[c], b1[c], b2[c]
+            p1, p2 = _ordered(p1, p2)
+            p4, p5 = _ordered(p4, p5)
+            p7, p8 = _ordered(p7, p8)
+            p0, p1 = _ordered(p0, p1)
+            p3, p4 = _ordered(p3, p4)
+            p6, p7 = _ordered(p6, p7)
+            p1, p2 = _ordered(p1, p2)
+            p4, p5 = _ordered(p4, p5)
+            p7, p8 = _ordered(p7, p8)
+            p0, p3 = _ordered(p0, p3)
+            p5, p8 = _ordered(p5, p8)
+            p4, p7 = _ordered(p4, p7)
+            p3, p6 = _ordered(p3, p6)
+            p1, p4 = _ordered(p1, p4)
+            p2, p5 = _ordered(p2, p5)
+            p4, p7 = _ordered(p4, p7)
+            p4, p2 = _ordered(p4, p2)
+            p6, p4 = _ordered(p6, p4)
+            p4, p2 = _ordered(p4, p2)
+            target[c] = p4

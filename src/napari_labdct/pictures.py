@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .comparison import agreement, line_points, line_profile, match_spots, residual
+from .routine import source_drift
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,7 +70,7 @@ def figure5(
     raw, cleaned, background = part(raw), part(cleaned), part(background)
     mask_a, mask_b = part(mask_a) > 0, part(mask_b) > 0
     match = match_spots(mask_a, mask_b)
-    ground = background if background is None else background * drift(raw, background)
+    ground = background if background is None else background * source_drift(raw, background)
     left = {"vmin": None, "vmax": None}
     if ground is not None:
         level = spread(raw - ground)
@@ -205,12 +206,6 @@ def spread(image: np.ndarray) -> float:
     """Robust standard deviation of an image, hardly moved by its spots."""
     thin = np.asarray(image)[::2, ::2]
     return max(1.4826 * float(np.median(np.abs(thin - np.median(thin)))), 1e-6)
-
-
-def drift(frame: np.ndarray, background: np.ndarray) -> np.float32:
-    """How much brighter the source was in this projection than in its rolling median."""
-    level = float(np.median(background))
-    return np.float32(np.median(frame) / level if level > 0 else 1.0)
 
 
 # TIFF tag 274 -> (rows turned round, columns turned round, rows and columns exchanged)
