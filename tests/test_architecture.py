@@ -14,7 +14,7 @@ SOURCE = Path(napari_labdct.__file__).parent
 ORDER = [
     "_version", "errors", "parameters", "geometry", "scan", "crystal", "jobs", "kernels",
     "spot_kernels", "io", "routine", "spots", "comparison", "detections", "corrections",
-    "journal", "review", "exporting",
+    "journal", "review", "selection", "exporting",
     "tuning", "evaluation", "pictures", "report", "simulation", "background", "learning", "denoising",
     "grains", "cli", "__main__", "gui",
 ]  # fmt: skip

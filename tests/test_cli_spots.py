@@ -81,6 +81,16 @@ def test_a_review_decides_what_is_written(folder, tmp_path):
     assert [p["index"] for p in read_training_pairs(tmp_path / "pairs")] == [0, 1, 3]
 
 
+def test_only_spots_that_fulfil_a_condition(folder, tmp_path):
+    written = ["--where", "row < 30", "-o", tmp_path / "s.csv", "--labels", tmp_path / "l.tif"]
+    assert _spots(folder, *written) == 0
+    table, recipe = read_table(tmp_path / "s.csv", REVIEW_DTYPE)
+    assert 0 < len(table) < 10
+    assert recipe["where"] == "row < 30"
+    labels = tifffile.imread(tmp_path / "l.tif")
+    assert sum(len(np.unique(frame)) - 1 for frame in labels) == len(table)
+
+
 def test_resized_for_indexing(folder, tmp_path):
     assert _spots(folder, "--binary", tmp_path / "b.tif", "--stack-px", "35") == 0
     assert tifffile.imread(tmp_path / "b.tif").shape == (5, 32, 35)

@@ -119,6 +119,8 @@ class Detections(LazyStack):
             if isinstance(stack, BinaryFrames):
                 entry["cut"] = stack.settings.to_dict()
                 stack = stack.cleaned
+            if hasattr(stack, "done"):
+                entry["frames_done"] = int(np.sum(stack.done))
             if isinstance(getattr(stack, "recipe", None), dict):
                 entry["recipe"] = stack.recipe
             made[name] = entry

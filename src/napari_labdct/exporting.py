@@ -45,7 +45,11 @@ def spots_recipe(
 def spots_id(made: dict[str, Any]) -> str:
     """Equal for the same spots of the same scan, however they were reviewed."""
     fixed = {k: made[k] for k in ("job", "settings", "input")}
-    return recipe_hash({**fixed, "spots_id": made["spots"]["spots_id"]})
+    spots = {
+        name: {k: v for k, v in entry.items() if k != "recipe"} if name != "spots_id" else entry
+        for name, entry in made["spots"].items()
+    }
+    return recipe_hash({**fixed, "spots": spots})
 
 
 def measure_reviewed(

@@ -27,6 +27,7 @@ def add_command(commands) -> None:
     found.add_argument(
         "--keep", choices=sorted(KEEP), default="not-rejected", help="by the status in the review"
     )
+    found.add_argument("--where", default="", metavar="TEXT", help="for example 'snr > 5'")
     made = parser.add_argument_group("what is written, each with its recipe")
     made.add_argument(
         "-o",
@@ -90,16 +91,20 @@ def _write(given: argparse.Namespace, scan, detections, review, kept) -> None:
     from tqdm import tqdm
 
     from ..exporting import export_stack, export_table, measure_reviewed, spots_recipe
+    from ..selection import where
 
-    recipe = spots_recipe(scan, detections, review, given.median_window, keep=given.keep)
+    recipe = spots_recipe(
+        scan, detections, review, given.median_window, keep=given.keep, where=given.where
+    )
 
     def over(frames: Iterator, what: str) -> Iterator:
         return tqdm(frames, what, scan.n_frames)
 
-    if given.output:
+    table = None
+    if given.output or given.where:
         tables = measure_reviewed(scan, detections, review, given.median_window)
         table = np.concatenate(list(over(tables, "measure")))
-        table = table[np.isin(table["status"], KEEP[given.keep])]
+        table = table[np.isin(table["status"], KEEP[given.keep]) & where(table, given.where)]
         for name in given.output:
             print(export_table(name, table, recipe, kept))
     for name, binary in ((given.binary, True), (given.labels, False)):
@@ -109,6 +114,7 @@ def _write(given: argparse.Namespace, scan, detections, review, kept) -> None:
                 export_stack(
                     name, kept, recipe, binary=binary, longest_px=given.stack_px, order=frames,
                     orientation=scan.orientation,
+                    table=table if given.where else None,
                 )
             )  # fmt: skip
     if given.pairs:

@@ -1,0 +1,74 @@
+"""Measuring a whole stack: 181 projections of 2032 x 2032 with 1000 spots each.
+
+    python benchmarks/spots_speed.py [--frames N]
+
+Prints the seconds for the whole stack on this computer, with the rolling median (11 frames) that
+the local background needs and without it, and how often each part counts.  The stack is made
+frame by frame, so the time of reading a disk is not in it; making frames is measured and taken
+off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+
+import numpy as np
+
+from napari_labdct.detections import Detections, measure_detections
+from napari_labdct.scan import LazyStack, Scan
+from napari_labdct.spots import measure
+
+SIZE = 2032
+SPOTS = 1000
+
+
+class Made(LazyStack):
+    """Projections with spots, from a few noise images, so that memory stays small."""
+
+    def __init__(self, frames: int, masks: bool) -> None:
+        super().__init__((frames, SIZE, SIZE), np.uint8 if masks else np.uint16)
+        rng = np.random.default_rng(0)
+        self._noise = rng.poisson(500, (3, SIZE, SIZE)).astype(np.uint16)
+        self._masks = masks
+        self.seconds = 0.0
+
+    def read(self, index: int) -> np.ndarray:
+        start = time.perf_counter()
+        shape = (SIZE, SIZE)
+        image = np.zeros(shape, np.uint8) if self._masks else self._noise[index % 3].copy()
+        corners = np.random.default_rng(index).integers(5, SIZE - 12, (SPOTS, 2))
+        for row, col in corners:
+            image[row : row + 5, col : col + 4] += np.uint8(255) if self._masks else np.uint16(150)
+        if self._masks:
+            image[image > 0] = 255
+        self.seconds += time.perf_counter() - start
+        return image
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, default=181)
+    frames = parser.parse_args().frames
+    scan, masks = Scan(Made(frames, False)), Made(frames, True)
+    detections = Detections(masks)
+    next(measure_detections(scan, detections))  # compile
+    scan.frames.seconds = masks.seconds = 0.0
+    start, cpu = time.perf_counter(), time.process_time()
+    spots = sum(len(table) for table in measure_detections(scan, detections))
+    wall = time.perf_counter() - start
+    making = scan.frames.seconds + masks.seconds
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} when it ended")
+    print(f"{spots} spots in {frames} projections of {SIZE} x {SIZE}")
+    print(f"median and measuring: {wall - making:.1f} s, {(wall - making) / frames:.3f} s a "
+          f"projection (CPU {time.process_time() - cpu - making:.1f} s)")  # fmt: skip
+    frame, mask, background = scan.frame(0), masks[0], np.full((SIZE, SIZE), 500, np.float32)
+    start = time.perf_counter()
+    for _ in range(10):
+        measure(frame, mask, background)
+    print(f"measuring alone: {(time.perf_counter() - start) / 10:.3f} s a projection")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Choosing spots from a table: by conditions, by a region of the detector, by likeness."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from .errors import SettingsError
+from .geometry import polygon_mask
+from .io.tables import WORDS
+
+_CONDITION = re.compile(r"\s*(\w+)\s*(<=|>=|!=|==|=|<|>)\s*([\w.+-]+)\s*$")
+_OPERATORS = {
+    "<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal,
+    "=": np.equal, "==": np.equal, "!=": np.not_equal,
+}  # fmt: skip
+#: What two spots have in common when they look alike.
+LIKENESS = ("area_px", "length_px", "width_px", "peak", "snr", "confidence")
+
+
+def where(table: np.ndarray, text: str) -> np.ndarray:
+    """Rows that fulfil conditions such as ``snr > 5 and area_px >= 4 and found_by = network``.
+
+    Parameters
+    ----------
+    table : structured array (k,)
+    text : str
+        Conditions ``column operator value`` joined by ``and`` or commas; words are written as
+        in a CSV (``status = rejected``), yes or no as ``true`` and ``false``.  Empty: all rows.
+
+    Returns
+    -------
+    bool array (k,)
+
+    Raises
+    ------
+    SettingsError
+        A condition cannot be read; the message says which and why.
+    """
+    chosen = np.ones(len(table), bool)
+    if not text.strip():
+        return chosen
+    for part in re.split(r",|\band\b", text):
+        found = _CONDITION.match(part)
+        if found is None:
+            raise SettingsError(f"'{part.strip()}' is no condition; write for example snr > 5.")
+        name, operator, value = found.groups()
+        if name not in table.dtype.names:
+            raise SettingsError(
+                f"There is no column '{name}'; the columns are {', '.join(table.dtype.names)}."
+            )
+        column = table[name]
+        with np.errstate(invalid="ignore"):
+            chosen &= _OPERATORS[operator](column, _value(name, column.dtype, value))
+    return chosen
+
+
+def _value(name: str, dtype: np.dtype, text: str):
+    words = WORDS.get(name)
+    if words is not None:
+        if text not in words:
+            raise SettingsError(f"{name} is one of {', '.join(words)}, not '{text}'.")
+        return words.index(text)
+    if dtype.kind == "b":
+        if text.lower() not in ("true", "false"):
+            raise SettingsError(f"{name} is true or false, not '{text}'.")
+        return text.lower() == "true"
+    try:
+        return float(text)
+    except ValueError:
+        raise SettingsError(f"{name} is a number, not '{text}'.") from None
+
+
+def inside(
+    table: np.ndarray,
+    polygons: Sequence[Sequence[tuple[float, float]]],
+    shape: tuple[int, int],
+) -> np.ndarray:
+    """Rows whose centroid lies in one of some polygons of (row, col) corners, bool ``(k,)``."""
+    mask = np.zeros(shape, bool)
+    for polygon in polygons:
+        mask |= polygon_mask(polygon, shape)
+    row, col = (
+        np.clip(np.round(table[name]).astype(int), 0, n - 1)
+        for name, n in zip(("row", "col"), shape)
+    )
+    return mask[row, col]
+
+
+def similar(table: np.ndarray, at: int, count: int = 200) -> np.ndarray:
+    """Rows of the spots most like one of them, the likest first.
+
+    Spots are alike if size, shape and brightness are: the Euclidean distance of the
+    columns `LIKENESS`, in logarithms (but for the confidence), each over its spread.
+
+    Parameters
+    ----------
+    table : structured array (k,)
+    at : int
+        Row of the pattern; it comes first.
+    count : int
+        At most so many.
+
+    Returns
+    -------
+    int array
+    """
+    distance = np.zeros(len(table))
+    for name in LIKENESS:
+        values = table[name].astype(float)
+        if name != "confidence":
+            values = np.log(np.maximum(values, 1e-3))
+        if not np.isfinite(values[at]):
+            continue
+        low, high = np.nanpercentile(values, (16, 84))
+        distance += np.nan_to_num((values - values[at]) / max(high - low, 1e-6), nan=9.0) ** 2
+    distance[at] = -1
+    if count < len(table):
+        nearest = np.argpartition(distance, count)[:count]
+    else:
+        nearest = np.arange(len(table))
+    return nearest[np.argsort(distance[nearest], kind="stable")]
+
+
+def doubt(table: np.ndarray) -> np.ndarray:
+    """How doubtful each spot is, 0 (sure) to 1: the network nearest to undecided, or a low SNR.
+
+    ``1 - |2 confidence - 1|``, or ``1 / (1 + SNR)`` where there is no confidence.
+    """
+    with np.errstate(divide="ignore"):
+        from_snr = 1 / (1 + np.maximum(table["snr"].astype(float), 0))
+    sure = np.abs(2 * table["confidence"].astype(float) - 1)
+    return np.where(np.isfinite(sure), 1 - sure, from_snr)
