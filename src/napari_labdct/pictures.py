@@ -196,6 +196,92 @@ def draw_profile(
     return {"distance_px": x, **curves}
 
 
+def frame_curve(frames: np.ndarray, names: tuple[str, str] = ("A", "B")) -> Figure:
+    """Numbers of spots over the projections, or over omega where it is known.
+
+    Parameters
+    ----------
+    frames : structured array of `evaluation.FRAME_DTYPE`
+    names : (str, str)
+    """
+    figure = _new_figure(10.5, 3.2)
+    axis = figure.subplots()
+    turning = frames.size > 0 and bool(np.isfinite(frames["omega_deg"]).all())
+    x = frames["omega_deg" if turning else "frame"]
+    for column, colour, text in (
+        ("spots_a", CYAN, f"A: {names[0]}"),
+        ("spots_b", ORANGE, f"B: {names[1]}"),
+        ("both", WHITE, "both"),
+    ):
+        axis.plot(x, frames[column], color=colour, lw=1.2, marker=".", ms=3, label=text)
+    axis.set_xlabel("omega (deg)" if turning else "projection", color=WHITE, fontsize=8)
+    axis.set_ylabel("spots", color=WHITE, fontsize=8)
+    axis.set_ylim(bottom=0)
+    axis.legend(fontsize=7, framealpha=0, labelcolor=WHITE)
+    style_axis(axis)
+    return figure
+
+
+def distributions(
+    spots_a: np.ndarray, spots_b: np.ndarray, names: tuple[str, str] = ("A", "B")
+) -> Figure:
+    """Histograms of spot area and SNR, like the paper's Fig. S1.
+
+    Parameters
+    ----------
+    spots_a, spots_b : structured arrays of `spots.SPOT_DTYPE`
+    names : (str, str)
+    """
+    figure = _new_figure(10.5, 3.2)
+    for axis, name, text in zip(
+        figure.subplots(1, 2),
+        ("area_px", "snr"),
+        ("area (px)", "SNR: mean above background / noise"),
+    ):
+        values = [t[name] for t in (spots_a, spots_b)]
+        values = [v[np.isfinite(v) & (v > 0)] for v in values]
+        both = np.concatenate([*values, [1.0, 2.0]])
+        edges = np.geomspace(max(both.min(), 0.05), both.max() * 1.001, 41)
+        for v, colour, label in zip(values, (CYAN, ORANGE), ("A: " + names[0], "B: " + names[1])):
+            text_n = f"{label}, {v.size} spots"
+            axis.hist(v, edges, histtype="step", color=colour, lw=1.2, label=text_n)
+        axis.set_xscale("log")
+        axis.set_xlabel(text, color=WHITE, fontsize=8)
+        axis.set_ylabel("spots", color=WHITE, fontsize=8)
+        axis.legend(fontsize=7, framealpha=0, labelcolor=WHITE)
+        style_axis(axis)
+    return figure
+
+
+def recall_by_snr(
+    bins_a: np.ndarray, bins_b: np.ndarray, names: tuple[str, str] = ("A", "B")
+) -> Figure:
+    """Recall and precision of A and B against a truth, in bins of SNR.
+
+    Parameters
+    ----------
+    bins_a, bins_b : structured arrays of `evaluation.BIN_DTYPE`
+    names : (str, str)
+    """
+    figure = _new_figure(10.5, 3.2)
+    ticks = [
+        f"{low:g}–{high:g}" if np.isfinite(high) else f"{low:g}+"
+        for low, high in zip(bins_a["snr_from"], bins_a["snr_to"])
+    ]
+    for axis, column in zip(figure.subplots(1, 2), ("recall", "precision")):
+        for k, (bins, colour) in enumerate(((bins_a, CYAN), (bins_b, ORANGE))):
+            x = np.arange(len(bins)) + (k - 0.5) * 0.4
+            height = np.nan_to_num(bins[column])
+            axis.bar(x, height, 0.38, color=colour, label=f"{'AB'[k]}: {names[k]}")
+        axis.set_xticks(np.arange(len(ticks)), ticks)
+        axis.set_ylim(0, 1)
+        axis.set_xlabel("SNR", color=WHITE, fontsize=8)
+        axis.set_ylabel(column, color=WHITE, fontsize=8)
+        axis.legend(fontsize=7, framealpha=0, labelcolor=WHITE)
+        style_axis(axis)
+    return figure
+
+
 def contrast(image: np.ndarray) -> tuple[float, float]:
     """Display limits: the 0.5 and 99.8 percentiles."""
     low, high = (float(v) for v in np.percentile(image, (0.5, 99.8)))

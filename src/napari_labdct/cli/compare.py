@@ -1,0 +1,68 @@
+"""``labdct compare A B --scan SCAN -o FOLDER``: two segmentations, numbers and pictures."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .. import report
+from ..errors import ModelError
+from ..evaluation import Comparison, Segmentation, open_segmentation, recipe_beside
+from ..jobs import Progress
+from ..parameters import add_arguments, from_namespace
+from ..spots import SpotSettings
+from .common import show_progress
+
+
+def add_command(commands) -> None:
+    parser = commands.add_parser(
+        "compare",
+        help="two segmentations of a scan: numbers, tables, pictures, a report",
+        description="A and B are binary stacks (non-zero is spot) or cleaned stacks of "
+        "'labdct denoise', which are cut at the threshold given here.",
+    )
+    parser.add_argument("a", metavar="A", help="TIFF stack, or a folder of TIFFs")
+    parser.add_argument("b", metavar="B", help="the one to compare it with")
+    parser.add_argument("--scan", required=True, nargs="+", metavar="SCAN", help="projections")
+    parser.add_argument("--truth", metavar="TRUTH", help="true spots: masks or label images")
+    parser.add_argument("-o", "--output", required=True, metavar="FOLDER")
+    parser.add_argument(
+        "--median-window", type=int, default=11, metavar="N", help="background of the spots' SNR"
+    )
+    add_arguments(parser, SpotSettings)
+    parser.set_defaults(run=run)
+
+
+def _open(path: str, given: argparse.Namespace) -> Segmentation:
+    """A segmentation; a cleaned stack is cut at its model's own threshold if none is given."""
+    cut = from_namespace(SpotSettings, given)
+    made = recipe_beside(Path(path))
+    if given.threshold is None and made.get("job") == "denoise":
+        from ..learning.model import Model
+
+        try:
+            cut = cut.replace(threshold=Model.load(made["settings"]["model"], "cpu").threshold)
+        except ModelError:
+            print(f"{path}: its model is not here, so it is cut at {cut.threshold}")
+    return open_segmentation(path, cut)
+
+
+def run(given: argparse.Namespace) -> None:
+    from ..io import open_scan
+
+    scan = open_scan(given.scan)
+    a, b = (_open(path, given) for path in (given.a, given.b))
+    truth = None if given.truth is None else open_segmentation(given.truth)
+    results: list[Comparison] = []
+
+    def steps():
+        for step in report.run(given.output, scan, a, b, truth, median_window=given.median_window):
+            if isinstance(step, Progress):
+                yield step
+            else:
+                results.append(step)
+
+    show_progress(steps(), "compare")
+    for name, value in results[0].numbers().items():
+        print(f"{name}: {value:.6g}")
+    print(f"{given.output}/report.html")
