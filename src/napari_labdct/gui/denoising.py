@@ -41,8 +41,7 @@ class Opened:
 
     store: FrameStore
     recipe: dict[str, Any]
-    threshold: int
-    made: int
+    mask: LiveMask
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,23 @@ def denoise(
     frames: Sequence[int],
     folder: Path,
     limit_gb: float,
+    spots: SpotSettings | None = None,
+    shown: int = 0,
 ) -> Generator[Progress | Opened, None, None]:
-    """Clean frames into a result file in the cache folder, new or begun before."""
+    """Clean frames into a result file in the cache folder, new or begun before.
+
+    Parameters
+    ----------
+    scan : Scan
+    settings : DenoiseSettings
+    frames : sequence of int
+    folder, limit_gb
+        Where results are kept, and how large that folder may grow.
+    spots : SpotSettings, optional
+        How the result is cut at first; with the model's threshold if not given.
+    shown : int
+        The frame on the screen, whose mask is cut here if it is done already.
+    """
     yield Progress(0, 0, "Loading the model")
     model = models.get(settings.model, settings.device)
     limit_threads()
@@ -109,7 +123,9 @@ def denoise(
         raise OutputError(
             f"{error} The folder for results is set in Preferences > LabDCT."
         ) from error
-    yield Opened(store, made, model.threshold, int(store.done.sum()))
+    mask = LiveMask(store, spots or SpotSettings(threshold=model.threshold))
+    mask.prepare(shown, mask.settings)
+    yield Opened(store, made, mask)
     yield from denoiser.run(store, frames)
 
 
@@ -174,7 +190,6 @@ class DenoiseController(QObject):
         self._cut_job = session.job("spots")
         self._stack: weakref.ref[Layer] | None = None
         self._store: weakref.ref[FrameStore] | None = None
-        self._spots: SpotSettings | None = None
         self._wanted: tuple[LiveMask, int, SpotSettings] | None = None
         self.job.delivered.connect(self._on_opened)
         self.job.frames_done.connect(self._on_frames)
@@ -205,9 +220,10 @@ class DenoiseController(QObject):
         scan = self._session.scan(layer)
         folder = preferences.cache_folder()
         limit = float(preferences.preference("cache_limit_gb"))
-        self._stack, self._spots = weakref.ref(layer), spots
+        shown = self._session.shown_frame(layer)
+        self._stack = weakref.ref(layer)
         self.job.start(
-            lambda: denoise(scan, settings, frames, folder, limit),
+            lambda: denoise(scan, settings, frames, folder, limit, spots, shown),
             f"Denoise {layer.name}",
         )
 
@@ -241,7 +257,6 @@ class DenoiseController(QObject):
 
     def set_spots(self, stack: Layer, settings: SpotSettings) -> None:
         """Cut the result of a stack with other settings; the network does not run."""
-        self._spots = settings
         self._want(stack, settings)
 
     def recount(self, stack: Layer | None) -> None:
@@ -303,11 +318,8 @@ class DenoiseController(QObject):
             None,
         )
         if mask is None:
-            spots = self._spots or SpotSettings(threshold=opened.threshold)
-            mask = session.add_result(
-                stack, LiveMask(opened.store, spots), "network mask", recipe=opened.recipe
-            )
-            _write_spots_into(mask, spots)
+            mask = session.add_result(stack, opened.mask, "network mask", recipe=opened.recipe)
+            _write_spots_into(mask, opened.mask.settings)
         session.refresh(cleaned)
         self.opened.emit(opened)
         self.recount(stack)

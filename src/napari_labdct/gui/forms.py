@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from qtpy.QtCore import QEvent, QLocale, QObject, QSignalBlocker, Qt, Signal
-from qtpy.QtGui import QDoubleValidator, QIntValidator
+from qtpy.QtGui import QDoubleValidator, QValidator
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QCheckBox,
@@ -62,6 +62,21 @@ class _NumberBox(QDoubleSpinBox):
         return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
+class OptionalNumber(QDoubleValidator):
+    """Lets a line hold a number, or nothing at all."""
+
+    def __init__(self, parent: QWidget, whole: bool = False) -> None:
+        super().__init__(parent)
+        self.setLocale(_C_LOCALE)
+        if whole:
+            self.setDecimals(0)
+
+    def validate(self, text: str, position: int) -> tuple[QValidator.State, str, int]:
+        if not text.strip():
+            return QValidator.State.Acceptable, text, position
+        return super().validate(text, position)
+
+
 class Control:
     """One field's widget, read and set as a plain value."""
 
@@ -86,12 +101,8 @@ class Control:
             return self._spin_box()
         line = QLineEdit()
         line.setPlaceholderText("not given" if field.default is None else "")
-        if field.type is float:
-            validator = QDoubleValidator(line)
-            validator.setLocale(_C_LOCALE)
-            line.setValidator(validator)
-        elif field.type is int:
-            line.setValidator(QIntValidator(line))
+        if field.type in (int, float):
+            line.setValidator(OptionalNumber(line, whole=field.type is int))
         return line
 
     def _spin_box(self) -> QAbstractSpinBox:

@@ -19,7 +19,7 @@ class LiveMask(BinaryFrames):
     Parameters
     ----------
     cleaned : stack (n, rows, cols)
-        If it is a `FrameStore`, frames that are not done yet are not kept.
+        If it is a `FrameStore`, frames that are not done yet are empty.
     settings : SpotSettings
     """
 
@@ -47,12 +47,12 @@ class LiveMask(BinaryFrames):
         with self._lock:
             if self._kept is not None and self._kept[0] == key:
                 return self._kept[1]
-        whole = self._is_done(index)
+        if not self._is_done(index):
+            return np.zeros(self.shape[1:], np.uint8)
         mask = BinaryFrames(self.cleaned, settings, self.value).read(index)
         mask.flags.writeable = False
-        if whole:
-            with self._lock:
-                self._kept = (key, mask)
+        with self._lock:
+            self._kept = (key, mask)
         return mask
 
     def _is_done(self, index: int) -> bool:

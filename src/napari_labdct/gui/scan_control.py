@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _LABELS = {
     "omega_deg": "rotation angles",
     "pixel_um": "pixel size",
-    "source_sample_mm": "source-sample distance",
-    "sample_detector_mm": "sample-detector distance",
+    "source_sample_mm": "source distance",
+    "sample_detector_mm": "detector distance",
     "tube_kv": "tube voltage",
     "material": "material",
     "beam_stop_px": "beam stop",
@@ -44,9 +44,12 @@ def checks(scan: Scan) -> list[tuple[bool, str]]:
         True for what is in order; a sentence each.
     """
     found = []
+    steps_of: dict[tuple[str, ...], list[str]] = {}
     for step in STEPS:
-        missing = [_LABELS.get(name, name) for name in scan.missing_for(step)]
-        text = f"{step}: needs the {', '.join(missing)}" if missing else f"{step}: complete"
+        steps_of.setdefault(tuple(scan.missing_for(step)), []).append(step)
+    for missing, steps in steps_of.items():
+        needs = ", ".join(_LABELS.get(name, name) for name in missing)
+        text = f"{', '.join(steps)}: " + (f"add {needs}" if missing else "complete")
         found.append((not missing, text[0].upper() + text[1:]))
     d = scan.description
     if None not in (d.pixel_um, d.source_sample_mm, d.sample_detector_mm):

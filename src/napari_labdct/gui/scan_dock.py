@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Layer
-from qtpy.QtCore import QLocale, QSignalBlocker
-from qtpy.QtGui import QDoubleValidator
+from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLineEdit
 
 from ..errors import LabDCTError, ScanError
 from ..scan import Scan, ScanDescription, angles
 from .dock import Dock, button, describe, heading, wrapped
-from .forms import SettingsForm, tame
+from .forms import OptionalNumber, SettingsForm, tame
 from .scan_control import ScanController, checks
 
 
@@ -36,10 +35,10 @@ class ScanDock(Dock):
         self.body.addWidget(self.form)
         self._build_detector()
         self._build_beam_stop()
-        self.body.addWidget(heading("Check"))
         self.checks = wrapped()
         self.checks.setAccessibleName("What is complete and what is missing")
-        self.body.addWidget(self.checks)
+        self.footer.addWidget(heading("Check"))
+        self.footer.addWidget(self.checks)
         self.save_button = button(
             "Save scan.yaml",
             "Write all this beside the data, where it is found when the scan is opened again",
@@ -100,6 +99,7 @@ class ScanDock(Dock):
 
     def show_stack(self, layer: Layer | None, scan: Scan | None) -> None:
         self.save_button.setEnabled(scan is not None)
+        self.checks.setText("")
         if scan is None:
             return
         self.form.set_settings(scan.description, quietly=True)
@@ -118,13 +118,14 @@ class ScanDock(Dock):
         )
         self.remove_button.setEnabled(bool(count))
         lines = [f"{'&#10003;' if good else '&#9675;'} {text}" for good, text in checks(scan)]
-        self.checks.setText("<br>".join(lines))
+        self.checks.setText("<small>" + "<br>".join(lines) + "</small>")
 
     def _show_angles(self, omega: np.ndarray | None) -> None:
         even = omega is not None and (
             omega.size < 2
             or np.allclose(omega, angles(omega[0], omega[1] - omega[0], omega.size), atol=1e-6)
         )
+        self._even = even
         with QSignalBlocker(self.start), QSignalBlocker(self.increment):
             self.start.setText(f"{omega[0]:g}" if even else "")
             step = omega[1] - omega[0] if even and omega.size > 1 else None
@@ -167,6 +168,8 @@ class ScanDock(Dock):
             return
         first, step = self.start.text().strip(), self.increment.text().strip()
         scan = self.session.scan(layer)
+        if not first and not step and scan.omega_deg is not None and self._even:
+            self._try(lambda: self.controller.set_angles(layer, None))
         if not first or not (step or scan.n_frames == 1):
             return
         omega = angles(float(first), float(step or 0), scan.n_frames)
@@ -225,9 +228,7 @@ class ScanDock(Dock):
 def _number(placeholder: str) -> QLineEdit:
     line = QLineEdit()
     line.setPlaceholderText(f"{placeholder} [deg]")
-    validator = QDoubleValidator(line)
-    validator.setLocale(QLocale(QLocale.Language.C))
-    line.setValidator(validator)
+    line.setValidator(OptionalNumber(line))
     return line
 
 

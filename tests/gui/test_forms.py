@@ -1,0 +1,147 @@
+"""Forms: every field of a settings class, kept between sessions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import pytest
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import QApplication, QCheckBox, QComboBox, QDoubleSpinBox, QLineEdit, QSpinBox
+
+from napari_labdct.errors import SettingsError
+from napari_labdct.gui import preferences
+from napari_labdct.gui.forms import SettingsForm
+from napari_labdct.parameters import Param, Settings
+
+pytestmark = pytest.mark.gui
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example(Settings):
+    count: Annotated[int, Param("Count", "frames", 1, 9, 2, "How many.")] = 3
+    sigma: Annotated[float, Param("Width", "px", 0.5, 20, 0.25, "How wide.")] = 2.0
+    kind: Annotated[str, Param("Kind", choices=("soft", "hard"))] = "soft"
+    on: Annotated[bool, Param("Switched on", help="Whether.")] = True
+    size: Annotated[float | None, Param("Size", "um", 0.1, 100, 0.1, "If known.")] = None
+    note: Annotated[str | None, Param("Note")] = None
+    depth: Annotated[int, Param("Depth", "", 1, 5, 1, advanced=True)] = 2
+
+
+@pytest.fixture
+def make(qtbot):
+    def make(**options) -> SettingsForm:
+        form = SettingsForm(Example, **options)
+        qtbot.addWidget(form)
+        form.show()
+        return form
+
+    return make
+
+
+def test_a_field_has_the_widget_unit_range_and_help_of_its_parameter(make):
+    form = make()
+    kinds = {
+        "count": QSpinBox, "sigma": QDoubleSpinBox, "kind": QComboBox, "on": QCheckBox,
+        "size": QLineEdit, "note": QLineEdit, "depth": QSpinBox,
+    }  # fmt: skip
+    assert list(form.controls) == list(kinds)
+    assert all(isinstance(form.controls[name].widget, kind) for name, kind in kinds.items())
+    count = form.controls["count"].widget
+    assert (count.minimum(), count.maximum(), count.singleStep()) == (1, 9, 2)
+    assert count.suffix() == " frames"
+    assert count.accessibleName() == "Count"
+    assert "How many." in count.toolTip()
+    assert "1 to 9 frames" in count.toolTip()
+    assert form.controls["sigma"].widget.text() == "2 px"
+    assert form.controls["size"].widget.placeholderText() == "not given"
+
+
+def test_settings_go_in_and_out(make):
+    form = make()
+    assert form.settings() == Example()
+    wanted = Example(count=5, sigma=3.25, kind="hard", on=False, size=3.36, note="a", depth=4)
+    seen = []
+    form.changed.connect(seen.append)
+    form.set_settings(wanted)
+    assert form.settings() == wanted
+    assert seen == [wanted]
+    form.set_settings(Example(), quietly=True)
+    assert seen == [wanted]
+
+
+def test_typing_says_what_changed_or_why_not(make, qtbot):
+    form = make()
+    seen, refused = [], []
+    form.changed.connect(seen.append)
+    form.refused.connect(refused.append)
+    line = form.controls["size"].widget
+    qtbot.keyClicks(line, "3.36")
+    qtbot.keyClick(line, Qt.Key.Key_Return)
+    assert seen[-1].size == 3.36
+    line.clear()
+    qtbot.keyClicks(line, "500")
+    qtbot.keyClick(line, Qt.Key.Key_Return)
+    assert "Size (size) is 500 um" in refused[-1]
+    assert seen[-1].size == 3.36
+    with pytest.raises(SettingsError):
+        form.settings()
+    line.clear()
+    qtbot.keyClick(line, Qt.Key.Key_Return)
+    assert seen[-1].size is None
+    assert refused[-1] == ""
+
+
+def test_advanced_fields_fold_away(make, qtbot):
+    form = make()
+    depth = form.controls["depth"].widget
+    assert not depth.isVisible()
+    form.more.click()
+    assert depth.isVisible()
+    form.more.click()
+    assert not depth.isVisible()
+
+
+def test_last_values_come_back_and_reset_brings_the_defaults(make):
+    form = make(remember_as="example")
+    form.set_settings(Example(count=7, size=1.5))
+    again = make(remember_as="example")
+    assert again.settings() == Example(count=7, size=1.5)
+    again.reset()
+    assert again.settings() == Example()
+    assert make(remember_as="example").settings() == Example()
+
+
+def test_left_out_fields_keep_what_was_set(make):
+    form = make(exclude=("count", "kind"))
+    form.set_settings(Example(count=9, kind="hard", sigma=4))
+    assert form.settings() == Example(count=9, kind="hard", sigma=4)
+    assert "count" not in form.controls
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"count": 400}', '{"count": "x"}'])
+def test_damaged_or_outdated_memory_is_passed_over(make, home, text):
+    (home / "config").mkdir(exist_ok=True)
+    (home / "config" / "example.json").write_text(text)
+    assert make(remember_as="example").settings() == Example()
+
+
+def test_a_read_only_home_costs_the_memory_not_the_work(home, make):
+    (home / "config").write_text("in the way")
+    form = make(remember_as="example")
+    form.set_settings(Example(count=7))
+    assert form.settings().count == 7
+    assert preferences.load_last("example") == {}
+
+
+def test_the_wheel_scrolls_and_does_not_turn_values(make):
+    form = make()
+    count = form.controls["count"].widget
+    count.clearFocus()
+    event = QWheelEvent(
+        QPointF(5, 5), QPointF(5, 5), QPoint(0, 0), QPoint(0, 120), Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False,
+    )  # fmt: skip
+    QApplication.sendEvent(count, event)
+    assert count.value() == 3
