@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -244,6 +246,17 @@ def test_full_turns_and_thread_counts_change_nothing():
     np.testing.assert_allclose(one.image, three.image, rtol=1e-3, atol=1e-3)
     np.testing.assert_array_equal(one.spots["h"], three.spots["h"])
     assert (one.labels != three.labels).mean() < 1e-4
+
+
+def test_one_projector_serves_two_callers_at_once():
+    geometry = near_field(shape=(508, 508), pixel_um=13.45)
+    projector = Projector(small_sample(), material("Al"), geometry, laue(), threads=2)
+    angles = [0.0, 20.0, 40.0, 60.0]
+    alone = [projector.project(omega).image for omega in angles]
+    with ThreadPoolExecutor(2) as pool:
+        together = [p.image for p in pool.map(projector.project, angles)]
+    for a, b in zip(alone, together, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
 
 
 # ----------------------------------------------------------------------- truth, counts, refusals

@@ -11,6 +11,7 @@ This is exact for every cell; nothing is linearised about the grain or the optic
 from __future__ import annotations
 
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import gcd
@@ -167,6 +168,8 @@ class Projector:
         self._extent = self._extents()
         self._threads = threads or min(os.cpu_count() or 1, 8)
         self._frames: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._rays = np.empty((7, len(self._points)), np.float32)
+        self._busy = threading.Lock()
 
     def _extents(self) -> np.ndarray:
         """Radius (n,) in mm of a sphere about each centroid that holds the grain's cells."""
@@ -178,11 +181,8 @@ class Projector:
         return extent
 
     def _buffers(self, count: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        shape = self.geometry.shape
         while len(self._frames) < count:
-            self._frames.append(
-                (np.zeros(shape, "f4"), np.zeros(shape, "f4"), np.zeros(shape, "i4"))
-            )
+            self._frames.append(_empty_frame(self.geometry.shape))
         return self._frames[:count]
 
     def predict(self, omega_deg: float) -> np.ndarray:
@@ -205,38 +205,39 @@ class Projector:
         frame : int
             Written into the spot table.
         """
-        from .kernel import RECORD, draw_spots, merge_frames
+        from .kernel import RECORD, draw_spots, incident_rays, merge_frames
 
         grain, plane, normal, base = self._candidates(omega_deg)
         geometry, beam = self.geometry, self.beam
         record = np.zeros((len(grain), RECORD))
         turn = rotation_z(omega_deg)
-        axes = geometry.detector_axes
-        detector = np.array([axes[:, 0], axes[:, 1], axes[:, 2], geometry.center_mm])
         middle = turn @ np.array(self.grains.center_mm)
-        cylinder = np.array([middle[0], middle[1], self.grains.radius_mm])
+        cylinder = np.array([middle[0], middle[1], self.grains.radius_mm], np.float32)
+        plane_of_detector = _plane_from(geometry, cylinder)
         energy = beam.energy_kev
         # Heaviest first, dealt out in turn: every thread gets the same share.
         order = np.argsort(-np.diff(self._first)[grain], kind="stable")
         shares = [order[i :: self._threads] for i in range(self._threads)]
         shares = [share for share in shares if len(share)] or [order]
-        frames = self._buffers(len(shares))
+
+        blocks = np.linspace(0, len(self._points), self._threads + 1).astype(int)
+
+        def turn_rays(start: int, end: int) -> None:
+            source_x = geometry.source_mm[0]
+            incident_rays(
+                start, end, self._points, turn[0, 0], turn[1, 0], source_x, cylinder, self._rays
+            )
 
         def draw(share: np.ndarray, images: tuple[np.ndarray, ...]) -> None:
             draw_spots(
                 share,
                 grain,
-                normal,
+                normal.astype(np.float32),
                 base,
                 self._strength[plane],
                 self._first,
-                self._points,
-                turn[0, 0],
-                turn[1, 0],
-                geometry.source_mm[0],
-                detector,
-                np.array(geometry.detector_center_px),
-                1 / geometry.pixel_mm,
+                self._rays,
+                plane_of_detector,
                 self._hidden,
                 beam.table,
                 self._mu,
@@ -250,14 +251,19 @@ class Projector:
                 record,
             )
 
-        if len(shares) == 1:
-            draw(shares[0], frames[0])
-        else:
-            with ThreadPoolExecutor(len(shares)) as pool:
-                list(pool.map(draw, shares, frames))
-        image, best, labels = (np.zeros_like(a) for a in frames[0])
-        for other in frames:
-            merge_frames(image, best, labels, *other)
+        image, best, labels = _empty_frame(geometry.shape)
+        # The buffers are kept from call to call, so only one call at a time may use them.
+        with self._busy:
+            frames = self._buffers(len(shares))
+            try:
+                with ThreadPoolExecutor(self._threads) as pool:
+                    list(pool.map(turn_rays, blocks[:-1], blocks[1:]))
+                    list(pool.map(draw, shares, frames))
+                for other in frames:
+                    merge_frames(image, best, labels, *other)
+            except BaseException:
+                self._frames.clear()
+                raise
         return self._finish(omega_deg, frame, image, labels, record, grain, plane)
 
     def _candidates(self, omega_deg: float) -> tuple[np.ndarray, ...]:
@@ -342,6 +348,21 @@ class Projector:
             spots[name] = record[:, column]
         spots["photons"] = record[:, k.GREY] / self.beam.gain
         return Projection(image, number[labels], spots)
+
+
+def _plane_from(geometry: ScanGeometry, origin: np.ndarray) -> np.ndarray:
+    """The detector as `kernel.reflect` wants it, for positions relative to `origin` (x, y)."""
+    normal, y, z = geometry.detector_axes.T
+    center = geometry.center_mm - np.array([origin[0], origin[1], 0.0])
+    row, col = -z / geometry.pixel_mm, -y / geometry.pixel_mm
+    row_0, col_0 = geometry.detector_center_px
+    seen = [normal @ center, row_0 - row @ center, col_0 - col @ center]
+    return np.array([normal, row, col, seen], np.float32)
+
+
+def _empty_frame(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sum, brightest single spot and label of every pixel, all 0."""
+    return np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape, np.int32)
 
 
 def predict_spots(
