@@ -27,7 +27,11 @@ __all__ = [
 ]
 
 PREDICTION_DTYPE = np.dtype(
-    [("frame", "i4"), ("omega_deg", "f4"), *((n, PREDICTED_DTYPE[n]) for n in PREDICTED_DTYPE.names)]
+    [
+        ("frame", "i4"),
+        ("omega_deg", "f4"),
+        *((n, PREDICTED_DTYPE[n]) for n in PREDICTED_DTYPE.names),
+    ]
 )
 
 _WORDS = {
