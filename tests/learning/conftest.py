@@ -12,9 +12,7 @@ def one_thread():
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield
+    yield
     torch.set_num_threads(before)
 
 

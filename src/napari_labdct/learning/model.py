@@ -42,7 +42,8 @@ def devices() -> dict[str, str]:
     """The devices this computer has, as ``{name: description}``; ``cpu`` is always there."""
     import torch
 
-    found = {"cpu": f"CPU, {_cores()} core{'s' if _cores() != 1 else ''}"}
+    cores = available_cores()
+    found = {"cpu": f"CPU, {cores} core{'s' if cores != 1 else ''}"}
     for k in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         found[f"cuda:{k}"] = torch.cuda.get_device_name(k)
     if torch.backends.mps.is_available():
@@ -66,12 +67,12 @@ def resolve_device(name: str = "auto") -> torch.device:
     name = "cuda:0" if name == "cuda" else name
     if name not in there:
         raise ModelError(f"This computer has no device '{name}'; it has {', '.join(there)}.")
-    if name == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(min(_cores(), MOST_THREADS))
+    if name == "cpu":  # fewer, never more, than somebody set before
+        torch.set_num_threads(min(torch.get_num_threads(), available_cores(), MOST_THREADS))
     return torch.device(name)
 
 
-def _cores() -> int:
+def available_cores() -> int:
     """Cores this process may use, which in a container are fewer than the machine's."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

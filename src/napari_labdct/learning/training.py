@@ -27,7 +27,7 @@ from ..jobs import Progress
 from ..parameters import Param, Settings
 from ..routine import drop_small
 from .losses import LOSSES
-from .model import Model, read_file, resolve_device, write_file
+from .model import Model, available_cores, read_file, resolve_device, write_file
 from .networks import NETWORKS, build_network
 from .normalisation import normalise
 from .synthesis import Crop, SynthesisSettings, make_crop
@@ -122,7 +122,7 @@ def train(
     synthesis = synthesis or SynthesisSettings()
     device = resolve_device(device)
     if device.type == "cpu":  # one core draws crops while the others learn
-        torch.set_num_threads(max(torch.get_num_threads() - 1, 1))
+        torch.set_num_threads(min(torch.get_num_threads(), max(available_cores() - 1, 1)))
     recipe = {"train": settings.to_dict(), "synthesis": synthesis.to_dict()}
     if start_from is not None:
         recipe["start_from"] = start_from.sha256
