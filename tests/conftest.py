@@ -13,4 +13,5 @@ def home(tmp_path_factory, monkeypatch) -> Path:
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setattr("platformdirs.user_config_dir", lambda *a, **k: str(folder / "config"))
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda *a, **k: str(folder / "cache"))
+    monkeypatch.setattr("platformdirs.user_data_dir", lambda *a, **k: str(folder / "data"))
     return folder

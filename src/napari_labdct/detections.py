@@ -128,7 +128,12 @@ class Detections(LazyStack):
 
 
 def measure_frame(
-    measurer: FrameMeasurer, detections: Detections, index: int, labels: np.ndarray | None = None
+    measurer: FrameMeasurer,
+    detections: Detections,
+    index: int,
+    labels: np.ndarray | None = None,
+    *,
+    labelled: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
     """Table of the spots of one projection, with confidence and who found them.
 

@@ -82,6 +82,10 @@ STYLES: dict[str, Style] = {
     "median": Style("rolling median"),
     "corrected": Style("median-corrected"),
     "residual": Style("residual", colormap="inferno"),
+    "review": Style(
+        "review", labels=True, colours={1: WHITE, 2: "#4aa8ff", 3: "#ff5f1f", None: "transparent"}
+    ),
+    "edited spots": _mask("edited spots", WHITE),
 }
 
 
