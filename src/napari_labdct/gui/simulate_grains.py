@@ -54,6 +54,16 @@ class Grains:
         labels[:, : labels.shape[1] // 2, : labels.shape[2] // 2] = 0
         return whole, self._mesh(labels)
 
+    def looks_like(self, other: Grains) -> bool:
+        """Whether another sample is the same one, made again."""
+        mine, theirs = self.map, other.map
+        return (
+            mine.labels.shape == theirs.labels.shape
+            and mine.voxel_um == theirs.voxel_um
+            and np.array_equal(self.colours, other.colours)
+            and np.array_equal(mine.voxels_per_grain, theirs.voxels_per_grain)
+        )
+
     def _mesh(self, labels: np.ndarray) -> Mesh:
         step = max(1, -(-max(labels.shape) // _DRAWN))
         labels = labels[::step, ::step, ::step]
@@ -168,7 +178,7 @@ class GrainsView(QWidget):
 
     def _draw(self) -> None:
         grains = self._grains
-        if self._drawn is grains:
+        if self._drawn is not None and self._drawn.looks_like(grains):
             return
         if self.model is None:
             self._make_canvas()
@@ -199,7 +209,10 @@ class GrainsView(QWidget):
     def _fill(self) -> None:
         vertices, faces, rgba = self._grains.meshes[int(self.cut.isChecked())]
         if self.layer is not None:
-            self.model.layers.remove(self.layer)
+            self.layer.vertex_colors = None
+            self.layer.data = (vertices, faces)
+            self.layer.vertex_colors = rgba
+            return
         self.layer = Surface(
             (vertices, faces),
             vertex_colors=rgba,

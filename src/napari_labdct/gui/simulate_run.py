@@ -227,8 +227,7 @@ class SimulateController(QObject):
         if same and np.allclose(shown[0].scale, scale):
             fill_preview(shown, made)
         else:
-            for layer in shown:
-                viewer.layers.remove(layer)
+            self._drop_preview()
             new = preview_layers(made, scale)
             for layer in new:
                 viewer.layers.append(layer)
@@ -238,10 +237,11 @@ class SimulateController(QObject):
 
     def _drop_preview(self) -> None:
         viewer = self._session.viewer
-        for ref in self._preview:
-            layer = ref()
-            if viewer is not None and self._session.contains(layer):
-                viewer.layers.remove(layer)
+        if viewer is not None:
+            with viewer.layers.batched_update():
+                for ref in self._preview:
+                    if self._session.contains(layer := ref()):
+                        viewer.layers.remove(layer)
         self._preview = []
 
     # --------------------------------------------------------------- the whole scan
