@@ -9,6 +9,7 @@ a minimum size are dropped.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -17,7 +18,7 @@ import numpy as np
 
 from .jobs import FrameStore, Progress, recipe
 from .parameters import Param, Settings
-from .scan import Scan
+from .scan import LazyStack, Scan
 
 #: 8-connectivity: pixels that touch at a corner belong to one spot.
 EIGHT = np.ones((3, 3), bool)
@@ -284,6 +285,27 @@ def source_drift(frame: np.ndarray, background: np.ndarray) -> np.float32:
     """
     level = float(np.median(background[::2, ::2]))
     return np.float32(np.median(frame[::2, ::2]) / level if level > 0 else 1.0)
+
+
+class RoutineFrames(LazyStack):
+    """The routine's masks of a scan, made when a frame is asked for (uint8, 0 or 255).
+
+    Equal to what `run` writes; frames in order are cheap, see `RollingMedian`.
+    """
+
+    def __init__(self, scan: Scan, settings: RoutineSettings) -> None:
+        super().__init__((scan.n_frames, *scan.shape), np.uint8)
+        self.scan = scan
+        self.settings = settings
+        self._median = RollingMedian(scan, settings.median_window)
+        self._exclude = scan.beam_stop_mask()
+        self._lock = threading.Lock()
+
+    def read(self, index: int) -> np.ndarray:
+        with self._lock:
+            ground = self._median.at(index)
+        mask = segment_frame(self.scan.frame(index), ground, self.settings, self._exclude)
+        return np.where(mask, np.uint8(255), np.uint8(0))
 
 
 def routine_recipe(scan: Scan, settings: RoutineSettings) -> dict:

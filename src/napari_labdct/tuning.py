@@ -103,7 +103,7 @@ def suggest(
     """
     steps = 2 * sum(len(v) for v in GRID.values())
     total = steps + n_frames
-    yield Progress(0, total, "Looking at the noise")
+    yield Progress(0, total)
     windows: list[_Window] = []
     for window in _windows(scan, settings, reference, n_frames, window_px, first):
         windows.append(window)

@@ -1,0 +1,477 @@
+"""The Compare dock: two ways of finding spots on the same projection, and their numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from napari.layers import Layer
+from qtpy.QtCore import QSignalBlocker, Qt, QTimer
+from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QDialog,
+    QFileDialog,
+    QGridLayout,
+    QHBoxLayout,
+    QPushButton,
+    QTextBrowser,
+    QVBoxLayout,
+)
+
+from ..errors import LabDCTError
+from ..evaluation import Comparison, FrameResult, Segmentation, open_segmentation
+from ..pictures import preset_lines
+from ..routine import RoutineSettings
+from ..scan import Scan
+from .compare_numbers import NumbersPanel, recipes_html
+from .compare_profile import ProfilePanel
+from .compare_routine import RoutinePanel
+from .compare_sources import SourcePicker
+from .compare_view import VIEWS, CompareView
+from .compare_work import (
+    Engine,
+    FrameView,
+    Request,
+    Source,
+    compare_all,
+    write_everything,
+)
+from .dock import Dock, button, describe, heading
+from .forms import tame
+from .run_bar import RunBar
+
+_FLICKER_MS = 500
+
+
+class CompareDock(Dock):
+    """Pick A and B, look at them in five views, count, and write it all down."""
+
+    step = "compare"
+
+    def build(self) -> None:
+        self.engine: Engine | None = None
+        self.result = Comparison()
+        self._frame_result: FrameResult | None = None
+        self._again = False
+        self.view = CompareView(self.session, self._on_left, self.refresh)
+        self.look_job = self.session.job("compare look")
+        self.compare_job = self.session.job("compare")
+        self.routine_job = self.session.job("routine")
+        self.side_job = self.session.job("compare side")
+
+        self.picker = SourcePicker(self.session)
+        self.picker.changed.connect(self._source_chosen)
+        self.picker.pin_wanted.connect(self.pin)
+        self.picker.import_wanted.connect(self.import_masks)
+        self.body.addWidget(self.picker)
+        self._build_views()
+        self.panel = RoutinePanel(self.session, self.side_job, self.routine_job)
+        self.panel.changed.connect(self._routine_changed)
+        self.panel.suggest_wanted.connect(self.suggest)
+        self.panel.sweep_wanted.connect(self.sweep)
+        self.panel.apply_wanted.connect(self.apply)
+        self.panel.said.connect(self.say)
+        self.routine = self.panel.form
+        self.body.addWidget(self.panel)
+        self.numbers = NumbersPanel()
+        self.numbers.frame_chosen.connect(self.session.show_frame)
+        self.body.addWidget(self.numbers)
+        row = QHBoxLayout()
+        self.report_button = button(
+            "Report...", "Write tables (CSV), pictures and a one-page report", self._ask_report
+        )
+        self.recipes_button = button(
+            "What made A and B?", "Their recipes side by side", self.show_recipes
+        )
+        row.addWidget(self.report_button)
+        row.addWidget(self.recipes_button)
+        self.body.addLayout(row)
+
+        self.bar = RunBar(self.compare_job, "Compare all", "frame")
+        self.bar.run_requested.connect(self.compare_all)
+        self.bar.discard_requested.connect(self.compare_job.discard)
+        for bar in (*self.panel.bars, self.bar):
+            self.footer.addWidget(bar)
+
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(10)  # several slider steps in one event are one request
+        self._soon.timeout.connect(self._look)
+        self._flicker = QTimer(self)
+        self._flicker.setInterval(_FLICKER_MS)
+        self._flicker.timeout.connect(self._flip)
+        self._connect()
+
+    def _connect(self) -> None:
+        self.look_job.delivered.connect(self._on_look)
+        self.look_job.ended.connect(self._on_look_ended)
+        self.compare_job.delivered.connect(self._on_compared)
+        self.compare_job.changed.connect(self._show_stack_numbers)
+        self.side_job.delivered.connect(self._on_side)
+        for name in ("routine", "denoise"):
+            self.session.job(name).frames_done.connect(self._on_new_frames)
+        self.session.results_changed.connect(self._on_results)
+        self.session.stacks_changed.connect(self._fill_sources)
+        viewer = self.session.viewer
+        if viewer is not None:
+            viewer.dims.events.current_step.connect(self._on_frame)
+
+    # ----------------------------------------------------------------- the controls
+
+    def _build_views(self) -> None:
+        self.body.addWidget(heading("View"))
+        grid = QGridLayout()
+        grid.setSpacing(3)
+        self.view_buttons = QButtonGroup(self)
+        self.view_buttons.setExclusive(False)
+        for k, name in enumerate((*VIEWS, "leave")):
+            made = QPushButton(name.capitalize())
+            made.setCheckable(name != "leave")
+            tip = "Bring back the layers as they were" if name == "leave" else f"View: {name}"
+            tame(
+                made, name.capitalize(), f"{tip} (key {(k + 1) % 6} while this dock has the focus)"
+            )
+            self.view_buttons.addButton(made, k)
+            grid.addWidget(made, k // 3, k % 3)
+            shortcut = QShortcut(QKeySequence(str((k + 1) % 6)), self)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(lambda n=name: self.set_view(n))
+        self.view_buttons.idClicked.connect(lambda k: self.set_view((*VIEWS, "leave")[k]))
+        self.body.addLayout(grid)
+        self.profile = ProfilePanel()
+        self.profile.preset_wanted.connect(self._preset)
+        self.profile.said.connect(self.say)
+        self.profile.hide()
+        self.body.addWidget(self.profile)
+
+    # ------------------------------------------------------------------ the sources
+
+    def source(self, which: str) -> Source | None:
+        """What A, B or the truth is."""
+        return self.picker.source(which)
+
+    def _fill_sources(self, *_: object) -> None:
+        self.picker.fill(None if self.engine is None else self.engine.scan)
+        self._show_captions()
+
+    def _source_chosen(self) -> None:
+        self._forget_numbers()
+        self._show_captions()
+        self.refresh()
+
+    def pin(self, which: str) -> Source | None:
+        """Keep A or B as it is now; the pin can then be chosen for A or B."""
+        if self.engine is None:
+            return None
+        try:
+            kept = self.picker.pin(which, self.engine.scan, self.routine.settings())
+        except LabDCTError as error:
+            self.say(str(error))
+            return None
+        self._fill_sources()
+        if kept is not None:
+            self.say(f"Pinned as '{kept.name}'; choose it for A or B.")
+        return kept
+
+    def import_masks(self, path: str | Path) -> None:
+        """Read a binary stack in a worker and offer it as a source."""
+        if self.engine is None or self.side_job.running:
+            return
+        scan = self.engine.scan
+
+        def make():
+            found = open_segmentation(path)
+            found.check(scan)
+            yield found
+
+        self.side_job.start(make, "Import masks")
+
+    # ------------------------------------------------------------------- the views
+
+    def set_view(self, name: str) -> None:
+        """Switch to one of `VIEWS`, or ``"leave"``."""
+        stack = self.session.stack
+        if name == "leave":
+            self.view.leave()
+        elif stack is not None and self.engine is not None:
+            self.view.enter(stack, name)
+        self._show_view()
+        self._show_captions()
+        self.refresh()
+
+    def _on_left(self) -> None:
+        self._show_view()
+
+    def _show_view(self) -> None:
+        for k, name in enumerate(VIEWS):
+            with QSignalBlocker(self.view_buttons):
+                self.view_buttons.button(k).setChecked(self.view.mode == name)
+        self.profile.setVisible(self.view.mode == "profile")
+        self.numbers.show_ranking(self.view.mode == "residual")
+        if self.view.mode == "flicker":
+            self._flicker.start()
+        else:
+            self._flicker.stop()
+
+    def _flip(self) -> None:
+        which = self.view.flip()
+        if which:
+            self.say(f"Flicker shows {which.upper()}: {self._name(which)}")
+
+    def _name(self, which: str) -> str:
+        source = self.source(which)
+        return "" if source is None else source.name
+
+    def _show_captions(self) -> None:
+        if not self.view.on:
+            return
+        counts = {"a": "", "b": ""}
+        view, shown = self._view, self.session.shown_frame()
+        match = view.match if view is not None and view.request.index == shown else None
+        if match is not None:
+            counts = {"a": f", {match.n_a}", "b": f", {match.n_b}"}
+        captions = {
+            "a": f"A: {self._name('a')}{counts['a']}",
+            "b": f"B: {self._name('b')}{counts['b']}",
+            "residual_a": "left by A: a − a·A",
+            "residual_b": "left by B: a − a·B",
+            "agreement": "both white, only A cyan, only B orange",
+        }
+        if match is not None:
+            only = f"only {len(match.only_a)}/{len(match.only_b)}"
+            captions["agreement"] = f"both {match.found}; {only}"
+        self.view.set_captions(captions)
+        omega = self._omega()
+        angle = "" if np.isnan(omega) else f", {omega:g}°"
+        self.view.set_corner(f"frame {self.session.shown_frame()}{angle}")
+
+    def _preset(self, name: str) -> None:
+        if self.engine is not None:
+            self.view.set_line(preset_lines(self.engine.scan.shape)[name])
+
+    # ------------------------------------------------------------------ live looking
+
+    def refresh(self, *_: object) -> None:
+        """Compute what is on the screen again, soon."""
+        if self.engine is not None:
+            self._soon.start()
+
+    def _look(self) -> None:
+        if self.engine is None or self.session.viewer is None:
+            return
+        if self.look_job.running:
+            self._again = True
+            self.look_job.cancel()
+            return
+        request = self._request()
+        if request is not None:
+            engine = self.engine
+            self.look_job.start(lambda: engine.look(request), "Compare this projection")
+
+    def _request(self) -> Request | None:
+        a, b = self.source("a"), self.source("b")
+        stack = self.session.stack
+        if a is None or b is None or stack is None:
+            return None
+        try:
+            settings = self.routine.settings()
+        except LabDCTError as error:
+            self.say(str(error))
+            return None
+        index = self.session.shown_frame()
+        return Request(self.engine.scan, index, a, b, settings, self._window(stack), self.view.line)
+
+    def _window(self, stack: Layer) -> tuple[int, int, int, int] | None:
+        """The part of the projection on the screen, if it is clearly less than the whole."""
+        (r0, c0), (r1, c1) = (corner[-2:] for corner in np.asarray(stack.corner_pixels))
+        rows, cols = self.engine.scan.shape
+        r0, r1 = (int(np.clip(r, 0, rows)) for r in (r0, r1 + 1))
+        c0, c1 = (int(np.clip(c, 0, cols)) for c in (c0, c1 + 1))
+        part = (r1 - r0) * (c1 - c0) / (rows * cols)
+        return (r0, r1, c0, c1) if 0 < part < 0.5 and self.view.on else None
+
+    def _on_look(self, thing: object) -> None:
+        if isinstance(thing, FrameResult):
+            self._frame_result = thing
+            self.numbers.show_frame(thing)
+            return
+        if not isinstance(thing, FrameView) or self.engine is None:
+            return
+        if thing.request.scan is not self.engine.scan:
+            return
+        self._view = thing
+        self.view.show(thing)
+        if thing.match is not None:
+            self._show_captions()
+            self.numbers.show_match(thing.request.index, thing.match)
+            if thing.profile:
+                self.profile.show_curves(thing.profile)
+        if thing.match is not None:
+            self.say(thing.note or describe(self.engine.scan))
+
+    def _on_look_ended(self, state: str) -> None:
+        if state == "failed":
+            self.say(self.look_job.error)
+        if self._again:
+            self._again = False
+            self._soon.start()
+
+    def _routine_changed(self, _settings: RoutineSettings) -> None:
+        if any(self.source(w) is not None and self.source(w).live for w in "ab"):
+            self._forget_numbers()
+        self.refresh()
+
+    def _on_frame(self, _event: object = None) -> None:
+        self.numbers.set_frame(self.session.shown_frame(), self._omega())
+        self._show_captions()
+        self.refresh()
+
+    def _on_new_frames(self, frames: list[int]) -> None:
+        if self.session.shown_frame() in frames:
+            self.refresh()
+
+    def _omega(self) -> float:
+        index = self.session.shown_frame()
+        scan = None if self.engine is None else self.engine.scan
+        if scan is None or scan.omega_deg is None:
+            return float("nan")
+        return float(scan.omega_deg[index])
+
+    def _on_results(self, layer: Layer) -> None:
+        if layer is self.session.stack:
+            self._fill_sources()
+            self.refresh()
+
+    # --------------------------------------------------------- suggest, sweep, apply
+
+    def suggest(self) -> None:
+        """Tune the LoG parameters; against the other side if that is something fixed."""
+        if self.engine is None:
+            return
+        other = next((s for s in (self.source("a"), self.source("b")) if s and not s.live), None)
+        reference = None if other is None else other.segmentation.masks
+        if reference is not None and tuple(reference.shape[1:]) != self.engine.scan.shape:
+            reference = None
+        if other is not None and other.done is not None and not other.done().all():
+            reference = None  # projections without a result would count as empty
+        self.panel.suggest(self.engine.scan, reference, self.session.shown_frame())
+
+    def sweep(self, name: str) -> None:
+        """Thumbnails of this projection at several values of one parameter."""
+        stack = self.session.stack
+        if self.engine is not None and stack is not None:
+            window = self._window(stack)
+            self.panel.sweep(self.engine, self.session.shown_frame(), name, window)
+
+    def apply(self) -> None:
+        """Run the routine over the whole stack into a result layer."""
+        stack = self.session.stack
+        if self.engine is not None and stack is not None:
+            self.panel.apply(self.engine.scan, stack, hidden=lambda: self.view.on)
+
+    def _on_side(self, thing: object) -> None:
+        if isinstance(thing, Segmentation):
+            self.picker.add_imported(thing)
+            self._fill_sources()
+            self.say(f"Imported '{thing.name}'; choose it for A, B or the truth.")
+        else:
+            self.panel.take(thing)
+
+    # ------------------------------------------------------------------ all frames
+
+    def compare_all(self) -> None:
+        """Compare A and B over all projections that both have."""
+        sides = self._fixed()
+        if sides is None:
+            return
+        a, b, truth, frames = sides
+        self.result = Comparison((a.name, b.name))
+        self.compared = (a, b, truth)
+        scan = self.engine.scan
+        self.compare_job.start(lambda: compare_all(scan, a, b, truth, frames), "Compare")
+
+    def _fixed(self):
+        chosen = [self.source(which) for which in ("a", "b", "truth")]
+        if self.engine is None or chosen[0] is None or chosen[1] is None:
+            return None
+        try:
+            settings = self.routine.settings()
+        except LabDCTError as error:
+            self.say(str(error))
+            return None
+        scan = self.engine.scan
+        done = np.ones(scan.n_frames, bool)
+        for source in chosen:
+            if source is not None and source.done is not None:
+                done &= source.done()
+        fixed = [None if s is None else s.fixed(scan, settings) for s in chosen]
+        return (*fixed, [int(i) for i in np.flatnonzero(done)])
+
+    def _on_compared(self, thing: object) -> None:
+        if isinstance(thing, FrameResult):
+            self.result.add(thing)
+
+    def _show_stack_numbers(self) -> None:
+        if len(self.result.results) != self._counted:
+            self._counted = len(self.result.results)
+            self.numbers.show_stack(self.result)
+        self.report_button.setEnabled(bool(self.result.results) and not self.compare_job.running)
+
+    def _forget_numbers(self) -> None:
+        """The stack's numbers are of other masks now."""
+        if self.compare_job.running:
+            self.compare_job.cancel()
+        self.result = Comparison()
+        self._show_stack_numbers()
+
+    def _ask_report(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Folder for tables, pictures and report")
+        if folder:
+            self.write_report(folder)
+
+    def write_report(self, folder: str | Path) -> None:
+        """Write CSV tables, pictures and the report of what was compared."""
+        if not self.result.results or self.side_job.running:
+            return
+        a, b, truth = self.compared
+        scan, result = self.engine.scan, self.result
+        self.side_job.start(
+            lambda: write_everything(Path(folder), scan, a, b, truth, result), "Write report"
+        )
+
+    def show_recipes(self) -> None:
+        """The recipes of A and B side by side, differences bold."""
+        sides = self._fixed()
+        if sides is None:
+            return
+        dialog = QDialog(self)
+        dialog.setWindowTitle("What made A and B")
+        dialog.resize(640, 480)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        text = QTextBrowser()
+        text.setHtml(recipes_html(sides[0], sides[1]))
+        QVBoxLayout(dialog).addWidget(text)
+        dialog.show()
+
+    # ------------------------------------------------------------------- the stack
+
+    _view: FrameView | None = None
+    _counted = 0
+    compared: tuple = ()
+
+    def show_stack(self, layer: Layer | None, scan: Scan | None) -> None:
+        if self.view.on and self.view.stack is not layer:
+            self.view.leave()
+            self._show_view()
+        known = self.engine.scan if self.engine is not None else None
+        if scan is not known:
+            self.engine = None if scan is None else Engine(scan)
+            self._view = None
+            self._forget_numbers()
+            self.picker.forget()
+        self.view_buttons.button(0).parentWidget().setEnabled(scan is not None)
+        self._fill_sources()
+        self.bar.set_ready(scan is not None, self.problem or "Open a scan first")
+        self.numbers.set_frame(self.session.shown_frame(), self._omega())
+        self.refresh()

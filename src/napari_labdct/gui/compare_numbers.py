@@ -1,0 +1,172 @@
+"""The numbers beside the picture: one projection, the stack, the curve, the ranking."""
+
+from __future__ import annotations
+
+import html
+
+import numpy as np
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QLabel, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+
+from ..comparison import Match
+from ..evaluation import Comparison, FrameResult, Segmentation
+from ..report import number, recipe_rows
+from . import layers as factory
+from .compare_plot import Curve, Plot
+from .dock import heading, wrapped
+from .forms import tame
+
+_RANKED = 12
+
+
+class NumbersPanel(QWidget):
+    """Counts of the shown projection and of the stack.
+
+    Attributes
+    ----------
+    frame_chosen : signal(int)
+        The user clicked a projection in the curve or in the ranking.
+    """
+
+    frame_chosen = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(heading("Numbers"))
+        self.frame_label = wrapped("<small>Switch a view on to count the spots.</small>")
+        self.frame_label.setAccessibleName("Numbers of this projection")
+        self.stack_label = wrapped()
+        self.stack_label.setAccessibleName("Numbers of the stack")
+        self.curve = Plot("Spots in every projection", "Click to go to a projection", "omega (deg)")
+        self.curve.clicked.connect(self._clicked)
+        self.curve.hide()
+        self.ranking_title = QLabel("Worst first: bright pixels left by A and by B")
+        self.ranking = QListWidget()
+        self.ranking.setMaximumHeight(130)
+        tame(self.ranking, "Worst projections", "Click to go to a projection")
+        self.ranking.itemClicked.connect(self._ranked)
+        self.ranking.itemActivated.connect(self._ranked)
+        for widget in (self.frame_label, self.stack_label, self.curve, self.ranking_title,
+                       self.ranking):  # fmt: skip
+            layout.addWidget(widget)
+        self._result = Comparison()
+        self._x = np.zeros(0)
+        self._ranking_wanted = False
+        self.show_ranking(False)
+
+    def show_match(self, index: int, match: Match) -> None:
+        """The counts, which come before the measured numbers."""
+        self.frame_label.setText(_counts(f"frame {index}", match.n_a, match.n_b, match.found))
+
+    def show_frame(self, result: FrameResult) -> None:
+        """All numbers of one projection."""
+        m = result.match
+        angle = f", {result.omega_deg:g}°" if np.isfinite(result.omega_deg) else ""
+        text = _counts(f"frame {result.frame}{angle}", m.n_a, m.n_b, m.found)
+        rows = []
+        for label, name in (("median area, px", "area_px"), ("median SNR", "snr")):
+            values = [
+                float(np.median(t[name])) if t.size else float("nan")
+                for t in (result.spots_a, result.spots_b)
+            ]
+            rows.append((label, *values))
+        rows.append(("bright pixels left", result.unexplained_a, result.unexplained_b))
+        self.frame_label.setText(text + _table(rows))
+
+    def show_stack(self, result: Comparison) -> None:
+        """Numbers and curve of all projections compared so far."""
+        self._result = result
+        self.curve.setVisible(bool(result.results))
+        self.stack_label.setVisible(bool(result.results))
+        if not result.results:
+            self.show_ranking(self._ranking_wanted)
+            return
+        table, numbers = result.frames, result.numbers()
+        text = _counts(
+            f"{numbers['frames']} frames", numbers["spots_a"], numbers["spots_b"], numbers["both"]
+        )
+        rows = [
+            ("median area, px", numbers["median_area_px_a"], numbers["median_area_px_b"]),
+            ("median SNR", numbers["median_snr_a"], numbers["median_snr_b"]),
+            ("bright pixels left", numbers["unexplained_a"], numbers["unexplained_b"]),
+        ]
+        for name, label in (("precision", "precision"), ("recall", "recall"), ("f1", "F1")):
+            if f"{name}_a_truth" in numbers:
+                rows.append((label, numbers[f"{name}_a_truth"], numbers[f"{name}_b_truth"]))
+        self.stack_label.setText(text + _table(rows))
+        turning = bool(np.isfinite(table["omega_deg"]).all())
+        self._x = table["omega_deg" if turning else "frame"].astype(float)
+        self.curve.x_label = "omega (deg)" if turning else "projection"
+        curves = [
+            Curve("A", factory.CYAN, self._x, table["spots_a"].astype(float)),
+            Curve("B", factory.ORANGE, self._x, table["spots_b"].astype(float)),
+            Curve("both", factory.WHITE, self._x, table["both"].astype(float)),
+        ]
+        self.curve.show_curves(curves)
+        self.show_ranking(self._ranking_wanted)
+
+    def set_frame(self, index: int, omega_deg: float) -> None:
+        """Mark the shown projection in the curve."""
+        turning = self.curve.x_label.startswith("omega") and np.isfinite(omega_deg)
+        self.curve.set_marker(omega_deg if turning else float(index))
+
+    def show_ranking(self, wanted: bool) -> None:
+        """Show the projections with the most unexplained bright pixels."""
+        self._ranking_wanted = wanted
+        self.ranking_title.setVisible(wanted)
+        self.ranking.setVisible(wanted and bool(self._result.results))
+        if not wanted:
+            return
+        if not self._result.results:
+            self.ranking_title.setText("Press Compare all to rank the projections.")
+            return
+        self.ranking_title.setText("Worst first: bright pixels left by A and by B")
+        table = {int(row["frame"]): row for row in self._result.frames}
+        self.ranking.clear()
+        for index in self._result.worst_first("a")[:_RANKED]:
+            row = table[int(index)]
+            item = QListWidgetItem(
+                f"frame {index}: A {row['unexplained_a']}, B {row['unexplained_b']}"
+            )
+            item.setData(0x0100, int(index))
+            self.ranking.addItem(item)
+
+    def _ranked(self, item: QListWidgetItem) -> None:
+        self.frame_chosen.emit(int(item.data(0x0100)))
+
+    def _clicked(self, x: float) -> None:
+        if self._x.size:
+            nearest = int(np.argmin(np.abs(self._x - x)))
+            self.frame_chosen.emit(int(self._result.frames["frame"][nearest]))
+
+
+def _counts(title: str, n_a: float, n_b: float, both: float) -> str:
+    return (
+        f"<b>{title}</b>: <span style='color:#00b4c8'>A {n_a:g}</span>, "
+        f"<span style='color:#ff9f1c'>B {n_b:g}</span>; both {both:g}, "
+        f"only A {n_a - both:g}, only B {n_b - both:g}"
+    )
+
+
+def _table(rows: list[tuple[str, float, float]]) -> str:
+    cells = "".join(
+        f"<tr><td>{html.escape(label)}&nbsp;&nbsp;</td><td align='right'>{number(float(a))}"
+        f"&nbsp;&nbsp;</td><td align='right'>{number(float(b))}</td></tr>"
+        for label, a, b in rows
+    )
+    return f"<table><tr><td></td><td>A</td><td>B</td></tr>{cells}</table>"
+
+
+def recipes_html(a: Segmentation, b: Segmentation) -> str:
+    """Two recipes side by side, differing values bold."""
+    rows = []
+    for name, one, two, differ in recipe_rows(a.recipe, b.recipe):
+        values = (html.escape(v) for v in (one, two))
+        cells = "".join(f"<td>{f'<b>{v}</b>' if differ else v}</td>" for v in values)
+        rows.append(f"<tr><td>{html.escape(name)}</td>{cells}</tr>")
+    return (
+        f"<table cellspacing=6><tr><td></td><td>A: {html.escape(a.name)}</td>"
+        f"<td>B: {html.escape(b.name)}</td></tr>{''.join(rows)}</table>"
+    )

@@ -1,0 +1,86 @@
+"""The line profile of the paper's Fig. 4 in the dock: curves, presets, CSV and PNG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
+
+from ..errors import LabDCTError
+from ..io import write_spot_csv
+from . import layers as factory
+from .compare_plot import Curve, Plot
+from .dock import button
+
+_COLOURS = {"raw": "#9aa7b4", "median-corrected": factory.ORANGE, "cleaned": factory.CYAN}
+
+
+class ProfilePanel(QWidget):
+    """Values of the projection, the corrected and the cleaned one along the drawn line.
+
+    Attributes
+    ----------
+    preset_wanted : signal(str)
+        ``"diagonal"`` or ``"horizontal"``.
+    said : signal(str)
+        A sentence for the status line.
+    """
+
+    preset_wanted = Signal(str)
+    said = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.curves: dict[str, np.ndarray] = {}
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        row = QHBoxLayout()
+        for name in ("diagonal", "horizontal"):
+            made = button(name.capitalize(), f"A {name} line, as in the paper's Fig. 4")
+            made.clicked.connect(lambda _=False, n=name: self.preset_wanted.emit(n))
+            row.addWidget(made)
+        row.addWidget(
+            button("CSV + PNG...", "Write the profile as a table and a picture", self._ask)
+        )
+        layout.addLayout(row)
+        self.plot = Plot(
+            "Profile",
+            "Along the line (drag its ends or draw another); dotted: 255, shaded: beam stop",
+            "distance along the line (px)",
+            dotted=255.0,
+        )
+        layout.addWidget(self.plot)
+
+    def show_curves(self, curves: dict[str, np.ndarray]) -> None:
+        """Draw what `Engine` computed; a saturated spot runs off the top."""
+        self.curves = curves
+        x = curves["distance"]
+        drawn = [Curve(n, c, x, curves[n]) for n, c in _COLOURS.items() if n in curves]
+        edges = np.flatnonzero(np.diff(np.pad(curves["beam stop"] > 0.5, 1).astype(int)))
+        last = x.size - 1
+        bands = [(x[min(a, last)], x[min(b, last)]) for a, b in zip(edges[::2], edges[1::2])]
+        level = float(np.nanmedian(curves["raw"]))
+        self.plot.show_curves(drawn, bands, top=max(300.0, 3 * level))
+
+    def write(self, path: str | Path) -> None:
+        """Write the profile as CSV and, beside it, the plot as PNG."""
+        if not self.curves:
+            return
+        names = [name.replace(" ", "_").replace("-", "_") for name in self.curves]
+        table = np.zeros(self.curves["distance"].size, [(name, "f4") for name in names])
+        for name, values in zip(names, self.curves.values()):
+            table[name] = values
+        try:
+            write_spot_csv(path, [table])
+        except LabDCTError as error:
+            self.said.emit(str(error))
+            return
+        self.plot.grab().save(str(Path(path).with_suffix(".png")))
+        self.said.emit(f"Written: {path}")
+
+    def _ask(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, "Write the profile", "profile.csv", "*.csv")
+        if path:
+            self.write(path)

@@ -1,0 +1,201 @@
+"""What A, B and the truth can be: results, the live routine, pins, files, label layers."""
+
+from __future__ import annotations
+
+from napari.layers import Labels, Layer
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..evaluation import Segmentation
+from ..routine import RoutineSettings
+from ..scan import Scan
+from ..spots import BinaryFrames
+from . import layers as factory
+from .compare_work import ROUTINE, Source
+from .dock import button
+from .forms import tame
+from .session import Session
+
+_KINDS = ("network mask", "routine mask", "mask", "truth")
+
+
+class SourcePicker(QWidget):
+    """Combos for A, B and the truth, with pins and imported masks.
+
+    Attributes
+    ----------
+    changed : signal
+        A, B or the truth is another one.
+    pin_wanted : signal(str)
+        ``"a"`` or ``"b"`` is to be kept as it is.
+    import_wanted : signal(str)
+        A file is to be read.
+    """
+
+    changed = Signal()
+    pin_wanted = Signal(str)
+    import_wanted = Signal(str)
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        self._chosen = False
+        self.pins: list[Source] = []
+        self.imported: list[Source] = []
+        self.combos: dict[str, QComboBox] = {}
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        for which, colour in (("a", factory.CYAN), ("b", factory.ORANGE), ("truth", "")):
+            name = which.upper() if colour else "Truth"
+            combo = self.combos[which] = _combo(name)
+            combo.activated.connect(self._activated)
+            if not colour:
+                form.addRow(name, combo)
+                continue
+            pin = QPushButton("Pin")
+            tame(pin, f"Pin {name}", "Keep it as it is now, with its recipe, to compare with")
+            pin.clicked.connect(lambda _=False, k=which: self.pin_wanted.emit(k))
+            row = QHBoxLayout()
+            row.addWidget(combo, 1)
+            row.addWidget(pin)
+            form.addRow(QLabel(f"<b style='color:{colour}'>&#9632;</b> <b>{name}</b>"), row)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(form)
+        row = QHBoxLayout()
+        row.addWidget(button("Swap A and B", "Exchange A and B", self.swap))
+        row.addWidget(
+            button("Import masks...", "A binary stack of another program, as TIFF", self._ask)
+        )
+        layout.addLayout(row)
+
+    def sources(self, scan: Scan | None) -> list[Source]:
+        """All that A and B can be now, oldest result first."""
+        stack, viewer = self._session.stack, self._session.viewer
+        if stack is None or viewer is None or scan is None:
+            return []
+        found = [
+            from_layer(layer)
+            for layer in self._session.results(stack)
+            if factory.kind_of(layer) in _KINDS
+        ]
+        found.append(ROUTINE)
+        shape = (scan.n_frames, *scan.shape)
+        for layer in viewer.layers:
+            theirs = isinstance(layer, Labels) and not factory.kind_of(layer)
+            if theirs and tuple(layer.data.shape) == shape:
+                found.append(from_layer(layer))
+        return [*found, *self.pins, *self.imported]
+
+    def source(self, which: str) -> Source | None:
+        """What ``"a"``, ``"b"`` or the ``"truth"`` is."""
+        return self.combos[which].currentData()
+
+    def set_source(self, which: str, key: str) -> None:
+        """Choose by the key of a source."""
+        if self._select(which, key):
+            self._activated()
+
+    def fill(self, scan: Scan | None) -> None:
+        """List again what there is; a choice is kept while its source exists."""
+        sources = self.sources(scan)
+        network = [s.key for s in sources if s.kind == "network mask"]
+        fixed = [s.key for s in sources if not s.live]
+        best = network or fixed or [ROUTINE.key]
+        first = {"a": best[-1], "b": ROUTINE.key, "truth": ""}
+        for which, combo in self.combos.items():
+            was = combo.currentData()
+            wanted = was.key if was is not None and self._chosen else first[which]
+            with QSignalBlocker(combo):
+                combo.clear()
+                if which == "truth":
+                    combo.addItem("none", None)
+                for source in sources:
+                    if which != "truth" or not source.live:
+                        combo.addItem(source.name, source)
+            if not self._select(which, wanted) and combo.count():
+                self._select(which, first[which])
+
+    def swap(self) -> None:
+        """Exchange A and B."""
+        one, two = self.source("a"), self.source("b")
+        if one is not None and two is not None:
+            self._select("a", two.key)
+            self.set_source("b", one.key)
+
+    def pin(self, which: str, scan: Scan, settings: RoutineSettings) -> Source | None:
+        """Keep what A or B is now, whatever the sliders and thresholds do later."""
+        source = self.source(which)
+        if source is None:
+            return None
+        fixed = source.fixed(scan, settings)
+        masks = fixed.masks
+        if isinstance(masks, BinaryFrames):
+            masks = BinaryFrames(masks.cleaned, masks.settings)
+        number = len(self.pins) + 1
+        name = f"pin {number}: {fixed.name}"
+        kept = Segmentation(name, masks, fixed.recipe, fixed.cleaned)
+        self.pins.append(Source(f"pin {number}", name, kept, source.done))
+        return self.pins[-1]
+
+    def add_imported(self, segmentation: Segmentation) -> None:
+        """Offer masks read from a file."""
+        number = len(self.imported) + 1
+        self.imported.append(Source(f"import {number}", segmentation.name, segmentation))
+
+    def forget(self) -> None:
+        """Another scan: pins, files and choices are of no use for it."""
+        self.pins, self.imported, self._chosen = [], [], False
+
+    def _select(self, which: str, key: str) -> bool:
+        combo = self.combos[which]
+        for k in range(combo.count()):
+            data = combo.itemData(k)
+            if (data.key if data is not None else "") == key:
+                with QSignalBlocker(combo):
+                    combo.setCurrentIndex(k)
+                return True
+        return False
+
+    def _activated(self, *_: object) -> None:
+        self._chosen = True
+        self.changed.emit()
+
+    def _ask(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Import masks", "", "TIFF (*.tif *.tiff)")
+        if path:
+            self.import_wanted.emit(path)
+
+
+def _combo(name: str) -> QComboBox:
+    combo = QComboBox()
+    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    combo.setMinimumContentsLength(10)
+    tame(combo, name, f"What {name} is: a result, the live routine, a pin or a file")
+    return combo
+
+
+def from_layer(layer: Layer) -> Source:
+    """A source from a result layer, or from any Labels layer of the user's."""
+    data = layer.data
+    recipe = dict(factory.info_of(layer).get("recipe") or {})
+    cleaned = getattr(data, "cleaned", None)
+    if isinstance(data, BinaryFrames):
+        recipe["binarise"] = data.settings.to_dict()
+    store = cleaned if cleaned is not None else data
+    done = (lambda: store.done.copy()) if hasattr(store, "done") else None
+    name = layer.name
+    stack = factory.info_of(layer).get("stack", "")
+    if stack and name.startswith(f"{stack} ["):
+        name = name[len(stack) + 1 :].replace("[", "").replace("]", "")
+    made = Segmentation(name, data, recipe, cleaned)
+    return Source(f"layer {id(layer)}", name, made, done, factory.kind_of(layer))

@@ -1,0 +1,359 @@
+"""What the Compare dock computes, in workers only: no Qt here, and nothing of the viewer.
+
+An `Engine` keeps what stays the same while a slider moves (medians, corrected projections),
+so that a move costs the LoG of what is seen and nothing else.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..comparison import Match, agreement, line_profile, match_spots, residual
+from ..evaluation import Comparison, FrameResult, Segmentation, compare, compare_frame
+from ..jobs import FrameStore, Progress, recipe_hash
+from ..routine import (
+    RollingMedian,
+    RoutineFrames,
+    RoutineSettings,
+    corrected,
+    log_segment,
+    open_store,
+    routine_recipe,
+    run,
+    source_drift,
+)
+from ..scan import LazyStack, Scan
+from . import preferences, stores
+
+_KEPT = 4
+Line = tuple[tuple[float, float], tuple[float, float]]
+Window = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One thing that A or B can be.
+
+    Parameters
+    ----------
+    key : str
+        Tells it from the others for as long as the dock lives.
+    name : str
+    kind : str
+        A key of `layers.STYLES`, or empty.
+    segmentation : Segmentation, optional
+        None for the live routine, whose masks depend on the sliders.
+    done : callable, optional
+        Gives which projections exist, bool ``(n,)``; all if not given.
+    """
+
+    key: str
+    name: str
+    segmentation: Segmentation | None = None
+    done: Callable[[], np.ndarray] | None = field(default=None, compare=False)
+    kind: str = ""
+
+    @property
+    def live(self) -> bool:
+        return self.segmentation is None
+
+    def fixed(self, scan: Scan, settings: RoutineSettings) -> Segmentation:
+        """The masks of the whole scan as they are now, with their recipe."""
+        if self.segmentation is not None:
+            return self.segmentation
+        recipe = routine_recipe(scan, settings)
+        return Segmentation("standard routine", RoutineFrames(scan, settings), recipe)
+
+
+ROUTINE = Source("routine", "routine (live)")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be seen: one projection, two sources, the routine's parameters."""
+
+    scan: Scan
+    index: int
+    a: Source
+    b: Source
+    routine: RoutineSettings
+    window: Window | None = None
+    line: Line | None = None
+    line_width_px: int = 1
+
+
+@dataclass(frozen=True)
+class FrameView:
+    """One projection seen by A and B: all that the views show.
+
+    Parameters
+    ----------
+    request : Request
+    match : Match, optional
+        None while only the window on the screen is computed.
+    images : dict
+        ``a``, ``b`` (0 or 1), ``residual_a``, ``residual_b`` (counts), ``agreement``.
+    sigma : float
+        Noise of the corrected projection, counts.
+    profile : dict
+        Curves of the line, empty if there is none.
+    note : str
+    """
+
+    request: Request
+    match: Match | None
+    images: dict[str, np.ndarray]
+    sigma: float
+    profile: dict[str, np.ndarray] = field(default_factory=dict)
+    note: str = ""
+
+
+class Engine:
+    """Computes `FrameView`s of one scan; one call at a time, from any thread."""
+
+    def __init__(self, scan: Scan) -> None:
+        self.scan = scan
+        self._lock = threading.RLock()
+        self._streams: dict[int, RollingMedian] = {}
+        self._medians: OrderedDict[tuple, np.ndarray] = OrderedDict()
+        self._corrected: OrderedDict[tuple, np.ndarray] = OrderedDict()
+        self._masks: OrderedDict[tuple, np.ndarray] = OrderedDict()
+        self._stop: np.ndarray | None = None
+
+    @property
+    def stop(self) -> np.ndarray:
+        """The beam stop's shadow, bool ``(rows, cols)``."""
+        with self._lock:
+            if self._stop is None:
+                self._stop = self.scan.beam_stop_mask()
+            return self._stop
+
+    def look(self, request: Request) -> Generator[FrameView | FrameResult, None, None]:
+        """What is on the screen first, then the whole projection, then its numbers."""
+        if request.window is not None and (request.a.live or request.b.live):
+            yield self._glance(request)
+        masks = [self._mask(source, request) for source in (request.a, request.b)]
+        yield self._view(request, *masks, whole=True)
+        # the window of `compare`, so that these numbers are its numbers
+        median = self.median(request.index, 11)
+        yield compare_frame(
+            self.scan, request.index, *masks, background=median, beam_stop=self.stop
+        )
+
+    def median(self, index: int, window: int) -> np.ndarray | None:
+        """Rolling median of a projection; None if the scan is too short for one."""
+        if self.scan.n_frames < 3:
+            return None
+
+        def make() -> np.ndarray:
+            if window not in self._streams:
+                # the measured SNR needs 11 frames whatever the slider says: keep two streams
+                keep = {w: m for w, m in self._streams.items() if w == 11}
+                self._streams = {**keep, window: RollingMedian(self.scan, window)}
+            return self._streams[window].at(index)
+
+        return self._kept(self._medians, (index, window), make)
+
+    def note(self, window: int) -> str:
+        """What the user should know of the median."""
+        return self._streams[window].note if window in self._streams else ""
+
+    def corrected(self, index: int, settings: RoutineSettings) -> np.ndarray:
+        """A projection without its median, kept while the LoG parameters change."""
+        key = (index, settings.median_window, settings.follow_drift, settings.remove_cosmic_rays)
+
+        def make() -> np.ndarray:
+            frame = self.scan.frame(index)
+            median = self.median(index, settings.median_window)
+            if median is None:
+                median = np.full(frame.shape, np.median(frame), np.float32)
+            return corrected(frame, median, settings)
+
+        return self._kept(self._corrected, key, make)
+
+    def routine_mask(
+        self, index: int, settings: RoutineSettings, window: Window | None = None
+    ) -> np.ndarray:
+        """Spots of the live routine, in a window ``(row, end, col, col end)`` or everywhere."""
+        ground = self.corrected(index, settings)
+        if window is None:
+            return self._kept(
+                self._masks,
+                (index, settings),
+                lambda: log_segment(ground, settings, self.stop),
+            )
+        # spots that reach out of the window and what the filter sees beyond its edge
+        margin = 24 + round(4 * settings.sigma_px)
+        rows, cols = ground.shape
+        part = np.s_[
+            max(0, window[0] - margin) : min(rows, window[1] + margin),
+            max(0, window[2] - margin) : min(cols, window[3] + margin),
+        ]
+        mask = np.zeros(ground.shape, bool)
+        mask[part] = log_segment(ground[part], settings, self.stop[part])
+        return mask
+
+    def _mask(self, source: Source, request: Request, window: Window | None = None) -> np.ndarray:
+        if source.live:
+            return self.routine_mask(request.index, request.routine, window)
+        return source.segmentation.mask(request.index, self.scan.shape)
+
+    def _glance(self, request: Request) -> FrameView:
+        masks = [self._mask(s, request, request.window) for s in (request.a, request.b)]
+        return self._view(request, *masks, whole=False)
+
+    def _view(self, request: Request, mask_a, mask_b, *, whole: bool) -> FrameView:
+        frame = self.scan.frame(request.index)
+        median = self.median(request.index, request.routine.median_window)
+        ground = None if median is None else median * source_drift(frame, median)
+        images = {
+            "a": mask_a.astype(np.uint8),
+            "b": mask_b.astype(np.uint8),
+            "residual_a": residual(frame, mask_a, ground),
+            "residual_b": residual(frame, mask_b, ground),
+            "agreement": agreement(mask_a, mask_b),
+        }
+        thin = images["residual_a"][::4, ::4]
+        sigma = 1.4826 * float(np.median(np.abs(thin - np.median(thin))))
+        profile = {}
+        if whole and request.line is not None:
+            profile = self._profile(request, frame, median)
+        note = self.note(request.routine.median_window)
+        if ground is not None and not request.routine.follow_drift:
+            lift = float(np.median(ground[::4, ::4]) - np.median(median[::4, ::4]))
+            if (request.a.live or request.b.live) and abs(lift) > request.routine.background / 3:
+                note = (
+                    f"The source drifted: this projection lies {lift:+.0f} counts off its median, "
+                    "which the routine takes for signal. Try 'Follow source drift' under More."
+                )
+        match = match_spots(mask_a, mask_b) if whole else None
+        return FrameView(request, match, images, max(sigma, 1e-3), profile, note)
+
+    def _profile(self, request: Request, frame, median) -> dict[str, np.ndarray]:
+        start, end = request.line
+        curves = {"raw": line_profile(frame, start, end, request.line_width_px)}
+        if median is not None:
+            flat = frame - median
+            curves["median-corrected"] = line_profile(flat, start, end, request.line_width_px)
+        for source in (request.a, request.b):
+            cleaned = None if source.live else source.segmentation.cleaned
+            if cleaned is not None and tuple(cleaned.shape[1:]) == self.scan.shape:
+                image = np.asarray(cleaned[request.index])
+                curves["cleaned"] = line_profile(image, start, end, request.line_width_px)
+                break
+        length = float(np.hypot(*np.subtract(end, start)))
+        curves["beam stop"] = line_profile(self.stop.astype(np.uint8), start, end)
+        return {"distance": np.linspace(0, length, curves["raw"].size), **curves}
+
+    def _kept(self, cache: OrderedDict, key: Any, make: Callable[[], np.ndarray]) -> np.ndarray:
+        with self._lock:
+            if key in cache:
+                cache.move_to_end(key)
+            else:
+                cache[key] = make()
+                while len(cache) > _KEPT:
+                    cache.popitem(last=False)
+            return cache[key]
+
+
+class Held(LazyStack):
+    """The projections computed last, for a layer to show; all others are empty."""
+
+    def __init__(self, shape: tuple[int, int, int], dtype: Any) -> None:
+        super().__init__(shape, dtype)
+        self._frames: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._empty = np.zeros(shape[1:], dtype)
+
+    def put(self, index: int, image: np.ndarray) -> None:
+        self._frames[index] = image
+        self._frames.move_to_end(index)
+        while len(self._frames) > _KEPT:
+            self._frames.popitem(last=False)
+
+    def clear(self) -> None:
+        self._frames.clear()
+
+    def read(self, index: int) -> np.ndarray:
+        return self._frames.get(index, self._empty)
+
+
+def compare_all(
+    scan: Scan, a: Segmentation, b: Segmentation, truth: Segmentation | None, frames: Sequence[int]
+) -> Iterator[Progress | FrameResult]:
+    """Compare projection after projection; each result is handed on as it comes."""
+    yield Progress(0, len(frames))
+    for done, one in enumerate(compare(scan, a, b, truth, frames=frames), start=1):
+        yield one
+        yield Progress(done, len(frames), frame=one.frame)
+
+
+def apply_routine(scan: Scan, settings: RoutineSettings) -> Iterator[Progress | FrameStore]:
+    """Run the routine over the scan into the cache folder; hands on the store first."""
+    made = routine_recipe(scan, settings)
+    name = f"{scan.name}_routine"
+    path = stores.result_path(preferences.cache_folder(), name, recipe_hash(made))
+    need = int(np.prod((scan.n_frames, *scan.shape)))
+    stores.make_room(path.parent, need, float(preferences.preference("cache_limit_gb")), path)
+    store = stores.acquire(path, lambda: open_store(scan, settings, path))
+    yield store
+    yield from run(scan, settings, store)
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """One step of a sweep: the settings, a picture (rows, cols, 3) uint8, the spots' number."""
+
+    settings: RoutineSettings
+    value: float
+    picture: np.ndarray
+    count: int
+
+
+def sweep(
+    engine: Engine,
+    index: int,
+    settings: RoutineSettings,
+    name: str,
+    values: Sequence[float],
+    window: Window,
+) -> Iterator[Progress | Thumbnail]:
+    """Try one parameter at several values on one projection."""
+    yield Progress(0, len(values))
+    for done, value in enumerate(values, start=1):
+        tried = settings.replace(**{name: value})
+        ground = engine.corrected(index, tried)
+        mask = log_segment(ground, tried, engine.stop)
+        part = np.s_[window[0] : window[1], window[2] : window[3]]
+        piece, spots = ground[part], mask[part]
+        sigma = max(1.4826 * float(np.median(np.abs(piece - np.median(piece)))), 1e-3)
+        grey = np.clip((piece / sigma + 2) / 12, 0, 1) * 255
+        picture = np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
+        picture[spots] = (255, 159, 28)
+        count = match_spots(mask, np.zeros_like(mask)).n_a
+        yield Thumbnail(tried, value, np.ascontiguousarray(picture), count)
+        yield Progress(done, len(values))
+
+
+def write_everything(
+    folder: Path,
+    scan: Scan,
+    a: Segmentation,
+    b: Segmentation,
+    truth: Segmentation | None,
+    result: Comparison,
+) -> Iterator[Progress]:
+    """Write CSV tables, pictures and the report of what was compared."""
+    from .. import report
+
+    yield Progress(0, 2)
+    result.write_csv(folder)
+    yield Progress(1, 2)
+    report.write_report(folder, scan, a, b, result)
+    yield Progress(2, 2)
