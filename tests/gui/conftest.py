@@ -61,8 +61,11 @@ def model_path(tmp_path_factory) -> Path:
     torch.manual_seed(3)
     options = {"channels": 4, "levels": 1}
     network = build_network("compact", **options)
+    weights = network.state_dict()
+    last = [key for key, value in weights.items() if value.ndim == 4][-1]
+    weights[last] = weights[last] * 40  # from a pale grey to black and white
     model = Model(
-        "compact", options, network.state_dict(), name="tiny", threshold=120, median_window=5
+        "compact", options, weights, name="tiny", threshold=120, median_window=5
     )
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     model.save(path)

@@ -241,8 +241,7 @@ class DenoiseDock(Dock):
             self._read_card()  # another model was chosen while this one was read
 
     def _fill_devices(self, devices: dict[str, str]) -> None:
-        wanted = self.device.currentData() or self._last.get("device")
-        wanted = wanted or preferences.preference("device")
+        wanted = self._last.get("device") or preferences.preference("device")
         best = next((d for d in ("cuda:0", "mps") if d in devices), "cpu")
         with QSignalBlocker(self.device):
             self.device.clear()

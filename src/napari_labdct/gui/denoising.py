@@ -125,6 +125,7 @@ def denoise(
         ) from error
     mask = LiveMask(store, spots or SpotSettings(threshold=model.threshold))
     mask.prepare(shown, mask.settings)
+    mask.asleep = True
     yield Opened(store, made, mask)
     yield from denoiser.run(store, frames)
 
@@ -320,6 +321,7 @@ class DenoiseController(QObject):
         if mask is None:
             mask = session.add_result(stack, opened.mask, "network mask", recipe=opened.recipe)
             _write_spots_into(mask, opened.mask.settings)
+            opened.mask.asleep = False
         session.refresh(cleaned)
         self.opened.emit(opened)
         self.recount(stack)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
 
 from ..spots import BinaryFrames, SpotSettings
 
+_KEPT_FRAMES = 4
+
 
 class LiveMask(BinaryFrames):
-    """`BinaryFrames` that keep the mask of the frame cut last.
+    """`BinaryFrames` that keep the masks of the frames cut last.
 
     `prepare` cuts a frame with other settings, in any thread; `adopt` makes those settings
     the ones in force.  A frame that was prepared is not cut again when napari reads it.
@@ -21,14 +24,23 @@ class LiveMask(BinaryFrames):
     cleaned : stack (n, rows, cols)
         If it is a `FrameStore`, frames that are not done yet are empty.
     settings : SpotSettings
+
+    Attributes
+    ----------
+    asleep : bool
+        While True, only frames that were prepared are shown, the others are empty: napari
+        reads a new layer twice in the main thread before it is on the screen.
     """
 
     def __init__(self, cleaned: Any, settings: SpotSettings) -> None:
         super().__init__(cleaned, settings, value=1)
+        self.asleep = False
         self._lock = threading.Lock()
-        self._kept: tuple[tuple[int, SpotSettings], np.ndarray] | None = None
+        self._kept: OrderedDict[tuple[int, SpotSettings], np.ndarray] = OrderedDict()
 
     def read(self, index: int) -> np.ndarray:
+        if self.asleep and (index, self.settings) not in self._kept:
+            return np.zeros(self.shape[1:], np.uint8)
         return self._cut(index, self.settings)
 
     def prepare(self, index: int, settings: SpotSettings) -> int:
@@ -45,14 +57,16 @@ class LiveMask(BinaryFrames):
     def _cut(self, index: int, settings: SpotSettings) -> np.ndarray:
         key = (index, settings)
         with self._lock:
-            if self._kept is not None and self._kept[0] == key:
-                return self._kept[1]
+            if key in self._kept:
+                return self._kept[key]
         if not self._is_done(index):
             return np.zeros(self.shape[1:], np.uint8)
         mask = BinaryFrames(self.cleaned, settings, self.value).read(index)
         mask.flags.writeable = False
         with self._lock:
-            self._kept = (key, mask)
+            self._kept[key] = mask
+            while len(self._kept) > _KEPT_FRAMES:
+                self._kept.popitem(last=False)
         return mask
 
     def _is_done(self, index: int) -> bool:

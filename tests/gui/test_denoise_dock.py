@@ -1,0 +1,498 @@
+"""The Denoise dock, from Run to the exported stack, and what happens when things go wrong."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import numpy as np
+import pytest
+import tifffile
+from qtpy.QtWidgets import QMessageBox
+
+from napari_labdct.denoising import Denoiser, DenoiseSettings
+from napari_labdct.errors import OutputError
+from napari_labdct.gui import preferences
+from napari_labdct.gui.denoising import DenoiseController, memory_bytes, models
+from napari_labdct.gui.layers import info_of
+from napari_labdct.gui.session import session_of
+from napari_labdct.learning.model import Model
+from napari_labdct.scan import LazyStack, Scan, angles
+from napari_labdct.spots import SpotSettings, binarise
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture
+def panel(viewer, dock, model_path, wait):
+    """The dock with the tiny model chosen and read."""
+    preferences.save_last("denoise_dock", {"model": str(model_path), "device": "cpu"})
+    panel = dock("Denoise")
+    wait(lambda: "threshold 120" in panel.card.text())
+    wait(lambda: not session_of(viewer).job("model").running)
+    return panel
+
+
+@pytest.fixture
+def run(panel, wait):
+    """Press Run with a scope and wait for the end."""
+
+    def go(scope: str = "Whole stack", state: str = "done") -> None:
+        panel.scope.setCurrentText(scope)
+        panel.bar.button.click()
+        wait(lambda: not panel.controller.job.running)
+        assert panel.controller.job.state == state, panel.controller.job.error
+        wait(lambda: not session_of(panel.session.viewer).job("spots").running)
+
+    return go
+
+
+def middle_threshold(cleaned: np.ndarray) -> int:
+    """A threshold that the untrained network's output crosses somewhere."""
+    return (int(cleaned.min()) + int(cleaned.max())) // 2 + 1
+
+
+def test_the_card_the_devices_and_the_default_threshold(panel):
+    assert panel.threshold.value() == panel.slider.value() == 120
+    assert panel.model.currentText() == "tiny.safetensors"
+    assert "median of 5 frames" in panel.card.text()
+    names = [panel.device.itemData(i) for i in range(panel.device.count())]
+    from napari_labdct.learning.model import devices
+
+    assert names == ["auto", *devices()]
+    assert panel.device.currentData() == "cpu"
+    assert not panel.bar.button.isEnabled()  # nothing is open
+    assert panel.empty.isVisibleTo(panel)
+
+
+def test_gui_pixels_are_library_pixels(panel, run, add_scan, scan, model_path, viewer):
+    layer = add_scan(scan)
+    run()
+    cleaned, mask = viewer.layers[1], viewer.layers[2]
+    assert (cleaned.name, mask.name) == ("iron [DL]", "iron [DL spots]")
+    denoiser = Denoiser(scan, DenoiseSettings(model=str(model_path), device="cpu"))
+    for index in range(scan.n_frames):
+        np.testing.assert_array_equal(cleaned.data[index], denoiser.clean(index))
+        expected = binarise(cleaned.data[index], SpotSettings(threshold=120))
+        np.testing.assert_array_equal(mask.data[index] > 0, expected)
+    assert tuple(cleaned.scale) == tuple(layer.scale)
+    assert cleaned.units == mask.units == layer.units
+    assert mask.axis_labels == layer.axis_labels
+    made = info_of(mask)["recipe"]
+    assert made["job"] == "denoise"
+    assert made["model"]["name"] == "tiny"
+    assert made["spots"] == {"threshold": 120, "min_size_px": 3}
+    assert made["input"]["id"] == scan.identity()
+
+
+def test_this_frame_a_range_and_the_whole_stack_share_one_result(
+    panel, run, add_scan, scan, viewer
+):
+    add_scan(scan)
+    session = session_of(viewer)
+    session.show_frame(4)
+    run("This frame")
+    store = viewer.layers[1].data
+    assert list(np.flatnonzero(store.done)) == [4]
+    panel.scope.setCurrentText("Range")
+    assert panel.first.isVisibleTo(panel)
+    panel.first.setValue(6)
+    panel.last.setValue(5)
+    run("Range")
+    assert list(np.flatnonzero(store.done)) == [4, 5, 6]
+    run("Whole stack")
+    assert store.complete
+    assert len(viewer.layers) == 3
+    assert panel.bar.label.text().startswith("Done: 9 frames.")
+
+
+def test_threshold_and_size_act_without_the_network(
+    panel, run, add_scan, scan, viewer, monkeypatch, wait
+):
+    add_scan(scan)
+    run("This frame")
+    cleaned, mask = viewer.layers[1], viewer.layers[2]
+    index = session_of(viewer).shown_frame()
+    shown = cleaned.data[index]
+
+    def fail(*_):
+        raise AssertionError("the network ran again")
+
+    monkeypatch.setattr(Model, "__call__", fail)
+    level = middle_threshold(shown)
+    panel.slider.setValue(level)
+    assert panel.threshold.value() == level
+    wait(lambda: mask.data.settings.threshold == level)
+    panel.spot_form.controls["min_size_px"].widget.setValue(9)
+    wait(lambda: mask.data.settings == SpotSettings(threshold=level, min_size_px=9))
+    wait(lambda: not session_of(viewer).job("spots").running)
+    expected = binarise(shown, SpotSettings(threshold=level, min_size_px=9))
+    np.testing.assert_array_equal(mask.data[index] > 0, expected)
+    assert expected.any()
+    from scipy import ndimage as ndi
+
+    count = ndi.label(expected, np.ones((3, 3)))[1]
+    assert panel.count.text() == f"{count} spot{'s' if count != 1 else ''} in frame {index}"
+    assert info_of(mask)["recipe"]["spots"] == {"threshold": level, "min_size_px": 9}
+
+
+def test_many_moves_of_the_slider_end_at_the_last(panel, run, add_scan, scan, viewer, wait):
+    add_scan(scan)
+    run("This frame")
+    for value in range(100, 140):
+        panel.slider.setValue(value)
+    wait(lambda: viewer.layers[2].data.settings.threshold == 139)
+
+
+def test_other_settings_make_another_result(panel, run, add_scan, scan, viewer):
+    add_scan(scan)
+    run("This frame")
+    panel.form.more.click()
+    panel.form.controls["use_median"].widget.click()
+    assert "clearly weaker" in panel.estimate.text()
+    run("This frame")
+    names = [layer.name for layer in viewer.layers]
+    assert names[-2:] == ["iron [DL] #2", "iron [DL spots] #2"]
+    recipes = [info_of(layer)["recipe"]["settings"]["use_median"] for layer in viewer.layers[1:]]
+    assert recipes == [True, True, False, False]
+
+
+def test_smaller_output_lies_over_the_scan(panel, run, add_scan, make_frames, viewer):
+    scan = Scan(make_frames(1, 48, 1600), name="wide")
+    layer = add_scan(scan)
+    panel.output.setCurrentIndex(1)
+    run("This frame")
+    cleaned = viewer.layers[1]
+    assert cleaned.data.shape == (1, 36, 1200)
+    np.testing.assert_allclose(cleaned.extent.world[:, 1:], layer.extent.world[:, 1:], atol=0.5)
+    np.testing.assert_allclose(cleaned.scale, (1, 48 / 36, 1600 / 1200))
+
+
+def test_cancel_keeps_what_is_done_and_resume_goes_on(
+    panel, add_scan, scan, viewer, monkeypatch, wait
+):
+    add_scan(scan)
+    gate, real, made = threading.Semaphore(0), Denoiser.clean, []
+
+    def clean(self, index):
+        assert gate.acquire(timeout=30)
+        made.append(index)
+        return real(self, index)
+
+    monkeypatch.setattr(Denoiser, "clean", clean)
+    panel.scope.setCurrentText("Whole stack")
+    panel.bar.button.click()
+    for _ in range(3):
+        gate.release()
+    job = panel.controller.job
+    wait(lambda: job.progress.done == 3)
+    panel.bar.button.click()
+    gate.release()
+    wait(lambda: job.state == "stopped")
+    assert made == [0, 1, 2, 3]
+    assert panel.bar.label.text() == "Stopped at 4 of 9."
+    assert [bool(d) for d in viewer.layers[1].data.done] == [True] * 4 + [False] * 5
+    for _ in range(9):
+        gate.release()
+    panel.bar.resume_button.click()
+    wait(lambda: job.state == "done")
+    assert made == list(range(9))
+    assert len(viewer.layers) == 3
+
+
+def test_a_result_is_found_again_after_a_restart(panel, run, add_scan, scan, viewer, monkeypatch):
+    add_scan(scan)
+    run("Whole stack")
+    path = viewer.layers[1].data.path
+    assert path.parent == preferences.cache_folder()
+    viewer.layers.clear()
+    monkeypatch.setattr(Denoiser, "clean", lambda *_: pytest.fail("was made again"))
+    add_scan(scan)
+    run("Whole stack")
+    assert viewer.layers[1].data.path == path
+    assert viewer.layers[1].data[5].any()
+
+
+def test_discard_deletes_the_result_and_its_layers_only(
+    panel, run, add_scan, scan, viewer, monkeypatch
+):
+    add_scan(scan)
+    mine = viewer.add_labels(np.zeros((9, 48, 64), np.uint8), name="mine")
+    real = Denoiser.clean
+
+    def clean(self, index):
+        if index == 2:
+            raise OutputError("Cannot write (No space left on device); free some space.")
+        return real(self, index)
+
+    monkeypatch.setattr(Denoiser, "clean", clean)
+    run("Whole stack", "failed")
+    assert panel.bar.label.text().startswith("Cannot write (No space left")
+    assert panel.bar.button.isEnabled()
+    store = viewer.layers["iron [DL]"].data
+    panel.bar.discard_button.click()
+    assert [layer.name for layer in viewer.layers] == ["iron", "mine"]
+    assert mine in viewer.layers
+    assert not store.location.exists()
+    assert panel.controller.job.state == "idle"
+    monkeypatch.setattr(Denoiser, "clean", real)
+    run("Whole stack")
+
+
+def test_the_stack_removed_while_it_is_denoised(panel, add_scan, scan, viewer, monkeypatch, wait):
+    layer = add_scan(scan)
+    gate, real = threading.Semaphore(0), Denoiser.clean
+
+    def clean(self, index):
+        assert gate.acquire(timeout=30)
+        return real(self, index)
+
+    monkeypatch.setattr(Denoiser, "clean", clean)
+    panel.scope.setCurrentText("Whole stack")
+    panel.bar.button.click()
+    job = panel.controller.job
+    wait(lambda: job.progress.total == 9)
+    viewer.layers.remove(layer)
+    assert job.state == "cancelling"
+    for _ in range(9):
+        gate.release()
+    wait(lambda: not job.running)
+    assert "was removed" in panel.status.text()
+    assert not panel.bar.resume_button.isVisibleTo(panel)
+
+
+def test_results_removed_while_they_are_made(panel, run, add_scan, scan, viewer, monkeypatch, wait):
+    add_scan(scan)
+    gate, real = threading.Semaphore(0), Denoiser.clean
+
+    def clean(self, index):
+        assert gate.acquire(timeout=30)
+        return real(self, index)
+
+    monkeypatch.setattr(Denoiser, "clean", clean)
+    panel.scope.setCurrentText("Whole stack")
+    panel.bar.button.click()
+    wait(lambda: len(viewer.layers) == 3)
+    while len(viewer.layers) > 1:
+        viewer.layers.pop()
+    for _ in range(9):
+        gate.release()
+    wait(lambda: panel.controller.job.state == "done")
+
+
+def test_the_viewer_closed_while_it_is_denoised(
+    make_napari_viewer, model_path, scan, monkeypatch, wait
+):
+    preferences.save_last("denoise_dock", {"model": str(model_path), "scope": "Whole stack"})
+    viewer = make_napari_viewer(show=True)
+    panel = viewer.window.add_plugin_dock_widget("napari-labdct", "Denoise")[1]
+    viewer.add_image(scan.frames, name="iron", contrast_limits=(0, 900))
+    session, job = panel.session, panel.controller.job
+    wait(lambda: "threshold" in panel.card.text())
+    wait(lambda: not session.job("model").running)
+    gate, real, made = threading.Semaphore(0), Denoiser.clean, []
+
+    def clean(self, index):
+        assert gate.acquire(timeout=30)
+        made.append(index)
+        return real(self, index)
+
+    monkeypatch.setattr(Denoiser, "clean", clean)
+    panel.bar.button.click()
+    wait(lambda: job.progress.total == 9)
+    viewer.close()
+    wait(lambda: session.closed)
+    for _ in range(9):
+        gate.release()
+    from qtpy.QtCore import QThreadPool
+
+    assert QThreadPool.globalInstance().waitForDone(30_000)
+    assert len(made) <= 1
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nan_frames_are_named(panel, run, add_scan, make_frames, bad):
+    frames = make_frames(7).astype(np.float32)
+    frames[6, 4, 4] = bad
+    add_scan(Scan(frames, name="iron"))
+    run("Whole stack", "failed")
+    assert "Projection 6 of 'iron' holds NaN" in panel.bar.label.text()
+    assert not panel.bar.bar.isVisibleTo(panel)
+
+
+def test_a_single_frame_says_that_it_is_weaker(panel, run, add_scan, make_frames, viewer):
+    add_scan(Scan(make_frames(1), name="one"))
+    assert "weaker" in panel.estimate.text()
+    run("Whole stack")
+    assert "weaker" in panel.bar.label.text()
+    assert viewer.layers[1].data.shape == (1, 48, 64)
+
+
+def test_a_plain_image_can_be_denoised(panel, run, viewer, make_frames):
+    layer = viewer.add_image(make_frames(1)[0], name="flat", scale=(2, 3))
+    run("This frame")
+    cleaned = session_of(viewer).results(layer, "cleaned")[0]
+    np.testing.assert_allclose(cleaned.scale, (1, 2, 3))
+
+
+def test_an_rgb_image_gets_a_sentence_and_no_run(panel, viewer):
+    viewer.add_image(np.zeros((20, 30, 3), np.uint8), rgb=True, name="photo")
+    assert "colour (RGB)" in panel.status.text()
+    assert not panel.bar.button.isEnabled()
+    assert not panel.content.isEnabled()
+
+
+def test_a_bad_model_file_gets_a_sentence(panel, add_scan, scan, tmp_path, wait, monkeypatch):
+    add_scan(scan)
+    bad = tmp_path / "letter.safetensors"
+    bad.write_text("Dear colleague")
+    monkeypatch.setattr(
+        "qtpy.QtWidgets.QFileDialog.getOpenFileName", lambda *a, **k: (str(bad), "")
+    )
+    panel.model.setCurrentIndex(panel.model.count() - 1)
+    panel.model.activated.emit(panel.model.count() - 1)
+    wait(lambda: session_of(panel.session.viewer).job("model").state == "failed")
+    assert "letter.safetensors" in panel.card.text()
+    assert not panel.bar.button.isEnabled()
+    assert panel.model.currentText() == "letter.safetensors"
+
+
+def test_a_folder_that_cannot_be_written(panel, run, add_scan, scan, home):
+    (home / "cache").write_text("in the way")
+    add_scan(scan)
+    run("This frame", "failed")
+    assert "Cannot write" in panel.bar.label.text()
+    assert "Preferences" in panel.bar.label.text()
+
+
+def test_export_is_what_grain_software_reads(
+    panel, run, add_scan, frames, viewer, tmp_path, wait, monkeypatch
+):
+    scan = Scan(frames, omega_deg=angles(0, 5, len(frames)), name="iron", orientation=4)
+    add_scan(scan)
+    run("Whole stack")
+    cleaned = viewer.layers[1].data
+    level = middle_threshold(cleaned[0])
+    panel.slider.setValue(level)
+    wait(lambda: viewer.layers[2].data.settings.threshold == level)
+    out = tmp_path / "out" / "spots"
+    monkeypatch.setattr(
+        "qtpy.QtWidgets.QFileDialog.getSaveFileName", lambda *a, **k: (str(out), "")
+    )
+    panel.export_button.click()
+    job = panel.controller.export_job
+    wait(lambda: job.state == "done")
+    with tifffile.TiffFile(out.with_name("spots.tif")) as tif:
+        assert len(tif.pages) == len(frames)
+        assert tif.pages[0].tags[274].value == 4
+        written = tif.asarray()
+    assert written.dtype == np.uint8
+    assert set(np.unique(written)) == {0, 255}
+    for index in range(len(frames)):
+        expected = binarise(cleaned[index], SpotSettings(threshold=level))
+        np.testing.assert_array_equal(written[index] == 255, expected)
+    recipe = json.loads(out.with_name("spots.tif.json").read_text())["recipe"]
+    assert recipe["spots"]["threshold"] == level
+    assert "Wrote" in panel.export_bar.label.text()
+    panel.save_button.click()
+    wait(lambda: job.state == "done" and job.title.startswith("Write"))
+    wait(lambda: (tifffile.imread(out.with_name("spots.tif")) == np.asarray(cleaned[:])).all())
+
+
+def test_gaps_are_asked_about_before_export(panel, run, add_scan, scan, tmp_path, monkeypatch):
+    add_scan(scan)
+    run("This frame")
+    asked = []
+
+    def question(parent, title, text):
+        asked.append(text)
+        return QMessageBox.StandardButton.No
+
+    monkeypatch.setattr(QMessageBox, "question", question)
+    panel.export_button.click()
+    assert asked[0].startswith("Only 1 of 9 projections are denoised")
+    assert panel.controller.export_job.state == "idle"
+
+
+def test_export_into_a_folder_that_cannot_be_written(
+    panel, run, add_scan, scan, tmp_path, wait, viewer
+):
+    layer = add_scan(scan)
+    run("Whole stack")
+    (tmp_path / "file").write_text("in the way")
+    panel.controller.export(layer, tmp_path / "file" / "spots.tif")
+    wait(lambda: panel.controller.export_job.state == "failed")
+    assert "Cannot write" in panel.export_bar.label.text()
+
+
+def test_the_dock_comes_back_as_it_was_left(panel, dock, viewer, model_path, wait):
+    panel.output.setCurrentIndex(1)
+    panel.scope.setCurrentText("Whole stack")
+    viewer.window.remove_dock_widget(panel)
+    again = dock("Denoise")
+    assert again.output.currentData() == 1200
+    assert again.scope.currentText() == "Whole stack"
+    assert again.model.currentData() == str(model_path)
+    wait(lambda: "threshold 120" in again.card.text())
+
+
+def test_slots_compute_nothing(panel, run, add_scan, frames, viewer, monkeypatch, wait):
+    """Every numeric step of a run, and of moving the threshold, is in a worker."""
+    wrong, main = [], threading.main_thread()
+
+    class Watched(LazyStack):
+        def read(self, index):
+            return frames[index]
+
+    add_scan(Scan(Watched(frames.shape, frames.dtype), name="iron"))
+
+    def watch(where: str) -> None:
+        module, _, name = where.rpartition(".")
+        import importlib
+
+        try:
+            owner = importlib.import_module(module)
+        except ModuleNotFoundError:
+            package, _, cls = module.rpartition(".")
+            owner = getattr(importlib.import_module(package), cls)
+        real = getattr(owner, name)
+
+        def watched(*args, **kwargs):
+            if threading.current_thread() is main:
+                wrong.append(where)
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, watched)
+
+    for where in (
+        "napari_labdct.spots.binarise",
+        "napari_labdct.comparison.match_spots",
+        "napari_labdct.learning.model.Model.__call__",
+        "napari_labdct.learning.model.read_file",
+        "napari_labdct.routine.RollingMedian.at",
+        "napari_labdct.denoising.Denoiser.clean",
+        "napari_labdct.jobs.FrameStore.write",
+        "napari_labdct.jobs.FrameStore.open_or_create",
+        "napari_labdct.scan.Scan.identity",
+        "napari_labdct.io.tiff.write_frames",
+    ):
+        watch(where)
+    models.__init__()
+    run("Whole stack")
+    panel.slider.setValue(middle_threshold(viewer.layers[1].data[4]))
+    wait(lambda: viewer.layers[2].data.settings.threshold == panel.slider.value())
+    assert wrong == []
+
+
+def test_the_estimate_grows_with_the_window(scan):
+    assert memory_bytes(scan, 9) > memory_bytes(scan, 3) > 0
+    assert memory_bytes(Scan(np.zeros((1, 48, 64), np.uint16)), 9) == memory_bytes(
+        Scan(np.zeros((1, 48, 64), np.uint16)), 3
+    )
+
+
+def test_the_controller_outlives_the_dock(panel, viewer):
+    session = session_of(viewer)
+    controller = session.controller(DenoiseController)
+    viewer.window.remove_dock_widget(panel)
+    assert session.controller(DenoiseController) is controller
