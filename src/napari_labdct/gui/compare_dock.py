@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from napari.layers import Layer
 from qtpy.QtCore import QSignalBlocker, Qt, QTimer
-from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QButtonGroup,
     QDialog,
@@ -134,9 +133,6 @@ class CompareDock(Dock):
             )
             self.view_buttons.addButton(made, k)
             grid.addWidget(made, k // 3, k % 3)
-            shortcut = QShortcut(QKeySequence(str((k + 1) % 6)), self)
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(lambda n=name: self.set_view(n))
         self.view_buttons.idClicked.connect(lambda k: self.set_view((*VIEWS, "leave")[k]))
         self.body.addLayout(grid)
         self.profile = ProfilePanel()
@@ -199,6 +195,14 @@ class CompareDock(Dock):
         self._show_view()
         self._show_captions()
         self.refresh()
+
+    def keyPressEvent(self, event) -> None:
+        """1 to 5 switch views and 0 leaves, unless a number box took the key."""
+        names = dict(zip("123450", (*VIEWS, "leave")))
+        if event.text() in names and not event.isAutoRepeat():
+            self.set_view(names[event.text()])
+        else:
+            super().keyPressEvent(event)
 
     def _on_left(self) -> None:
         self._show_view()

@@ -1,0 +1,323 @@
+"""The Compare dock in a real window: two masks, five views, the same numbers as elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_labdct.cli import main
+from napari_labdct.evaluation import Comparison, Segmentation, compare, read_numbers
+from napari_labdct.io import write_frames
+from napari_labdct.jobs import FrameStore
+from napari_labdct.routine import (
+    RoutineFrames,
+    RoutineSettings,
+    drop_small,
+    open_store,
+    run,
+    segment_frame,
+)
+
+pytestmark = pytest.mark.gui
+
+SETTINGS = RoutineSettings(
+    median_window=5, background=60, sigma_px=1.5, percentage=10, min_size_px=3
+)
+
+
+@pytest.fixture
+def opened(viewer, add_scan, dock, scan, tmp_path, wait):
+    """A scan with a network result, and the dock on it, its first look done."""
+    from napari_labdct.gui.lazy import LiveMask
+    from napari_labdct.spots import SpotSettings
+
+    stack = add_scan(scan)
+    made = dock("Compare")
+    cleaned = np.zeros(scan.frames.shape, np.uint8)
+    for k, frame in enumerate(scan.frames):
+        cleaned[k] = np.clip((frame.astype(float) - np.median(frame)) / 2, 0, 255)
+    recipe = {"job": "denoise", "settings": {"model": "tiny"}, "input": {"name": "iron"}}
+    store = FrameStore.open_or_create(
+        tmp_path / "clean.tif", cleaned.shape, np.uint8, {**recipe, "input": {"id": "x"}}
+    )
+    for k, image in enumerate(cleaned):
+        store.write(k, image)
+    made.session.add_result(stack, store, "cleaned", recipe=recipe)
+    mask = LiveMask(store, SpotSettings(threshold=100))
+    made.session.add_result(stack, mask, "network mask", recipe=recipe)
+    made.routine.set_settings(SETTINGS)
+    settle(made, wait)
+    return made, stack, store
+
+
+def settle(dock, wait) -> None:
+    wait(lambda: dock._soon.isActive() or dock.look_job.running or dock._view is not None)
+    wait(lambda: not (dock._soon.isActive() or dock.look_job.running or dock._again))
+
+
+def state_of(viewer):
+    """Everything that leaving must bring back."""
+    grid, text = viewer.canvas.grid, viewer.canvas.overlays.text
+    return (
+        [(layer, layer.visible, layer.name_overlay.visible) for layer in viewer.layers],
+        set(viewer.layers.selection),
+        (grid.enabled, grid.stride, tuple(grid.shape), grid.spacing),
+        (text.text, text.visible, text.gridded, str(text.position), text.font_size),
+        tuple(viewer.scene.camera.center),
+        viewer.scene.camera.zoom,
+    )
+
+
+def test_network_and_routine_are_chosen_and_counted(opened, scan, wait):
+    dock, _, store = opened
+    assert dock.source("a").name == "DL spots"
+    assert dock.source("b").live
+    from napari_labdct.comparison import match_spots
+    from napari_labdct.spots import SpotSettings, binarise
+
+    index = dock.session.shown_frame()
+    a = binarise(store[index], SpotSettings(threshold=100))
+    b = RoutineFrames(scan, SETTINGS)[index] > 0
+    expected = match_spots(a, b)
+    match = dock._view.match
+    assert (match.n_a, match.n_b, match.found) == (expected.n_a, expected.n_b, expected.found)
+    assert match.n_b > 0
+    assert f"A {match.n_a}" in dock.numbers.frame_label.text()
+
+
+def test_each_view_shows_its_layers_and_leaving_restores_all(opened, viewer, wait):
+    dock, stack, _ = opened
+    viewer.add_labels(np.zeros((48, 64), int), name="mine", visible=False)
+    viewer.canvas.grid.shape = (3, 1)
+    viewer.canvas.overlays.text.text = "my text"
+    viewer.layers.selection = {viewer.layers[0], viewer.layers["mine"]}
+    before = state_of(viewer)
+    shown = {
+        "side by side": 6, "overlay": 2, "flicker": 2, "residual": 2, "profile": 2,
+    }  # fmt: skip
+    for name, count in shown.items():
+        dock.set_view(name)
+        settle(dock, wait)
+        assert dock.view.mode == name
+        assert sum(layer.visible for layer in viewer.layers) == count
+        assert viewer.canvas.grid.enabled == (name in ("side by side", "residual"))
+    assert not viewer.layers["mine"].visible
+    dock.set_view("leave")
+    assert state_of(viewer) == before
+    assert stack in viewer.layers
+
+
+def test_cells_hold_what_they_say(opened, viewer, scan, wait):
+    dock, _, store = opened
+    dock.session.show_frame(3)
+    dock.set_view("side by side")
+    settle(dock, wait)
+    view = dock._view
+    assert view.request.index == 3
+    a, b = (view.images[k] > 0 for k in "ab")
+    assert (view.images["residual_a"][a] == 0).all()
+    assert (view.images["agreement"] == np.where(a & b, 1, 2 * a + 3 * b)).all()
+    median = dock.engine.median(3, SETTINGS.median_window)
+    expected = segment_frame(scan.frame(3), median, SETTINGS, scan.beam_stop_mask())
+    np.testing.assert_array_equal(b, expected)
+    np.testing.assert_array_equal(a, drop_small(store[3] >= 100, 3))
+    np.testing.assert_array_equal(dock.view.held["a"][3] > 0, a)
+    assert "3" in viewer.canvas.overlays.text.text
+    assert f"{scan.omega_deg[3]:g}°" in viewer.canvas.overlays.text.text
+    assert dock.view.layers["b"].name.startswith("B: routine (live)")
+
+
+def test_a_slider_recomputes_only_what_is_seen(opened, wait):
+    dock, _, _ = opened
+    dock.set_view("side by side")
+    settle(dock, wait)
+    before = dock._view
+    median = dock.engine.median(before.request.index, SETTINGS.median_window)
+    slider = dock.routine.sliders["background"]
+    slider.setValue(slider.value() + 40)
+    settle(dock, wait)
+    after = dock._view
+    assert after.request.routine.background > before.request.routine.background
+    assert after.match.n_b <= before.match.n_b
+    # the median is the very same array: it was not computed again
+    assert dock.engine.median(after.request.index, SETTINGS.median_window) is median
+
+
+def test_gui_cli_and_library_give_equal_numbers(opened, scan, tmp_path, wait, capsys):
+    dock, _, store = opened
+    dock.compare_all()
+    wait(lambda: not dock.compare_job.running)
+    shown = dock.result.numbers()
+
+    a = np.array([store[i] >= 100 for i in range(scan.n_frames)])
+    a = np.array([drop_small(m, 3) for m in a], np.uint8) * 255
+    library = Comparison()
+    sides = Segmentation("a", a), Segmentation("b", RoutineFrames(scan, SETTINGS))
+    for one in compare(scan, *sides):
+        library.add(one)
+    assert shown == pytest.approx(library.numbers(), nan_ok=True)
+
+    write_frames(tmp_path / "scan.tif", list(scan.frames))
+    (tmp_path / "scan.yaml").write_text("frames: [scan.tif]\nomega_deg: {start: 0, step: 5}\n")
+    write_frames(tmp_path / "a.tif", list(a))
+    mask_store = open_store(scan, SETTINGS, tmp_path / "b.tif")
+    for _ in run(scan, SETTINGS, mask_store):
+        pass
+    arguments = ["compare", str(tmp_path / "a.tif"), str(tmp_path / "b.tif"), "--scan",
+                 str(tmp_path / "scan.yaml"), "-o", str(tmp_path / "out")]  # fmt: skip
+    assert main(arguments) == 0
+    capsys.readouterr()
+    written = read_numbers(tmp_path / "out" / "summary.csv")
+    assert written == pytest.approx(shown, rel=1e-5, nan_ok=True)
+
+    dock.write_report(tmp_path / "gui")
+    wait(lambda: not dock.side_job.running)
+    assert read_numbers(tmp_path / "gui" / "summary.csv") == written
+    assert (tmp_path / "gui" / "report.html").exists()
+
+
+def test_apply_writes_the_masks_and_offers_them(opened, scan, wait):
+    dock, stack, _ = opened
+    dock.apply()
+    wait(lambda: dock.routine_job.state == "done")
+    (layer,) = dock.session.results(stack, "routine mask")
+    np.testing.assert_array_equal(layer.data[4], RoutineFrames(scan, SETTINGS)[4])
+    assert layer.metadata["napari-labdct"]["recipe"]["settings"]["background"] == 60
+    names = [s.name for s in dock.picker.sources(scan)]
+    assert "routine spots" in names
+    assert dock.source("a").name == "DL spots"  # what was chosen stays
+
+
+def test_a_pin_keeps_what_the_sliders_change(opened, wait):
+    dock, _, _ = opened
+    count = dock._view.match.n_b
+    pin = dock.pin("b")
+    assert pin.segmentation.recipe["settings"]["background"] == 60
+    dock.routine.set_settings(SETTINGS.replace(background=300))
+    dock.picker.set_source("a", pin.key)
+    settle(dock, wait)
+    assert dock._view.match.n_a == count
+    assert dock._view.match.n_b < count
+    dock.picker.swap()
+    settle(dock, wait)
+    assert dock.source("b").key == pin.key
+    assert dock._view.match.n_b == count
+
+
+def test_imported_masks_and_refused_ones(opened, scan, tmp_path, wait):
+    dock, _, _ = opened
+    masks = np.zeros(scan.frames.shape, np.uint8)
+    masks[:, 10:14, 10:14] = 1
+    dock.import_masks(write_frames(tmp_path / "theirs.tif", list(masks)))
+    wait(lambda: not dock.side_job.running)
+    dock.picker.set_source("b", "import 1")
+    settle(dock, wait)
+    assert dock._view.match.n_b == 1
+    dock.import_masks(write_frames(tmp_path / "short.tif", list(masks[:2])))
+    wait(lambda: not dock.side_job.running)
+    assert "projections" in dock.side_job.error
+    assert len(dock.picker.imported) == 1
+
+
+def test_sweep_and_a_click_adopts(opened, wait):
+    dock, _, _ = opened
+    dock.sweep("sigma_px")
+    wait(lambda: not dock.side_job.running)
+    buttons = dock.panel.thumbnails.buttons
+    assert 3 <= len(buttons) <= 9
+    buttons[0].click()
+    assert dock.routine.settings().sigma_px < SETTINGS.sigma_px
+    assert dock.routine.settings().background == SETTINGS.background
+
+
+def test_suggestion_is_adopted(opened, wait):
+    dock, _, _ = opened
+    dock.suggest()
+    wait(lambda: not dock.side_job.running)
+    assert dock.side_job.error == ""
+    assert dock.routine.settings().median_window == SETTINGS.median_window
+    assert "agreement" in dock.panel.hint.text()
+
+
+def test_the_curve_and_the_ranking_lead_to_a_frame(opened, wait):
+    dock, _, _ = opened
+    dock.set_view("residual")
+    dock.compare_all()
+    wait(lambda: not dock.compare_job.running)
+    dock.numbers.curve.clicked.emit(21.0)
+    assert dock.session.shown_frame() == 4  # 20 degrees is the nearest
+    item = dock.numbers.ranking.item(0)
+    dock.numbers.ranking.itemClicked.emit(item)
+    assert dock.session.shown_frame() == dock.result.worst_first("a")[0]
+    settle(dock, wait)
+    dock.routine.set_settings(SETTINGS.replace(background=90))
+    assert not dock.result.results  # those numbers were of other masks
+    settle(dock, wait)
+
+
+def test_the_profile_follows_line_and_frame(opened, scan, tmp_path, wait):
+    dock, _, _ = opened
+    dock.set_view("profile")
+    settle(dock, wait)
+    dock.view.set_line(((20, 0), (20, 63)))
+    settle(dock, wait)
+    curves = dock.profile.curves
+    index = dock.session.shown_frame()
+    np.testing.assert_allclose(curves["raw"], scan.frame(index)[20], atol=1e-3)
+    dock.session.show_frame(index - 1)
+    settle(dock, wait)
+    np.testing.assert_allclose(dock.profile.curves["raw"], scan.frame(index - 1)[20], atol=1e-3)
+    dock.profile.write(tmp_path / "profile.csv")
+    assert (tmp_path / "profile.csv").read_text().startswith("distance,raw,median_corrected")
+    assert (tmp_path / "profile.png").exists()
+
+
+def test_keys_switch_views_while_the_dock_has_focus(opened, viewer, qtbot, wait):
+    from qtpy.QtCore import Qt
+
+    dock, _, _ = opened
+    qtbot.keyClick(dock.view_buttons.button(0), Qt.Key.Key_2)
+    wait(lambda: dock.view.mode == "overlay")
+    qtbot.keyClick(dock.view_buttons.button(0), Qt.Key.Key_0)
+    wait(lambda: dock.view.mode == "")
+    settle(dock, wait)
+
+
+def test_removing_a_layer_or_the_stack_leaves_the_view(opened, viewer, wait):
+    dock, stack, _ = opened
+    dock.set_view("side by side")
+    settle(dock, wait)
+    viewer.layers.remove(dock.view.layers["residual_a"])
+    assert not dock.view.on
+    assert stack.visible
+    dock.set_view("side by side")
+    settle(dock, wait)
+    viewer.layers.remove(stack)
+    assert not dock.view.on
+    assert dock.engine is None
+    assert all("iron" in layer.name for layer in viewer.layers)
+
+
+def test_a_single_image_and_no_scan_do_no_harm(viewer, dock, wait):
+    made = dock("Compare")
+    assert made.source("a") is None
+    made.compare_all()
+    made.suggest()
+    made.set_view("overlay")
+    assert not made.view.on
+    viewer.add_image(np.random.default_rng(0).poisson(90, (40, 50)).astype(np.uint16), name="one")
+    made.set_view("side by side")
+    settle(made, wait)
+    assert made.view.on
+    assert made._view.match.n_b >= 0
+    made.set_view("leave")
+    assert [layer.name for layer in viewer.layers] == ["one"]
+
+
+def test_the_dock_fits_a_small_screen(opened):
+    dock, _, _ = opened
+    assert dock.minimumSizeHint().height() < 560
+    assert dock.minimumSizeHint().width() < 420
+    for child in dock.content.findChildren(type(dock.view_buttons.button(0))):
+        assert child.accessibleName()
+        assert child.toolTip()
