@@ -14,6 +14,7 @@ JOBS = {
     "Binarise": ("spots", "SpotSettings"),
     "Standard routine": ("routine", "RoutineSettings"),
     "Simulate": ("simulation", "SimulateSettings"),
+    "Predicted spots": ("simulation", "PredictSettings"),
     "Training": ("learning.training", "TrainSettings"),
     "Synthesis of training crops": ("learning.synthesis", "SynthesisSettings"),
 }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+
 import numpy as np
 import pytest
 import tifffile
 
 from napari_labdct import cli
+from napari_labdct.errors import SettingsError
 from napari_labdct.io import open_scan, read_spot_csv
 from napari_labdct.io.grainmap import read_grainmapper, write_grainmapper
 from napari_labdct.simulation import (
@@ -17,7 +20,7 @@ from napari_labdct.simulation import (
     settings_for,
     settings_of_map,
 )
-from napari_labdct.simulation.measured import PREDICTION_DTYPE
+from napari_labdct.simulation.measured import PREDICTION_DTYPE, command_line
 from napari_labdct.simulation.projector import SIMULATED_DTYPE
 
 TINY = {
@@ -130,6 +133,33 @@ def test_presets_and_maps_bring_their_own_settings_and_flags_override(folder):
     assert (own.sample, own.material, own.source_sample_mm) == ("grain map", "Al", 11.0)
     assert (own.tube_kv, own.frames) == (100.0, 3)
     assert (own.start_deg, own.step_deg) == (-180.0, 180.0)  # a full turn in its projections
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {**TINY, "start_deg": -90.0, "seed": 4},
+        {"sample": "D35", "noise": True, "gain": 0.5},
+        {"sample": "D64", "intensity_model": "laue", "top_grain_um": 12.5},
+        {"sample": "grain map", "tube_kv": 100.0, "center_row_px": 3.25},
+    ],
+)
+def test_the_command_line_of_settings_gives_these_settings(folder, changes, monkeypatch):
+    if changes.get("sample") == "grain map":
+        changes = {**changes, "grain_map": str(folder / "grains.h5")}
+    settings = SimulateSettings(**changes)
+    made = []
+
+    def take(settings):
+        made.append(settings)
+        raise SettingsError("enough")
+
+    monkeypatch.setattr("napari_labdct.simulation.Simulation", take, raising=False)
+    words = shlex.split(command_line(settings, "some folder"))
+    assert words[:4] == ["labdct", "simulate", "-o", "some folder"]
+    assert cli.main(words[1:]) == 1
+    assert made == [settings]
 
 
 def test_a_map_simulates_like_the_sample_it_was_written_from(folder):

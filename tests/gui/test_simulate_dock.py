@@ -142,6 +142,22 @@ def test_preview_shows_the_pixels_of_the_library_without_computing_in_a_slot(
     assert simulate.session.stacks() == []
 
 
+def test_a_preview_makes_the_sample_anew_only_if_it_must(monkeypatch):
+    last = simulate_preview._LastSimulation()
+    made = []
+    sample = Simulation._sample
+    monkeypatch.setattr(Simulation, "_sample", lambda self: made.append(1) or sample(self))
+    first = last.preview(TINY, 0)
+    louder = last.preview(TINY.replace(gain=2.0, tube_kv=100.0), 0)
+    assert len(made) == 1
+    assert louder.grains is first.grains
+    library = Simulation(TINY.replace(gain=2.0, tube_kv=100.0))
+    np.testing.assert_array_equal(louder.image, library.grey(library.project(TINY.omega_deg[0])))
+    assert len(made) == 2
+    last.preview(TINY.replace(seed=2), 0)
+    assert len(made) == 3
+
+
 def test_a_change_previews_again_once_it_has_rested(simulate, preview, viewer, wait):
     preview()
     before = viewer.layers[0].data
@@ -173,6 +189,14 @@ def test_generate_writes_what_the_library_writes(simulate, generate, viewer, tmp
     assert scan.missing_for("predicted spots") == []
     assert stack.contrast_limits[0] == 50
     assert stack.contrast_limits[1] > 60
+
+
+def test_copy_puts_the_command_on_the_clipboard(simulate, tmp_path, monkeypatch):
+    simulate.set_folder(tmp_path / "virtual")
+    simulate._copy_command()
+    said = QApplication.clipboard().text()
+    assert said.startswith(f"labdct simulate -o {tmp_path / 'virtual'} --diameter-um=80.0")
+    assert "--noise" in said
 
 
 def test_spots_follow_the_slider(simulate, generate, viewer):

@@ -8,11 +8,19 @@ from pathlib import Path
 
 from napari.layers import Layer
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QLabel, QLineEdit, QSpinBox
+from qtpy.QtWidgets import (
+    QApplication,
+    QCheckBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QSpinBox,
+)
 
 from ..errors import LabDCTError, SettingsError
 from ..scan import Scan
-from ..simulation.measured import PredictSettings, missing_for_prediction
+from ..simulation.measured import PredictSettings, command_line, missing_for_prediction
 from ..simulation.settings import SimulateSettings
 from . import preferences
 from .dock import Dock, button, wrapped
@@ -141,6 +149,9 @@ class SimulateDock(Dock):
         self._folder: Path | None = None
         row = QHBoxLayout()
         row.addWidget(self.place, 1)
+        row.addWidget(
+            button("Copy", "Copy the command line that makes the same scan", self._copy_command)
+        )
         row.addWidget(button("Folder...", "Choose where the simulated scan goes", self._ask_folder))
         self.footer.addLayout(row)
         self.run_bar = RunBar(self.controller.job, "Generate", "projection")
@@ -254,6 +265,10 @@ class SimulateDock(Dock):
             self.place.setToolTip(str(folder))
         self.run_bar.set_ready(settings is not None, "The settings are refused; see above.")
         self.preview_button.setEnabled(settings is not None)
+
+    def _copy_command(self) -> None:
+        if self._settings is not None:
+            QApplication.clipboard().setText(command_line(self._settings, self.folder()))
 
     def _generate(self) -> None:
         settings, folder = self._settings, self.folder()

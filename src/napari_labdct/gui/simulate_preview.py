@@ -52,11 +52,16 @@ class _LastSimulation:
         from ..simulation import Simulation
 
         with self._lock:
-            if self._simulation is None or self._simulation.settings != settings:
-                self._simulation = None  # the old one first: two large samples may not fit
-                made = Simulation(settings)
-                self._grains = colour(made.grains, made.material.symmetry)
-                self._simulation = made
+            last, self._simulation = self._simulation, None
+            if last is None or last.settings != settings:
+                same = last is not None and _sample(last.settings) == _sample(settings)
+                grains = last.grains if same else None
+                del last  # the old one first: two large samples may not fit
+                made = Simulation(settings, grains=grains)
+                if grains is None:
+                    self._grains = colour(made.grains, made.material.symmetry)
+                last = made
+            self._simulation = last
 
     def preview(self, settings: SimulateSettings, index: int) -> Preview:
         """One projection of it."""
@@ -66,6 +71,18 @@ class _LastSimulation:
 
 
 _last = _LastSimulation()
+
+# What a virtual sample follows from: its own settings, and the pixel for its voxels.
+_OF_SAMPLE = (
+    "sample", "diameter_um", "height_um", "mean_grain_um", "spread", "top_grain_um", "voxel_um",
+    "seed", "material", "pixel_um", "binning", "source_sample_mm", "sample_detector_mm",
+)  # fmt: skip
+
+
+def _sample(settings: SimulateSettings) -> tuple[Any, ...]:
+    # A file may have changed since it was read.
+    read = object() if settings.sample == "grain map" else None
+    return (*(getattr(settings, name) for name in _OF_SAMPLE), read)
 
 
 def preview(settings: SimulateSettings, index: int) -> Generator[Progress | Preview, None, None]:
@@ -170,6 +187,7 @@ def _outlines(mask: np.ndarray, **options: Any) -> Labels:
         **options,
     )
     layer.contour = 1
+    layer.visible = False
     layer.editable = False
     return layer
 

@@ -297,7 +297,8 @@ class SimulateController(QObject):
                 stack, opened.output.truth, "truth", recipe=dict(opened.output.truth.recipe)
             )
             if truth is not None:
-                truth.contour = 1
+                truth.contour = 1  # outlines, for whoever switches it on
+                truth.visible = False
         session.set_stack(stack)
         self.grains_made.emit(opened.grains)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 from ..errors import ScanError
 from ..io.grainmap import read_grainmapper
-from ..parameters import Param, Settings
+from ..parameters import Param, Settings, fields_of
 from ..scan import Scan
 from .projector import PREDICTED_DTYPE, predict_spots, refuse_the_invisible
 from .sample import PRESETS
@@ -21,6 +22,7 @@ __all__ = [
     "PREDICTION_DTYPE",
     "PredictSettings",
     "Prediction",
+    "command_line",
     "missing_for_prediction",
     "settings_for",
     "settings_of_map",
@@ -33,6 +35,11 @@ PREDICTION_DTYPE = np.dtype(
         *((n, PREDICTED_DTYPE[n]) for n in PREDICTED_DTYPE.names),
     ]
 )
+
+_TOLD_BY_MAP = (
+    "sample", "material", "source_sample_mm", "sample_detector_mm", "tube_kv", "frames",
+    "start_deg", "step_deg",
+)  # fmt: skip
 
 _WORDS = {
     "omega_deg": "rotation angles",
@@ -98,6 +105,35 @@ def settings_for(given: dict[str, Any]) -> SimulateSettings:
     if sample in PRESETS:
         return SimulateSettings.preset(sample, **{k: v for k, v in given.items() if k != "sample"})
     return SimulateSettings(**given)
+
+
+def command_line(settings: SimulateSettings, folder: str | Path) -> str:
+    """The ``labdct simulate`` command that makes the same scan.
+
+    Parameters
+    ----------
+    settings : SimulateSettings
+    folder : path
+        Where the scan goes.
+    """
+    start: dict[str, Any] = {"sample": settings.sample}
+    if settings.sample == "grain map":
+        start["grain_map"] = settings.grain_map
+    usual = SimulateSettings() if settings.sample == "grain map" else settings_for(start)
+    words = ["labdct", "simulate", "-o", str(folder)]
+    for field in fields_of(SimulateSettings):
+        value = getattr(settings, field.name)
+        # A preset is named; what a map's file says is not looked up, so it is spelt out.
+        told = (settings.sample in PRESETS and field.name == "sample") or (
+            settings.sample == "grain map" and field.name in _TOLD_BY_MAP
+        )
+        if value == getattr(usual, field.name) and not told:
+            continue
+        if field.type is bool:
+            words.append(field.flag if value else f"--no-{field.flag[2:]}")
+        else:
+            words.append(f"{field.flag}={value}")
+    return shlex.join(words)
 
 
 @dataclass(frozen=True, kw_only=True)

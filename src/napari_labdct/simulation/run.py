@@ -35,6 +35,14 @@ __all__ = [
 class Simulation:
     """A sample in a beam, ready to be projected.
 
+    Parameters
+    ----------
+    settings : SimulateSettings
+    threads : int, optional
+        For projecting; all cores, 8 at most, if None.
+    grains : GrainMap, optional
+        The sample of these settings, if the caller has made it already.
+
     Attributes
     ----------
     settings : SimulateSettings
@@ -51,11 +59,16 @@ class Simulation:
         The settings contradict each other, or the grain map cannot be read.
     """
 
-    def __init__(self, settings: SimulateSettings, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        settings: SimulateSettings,
+        threads: int | None = None,
+        grains: GrainMap | None = None,
+    ) -> None:
         self.settings = settings
         self.geometry = scan_geometry(settings)
         self.material: Material = material(settings.material)
-        self.grains = self._sample()
+        self.grains = self._sample() if grains is None else grains
         self.beam = scan_beam(settings)
         blur = settings.source_um / 2.3548 * (self.geometry.magnification - 1)
         psf_px = float(np.hypot(settings.psf_px, blur / self.geometry.pixel_um))
