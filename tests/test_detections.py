@@ -5,6 +5,7 @@ import pytest
 
 from napari_labdct.detections import Detections, measure_detections, measure_frame
 from napari_labdct.errors import SettingsError
+from napari_labdct.jobs import FrameStore, recipe
 from napari_labdct.scan import Scan, ScanDescription
 from napari_labdct.spots import BOTH, NETWORK, ROUTINE, BinaryFrames, FrameMeasurer, SpotSettings
 
@@ -71,6 +72,21 @@ def test_identity_follows_the_spots_and_about_tells_the_threshold():
     )
     assert low.identity() == again.identity() != high.identity()
     assert low.about()["network"]["cut"]["threshold"] == 200
+    changed = cleaned.copy()
+    changed[1, 5, 5] ^= 255  # one pixel of any projection
+    assert Detections(changed).identity() != Detections(cleaned).identity()
+
+
+def test_a_result_with_a_recipe_is_known_without_reading_it(tmp_path):
+    scan = Scan(FRAMES)
+    store = FrameStore.open_or_create(
+        tmp_path / "c.tif", FRAMES.shape, np.uint8, recipe("denoise", SpotSettings(), scan)
+    )
+    empty = Detections(BinaryFrames(store, SpotSettings())).identity()
+    store.write(1, _boxes((2, 2))[1])
+    filled = Detections(BinaryFrames(store, SpotSettings()))
+    assert filled.identity() != empty
+    assert filled.about()["network"]["frames_done"] == 1
 
 
 def test_unfit_stacks_are_refused_with_a_sentence():

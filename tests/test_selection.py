@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_labdct.errors import SettingsError
+from napari_labdct.errors import ScanError, SettingsError
 from napari_labdct.review import REVIEW_DTYPE
-from napari_labdct.selection import doubt, inside, similar, where
+from napari_labdct.scan import Scan, ScanDescription
+from napari_labdct.selection import doubt, family_rings, inside, similar, where
 
 RNG = np.random.default_rng(4)
 
@@ -70,3 +71,19 @@ def test_doubt_is_largest_half_way(table):
     d = doubt(table)
     assert d[0] == 1 > d[2] > d[1] == 0
     assert d[3] > d[4]
+
+
+def test_the_ring_of_iron_110():
+    frames = np.zeros((3, 101, 201), np.uint16)
+    known = ScanDescription(
+        pixel_um=50, source_sample_mm=20, sample_detector_mm=100, tube_kv=110, material="Fe"
+    )
+    centre, radii = family_rings(Scan(frames, description=known))
+    assert centre == (50, 100)
+    theta = np.arcsin(12.398 / 110 / 2 / (2.8665 / np.sqrt(2)))
+    assert next(iter(radii.values())) == pytest.approx(100 * np.tan(2 * theta) / 0.05, rel=2e-3)
+    assert list(radii.values()) == sorted(radii.values())
+    assert len(radii) == 4
+    for missing in ("tube_kv", "pixel_um"):
+        with pytest.raises(ScanError):
+            family_rings(Scan(frames, description=known.replace(**{missing: None})))

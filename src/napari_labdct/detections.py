@@ -7,6 +7,7 @@ first; spots of the routine that touch none of them follow.
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from .comparison import match_spots
 from .errors import SettingsError
+from .jobs import FrameStore, recipe_hash
 from .routine import EIGHT
 from .scan import LazyStack, Scan
 from .spots import BOTH, NETWORK, ROUTINE, UNKNOWN, BinaryFrames, FrameMeasurer
@@ -100,13 +102,12 @@ class Detections(LazyStack):
         return labels, np.concatenate([found_by, np.full(alone.sum(), ROUTINE, np.uint8)])
 
     def identity(self) -> str:
-        """A short hash of the spots of three projections."""
-        digest = hashlib.sha256(str(self.shape).encode())
-        for index in sorted({0, len(self) // 2, len(self) - 1}):
-            labels = self.read(index)
-            flat = np.flatnonzero(labels)
-            digest.update(flat.astype("<i8").tobytes() + labels.ravel()[flat].tobytes())
-        return digest.hexdigest()[:16]
+        """A short hash of what the spots are made of: the same spots, the same id.
+
+        A stack that keeps its recipe is known by it; of any other stack every frame counts.
+        """
+        parts = [_fingerprint(s) for s in (self.network, self.routine, self.cleaned)]
+        return hashlib.sha256(repr((self.shape, parts)).encode()).hexdigest()[:16]
 
     def about(self) -> dict[str, Any]:
         """What the spots were made of, for a recipe; settings are known for `BinaryFrames`."""
@@ -170,6 +171,19 @@ def measure_detections(
     measurer = FrameMeasurer(scan, median_window)
     for index in range(scan.n_frames) if frames is None else frames:
         yield measure_frame(measurer, detections, index)
+
+
+def _fingerprint(stack) -> Any:
+    if stack is None:
+        return None
+    if isinstance(stack, BinaryFrames):
+        return sorted(stack.settings.to_dict().items()), _fingerprint(stack.cleaned)
+    if isinstance(stack, FrameStore):
+        return recipe_hash(stack.recipe), stack.done.tobytes()
+    check = 0
+    for index in range(stack.shape[0]):
+        check = zlib.crc32(np.ascontiguousarray(stack[index]), check)
+    return check
 
 
 def _labels(mask: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from .errors import SettingsError
 from .io.tables import WORDS
+from .scan import Scan
 
 _CONDITION = re.compile(r"\s*(\w+)\s*(<=|>=|!=|==|=|<|>)\s*([\w.+-]+)\s*$")
 _OPERATORS = {
@@ -101,9 +102,9 @@ def similar(table: np.ndarray, at: int, count: int = 200) -> np.ndarray:
     -------
     int array
     """
-    distance = np.zeros(len(table))
+    distance = np.zeros(len(table), np.float32)
     for name in LIKENESS:
-        values = table[name].astype(float)
+        values = table[name].astype(np.float32)
         if name != "confidence":
             values = np.log(np.maximum(values, 1e-3))
         if not np.isfinite(values[at]):
@@ -127,3 +128,50 @@ def doubt(table: np.ndarray) -> np.ndarray:
         from_snr = 1 / (1 + np.maximum(table["snr"].astype(float), 0))
     sure = np.abs(2 * table["confidence"].astype(float) - 1)
     return np.where(np.isfinite(sure), 1 - sure, from_snr)
+
+
+def family_rings(scan: Scan, families: int = 4) -> tuple[tuple[float, float], dict[str, float]]:
+    """Where the spots of each hkl family begin on the detector, pixels.
+
+    A grain on the rotation axis that meets the beam along the optical axis diffracts photons of
+    energy E to the radius ``L tan(2 theta)``, with ``sin(theta) = hc / (2 d E)``; no photon has
+    more than the tube voltage, so nearly all spots of a family lie outside its ring.
+
+    Parameters
+    ----------
+    scan : Scan
+        With geometry, material and tube voltage.
+    families : int
+
+    Returns
+    -------
+    centre : (row, col)
+        Where the optical axis meets the detector.
+    radii_px : dict
+        Radius by the name of the family, rising.
+
+    Raises
+    ------
+    ScanError, SettingsError
+        Something is not known.
+    """
+    from .crystal import material
+    from .errors import ScanError
+
+    known = scan.description
+    if known.tube_kv is None or known.material is None:
+        raise ScanError(
+            "Rings need the material and the tube voltage; enter them in the Scan dock."
+        )
+    geometry = scan.geometry()
+    crystal = material(known.material)
+    reflections = crystal.reflections(families)
+    radii = {}
+    for number, name in enumerate(reflections.names):
+        hkl = reflections.hkl[reflections.family == number][:1]
+        theta = np.radians(crystal.bragg_angle_deg(hkl, known.tube_kv))[0]
+        if np.isfinite(theta) and theta < np.pi / 4:
+            radius_mm = geometry.sample_detector_mm * np.tan(2 * theta)
+            radii[name] = float(radius_mm * 1000 / geometry.pixel_um)
+    centre = known.detector_center_px or tuple((n - 1) / 2 for n in scan.shape)
+    return centre, radii

@@ -70,8 +70,8 @@ def spots(add_stacks, dock, wait):
     wait(lambda: not widget.controller.job.running)
     widget.routine.setCurrentIndex(2)
     widget.bar.button.click()
-    wait(lambda: widget.controller.measured is not None)
-    assert widget.controller.job.state == "done"
+    wait(lambda: widget.controller.job.state in ("done", "failed"))
+    assert widget.controller.measured is not None, widget.controller.job.error
     return widget
 
 
@@ -349,6 +349,20 @@ def test_plots_follow_the_filter_and_lead_back(spots, qtbot, viewer, wait):
     spots.plots.kind.setCurrentIndex(3)
     qtbot.mouseClick(plot, Qt.MouseButton.LeftButton, pos=middle)
     assert viewer.dims.current_step[0] == 4
+
+
+def test_rings_show_where_the_families_begin(spots, add_scan, stacks, viewer, wait):
+    assert not spots.plots.plot.rings  # the geometry is not known
+    session = session_of(viewer)
+    known = ScanDescription(
+        pixel_um=200.0, source_sample_mm=50, sample_detector_mm=50, tube_kv=110, material="Fe"
+    )
+    session.set_scan(session.stack, session.scan().replace(description=known))
+    spots.bar.button.click()
+    wait(lambda: len(spots.plots.plot.rings) == 4)
+    spots.tabs.setCurrentWidget(spots.plots)
+    spots.plots.kind.setCurrentIndex(4)
+    assert not spots.plots.plot.grab().isNull()
 
 
 def test_what_was_written_comes_back_in(spots, tmp_path, wait):

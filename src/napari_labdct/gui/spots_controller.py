@@ -25,12 +25,12 @@ from . import layers as factory
 from . import preferences, spots_layers, spots_work
 from .job import Job
 from .spots_canvas import SpotsCanvas
+from .spots_table import Key, row_of
 from .spots_work import Corrected, Corrector, Decisions, Measured
 
 if TYPE_CHECKING:
     from .session import Session
 
-Key = tuple[int, int]
 Task = Callable[[], Callable | None]
 _MASKS = ("network mask", "routine mask", "mask", "truth")
 _SETTLE_MS = 250
@@ -108,6 +108,9 @@ class SpotsController(QObject):
 
     def measure(self, stack: Layer, network: Layer, routine: Layer | None) -> None:
         """Measure the spots of a stack in a worker, or reopen their review."""
+        if self.busy:
+            self.said.emit("Corrections are still at work; try again in a moment.")
+            return
         try:
             scan = self._session.scan(stack)
             masks, cleaned, done = _frozen(network)
@@ -137,9 +140,7 @@ class SpotsController(QObject):
         whole = (scan.n_frames, *scan.shape)
         cleaned = found[-1].data if found and tuple(found[-1].data.shape) == whole else None
         if folder.is_dir():
-            self.job.start(
-                lambda: spots_work.find_review(scan, folder, cleaned), "Find the review"
-            )
+            self.job.start(lambda: spots_work.find_review(scan, folder, cleaned), "Find the review")
 
     def _open(self, measured: Measured) -> None:
         stack = None if self._wanted is None else self._wanted()
@@ -193,11 +194,7 @@ class SpotsController(QObject):
 
     def row_of(self, key: Key | None) -> int:
         """Row of a key in the table, -1 if there is no such spot."""
-        if key is None:
-            return -1
-        first, last = np.searchsorted(self.table["frame"], [key[0], key[0] + 1])
-        at = int(first + np.searchsorted(self.table["id"][first:last], key[1]))
-        return at if at < last and self.table["id"][at] == key[1] else -1
+        return row_of(self.table, key)
 
     def select(self, key: Key | None, move: bool = True) -> None:
         """Look at one spot: slider, camera, box."""
@@ -371,7 +368,6 @@ class SpotsController(QObject):
                 return
             if command is None:
                 return
-            self.said.emit(f"Done: {made.name}.")
         rows = with_status(made.rows, review)
         first, last = np.searchsorted(self.table["frame"], [made.frame, made.frame + 1])
         self.table = np.concatenate([self.table[:first], rows, self.table[last:]])
@@ -382,6 +378,8 @@ class SpotsController(QObject):
             self.select((made.frame, made.select), move=False)
         elif self.row_of(self.current) < 0:
             self.select(None)
+        if made.name:
+            self.said.emit(f"Done: {made.name}.")
 
     # ----------------------------------------------------------------------- files
 

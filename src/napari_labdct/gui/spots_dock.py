@@ -25,6 +25,7 @@ from ..errors import LabDCTError
 from ..io.tables import WORDS
 from ..review import ACCEPTED, REJECTED, UNDECIDED
 from ..scan import Scan
+from . import spots_work
 from .dock import Dock, button
 from .forms import tame
 from .run_bar import RunBar
@@ -46,6 +47,7 @@ class SpotsDock(Dock):
         self.controller: SpotsController = self.session.controller(SpotsController)
         self._sources: list[weakref.ref[Layer]] = []
         self._like: Key | None = None
+        self._ring_job = self.session.job("hkl rings")
         self._filter_timer = QTimer(self)
         self._filter_timer.setSingleShot(True)
         self._filter_timer.setInterval(150)
@@ -181,6 +183,7 @@ class SpotsDock(Dock):
         self.table.undo_wanted.connect(controller.undo)
         self.table.redo_wanted.connect(controller.redo)
         self.gallery.clicked.connect(self._show)
+        self._ring_job.delivered.connect(self.plots.plot.show_rings)
         self.plots.plot.range_wanted.connect(self._add_range)
         self.plots.plot.frame_wanted.connect(self.session.show_frame)
         controller.opened.connect(self._show_review)
@@ -268,8 +271,9 @@ class SpotsDock(Dock):
             chosen &= inside(table, polygons)
         at = self.controller.row_of(self._like) if self.similar.isChecked() else -1
         if at >= 0:
-            ranked = similar(table, at, len(table))
-            order = ranked[chosen[ranked]][:_LIKE]
+            chosen[at] = True
+            order = np.flatnonzero(chosen)
+            order = order[similar(table[order], int(np.searchsorted(order, at)), _LIKE)]
         else:
             order = None if chosen.all() else np.flatnonzero(chosen)
         model = self.table.model_
@@ -372,19 +376,24 @@ class SpotsDock(Dock):
         self._show_progress()
 
     def _show_rows(self) -> None:
-        model = self.table.model_
-        rows = model.table[model.order]
-        measured = self.controller.measured
-        self.gallery.show_rows(rows)
-        self.plots.show_rows(rows, model.table, None if measured is None else measured.scan)
+        model, measured = self.table.model_, self.controller.measured
+        self.gallery.show_rows(model.table, model.order)
+        self.plots.show_rows(model.table, model.order, None if measured is None else measured.scan)
 
     def _show_review(self) -> None:
         mine = self.controller.measured is not None and (
             self.controller.stack is self.session.stack
         )
         self.review.setEnabled(mine)
+        self._want_rings()
         self.apply_filter()
         self._show_progress()
+
+    def _want_rings(self) -> None:
+        measured = self.controller.measured
+        if measured is not None and not self._ring_job.running:
+            scan = measured.scan
+            self._ring_job.start(lambda: spots_work.rings(scan), "Look up the crystal")
 
     def _show_progress(self) -> None:
         measured, status = self.controller.measured, self.controller.table["status"]

@@ -92,9 +92,9 @@ def picture(image: np.ndarray | None, status: int) -> QPixmap:
     painter = QPainter(made)
     painter.fillRect(2, 2, 3 * _SIDE + 2, _SIDE, QColor("#202020"))
     if image is not None:
-        image = np.ascontiguousarray(image)
+        pixels = image.tobytes()  # must outlive `grey`
         grey = QImage(
-            image.data, image.shape[1], image.shape[0], image.strides[0],
+            pixels, image.shape[1], image.shape[0], image.strides[0],
             QImage.Format.Format_Grayscale8,
         )  # fmt: skip
         for part in range(3):
@@ -126,8 +126,8 @@ class Gallery(QWidget):
         super().__init__(parent)
         self._controller = controller
         self._job = job
-        self._rows = np.zeros(0, REVIEW_DTYPE)
-        self._cutting = self._rows
+        self._table = self._cutting = np.zeros(0, REVIEW_DTYPE)
+        self._order = np.zeros(0, np.int64)
         self._page = 0
         self._stale = True
         self.order = QComboBox()
@@ -172,9 +172,9 @@ class Gallery(QWidget):
         job.delivered.connect(self._on_delivered)
         job.ended.connect(self._on_ended)
 
-    def show_rows(self, rows: np.ndarray) -> None:
-        """The spots that pass the dock's filter, in the table's order."""
-        self._rows = rows
+    def show_rows(self, table: np.ndarray, order: np.ndarray) -> None:
+        """The table and those of its rows that pass the dock's filter, in the table's order."""
+        self._table, self._order = table, order
         self._stale = True
         self.look()
 
@@ -205,19 +205,20 @@ class Gallery(QWidget):
 
     def _show_page(self) -> None:
         self._stale = False
-        rows = self._rows
-        pages = max(1, -(-len(rows) // _PAGE))
+        table, order = self._table, self._order
+        pages = max(1, -(-len(order) // _PAGE))
         self._page = min(max(0, self._page), pages - 1)
         first = self._page * _PAGE
-        if self.order.currentIndex() < 2 and len(rows):
-            rank = rows["snr"] if self.order.currentIndex() == 0 else -doubt(rows)
-            rows = rows[np.argsort(rank, kind="stable")[first : first + _PAGE]]
-        else:
-            rows = rows[first : first + _PAGE]
+        if self.order.currentIndex() == 0:
+            order = order[np.argsort(table["snr"][order], kind="stable")]
+        elif self.order.currentIndex() == 1:
+            seen = table[["snr", "confidence"]][order]
+            order = order[np.argsort(-doubt(seen), kind="stable")]
+        rows = table[order[first : first + _PAGE]]
         self.model.show_rows(rows)
         self.show_statuses(self._controller.table)
         last = first + len(rows)
-        self.where.setText(f"{first + 1 if last else 0}\u2013{last} of {len(self._rows)}")
+        self.where.setText(f"{first + 1 if last else 0}\u2013{last} of {len(order)}")
         self.back.setEnabled(self._page > 0)
         self.forth.setEnabled(self._page < pages - 1)
         self._cut()

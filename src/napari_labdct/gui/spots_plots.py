@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QComboBox, QSizePolicy, QVBoxLayout, QWidget
 
 from ..review import REVIEW_DTYPE
 from .forms import tame
+from .spots_work import Rings
 
 KINDS = ("Area", "SNR", "Intensity", "Spots per projection", "Where on the detector")
 _COLUMNS = {"Area": ("area_px", "px"), "SNR": ("snr", ""), "Intensity": ("sum", "counts")}
@@ -16,6 +17,7 @@ _BINS = 40
 _CELLS = 64
 _BAR = QColor("#00b8d4")
 _ALL = QColor(128, 128, 128, 90)
+_RING = QColor("#ff9f1c")
 
 
 class Plot(QWidget):
@@ -42,6 +44,8 @@ class Plot(QWidget):
         self._counts = self._counts_all = np.zeros(1)
         self._image: QImage | None = None
         self._drag: tuple[float, float] | None = None
+        self.rings: dict[str, float] = {}
+        self._centre = (0.0, 0.0)
         self.setMinimumSize(QSize(180, 160))
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMouseTracking(True)
@@ -54,6 +58,11 @@ class Plot(QWidget):
             self._shape, self._omega = scan.shape, scan.omega_deg
             self._frames = scan.n_frames
         self._count()
+
+    def show_rings(self, found: Rings) -> None:
+        """Draw where the hkl families begin over the detector."""
+        self._centre, self.rings = found.centre, found.radii_px
+        self.update()
 
     def set_kind(self, kind: str) -> None:
         """Which of `KINDS` is drawn."""
@@ -94,7 +103,8 @@ class Plot(QWidget):
         level = np.sqrt(counts / max(1, counts.max())).reshape(size)
         grey = np.ascontiguousarray((40 + 215 * level).astype(np.uint8))
         grey[counts.reshape(size) == 0] = 24
-        made = QImage(grey.data, size[1], size[0], size[1], QImage.Format.Format_Grayscale8)
+        pixels = grey.tobytes()  # must outlive the copy
+        made = QImage(pixels, size[1], size[0], size[1], QImage.Format.Format_Grayscale8)
         return made.copy()
 
     # ---------------------------------------------------------------------- drawing
@@ -171,11 +181,26 @@ class Plot(QWidget):
         left = field.left() + (field.width() - wide) / 2
         place = QRectF(left, field.top(), wide, tall)
         painter.drawImage(place, self._image)
+        self._draw_rings(painter, place, scale * self._image.width() / self._shape[1])
         painter.setPen(QPen(ink, 1))
         painter.drawRect(place)
         line = QRectF(field.left(), place.bottom() + 3, field.width(), self.fontMetrics().height())
-        words = f"{len(self._rows)} spots, row 0 at the top, in stored order"
+        words = f"{len(self._rows)} spots, row 0 at the top"
+        if self.rings:
+            words += "; families begin at their rings"
         painter.drawText(line, Qt.AlignmentFlag.AlignHCenter, words)
+
+    def _draw_rings(self, painter: QPainter, place: QRectF, zoom: float) -> None:
+        painter.save()
+        painter.setClipRect(place)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(_RING, 1.2))
+        row, col = self._centre
+        middle = QPointF(place.left() + (col + 0.5) * zoom, place.top() + (row + 0.5) * zoom)
+        for name, radius in self.rings.items():
+            painter.drawEllipse(middle, radius * zoom, radius * zoom)
+            painter.drawText(middle + QPointF(2, -radius * zoom - 2), name)
+        painter.restore()
 
     # ------------------------------------------------------------------------ mouse
 
@@ -230,16 +255,16 @@ class Plots(QWidget):
         layout.addWidget(self.kind)
         layout.addWidget(self.plot, 1)
 
-    def show_rows(self, rows: np.ndarray, table: np.ndarray, scan) -> None:
-        """Follow the filter; counted only while it is seen."""
-        self._given = (rows, table, scan)
+    def show_rows(self, table: np.ndarray, order: np.ndarray, scan) -> None:
+        """Follow the table and its rows that pass the filter; counted only while it is seen."""
+        self._given = (table, order, scan)
         self.look()
 
     def look(self) -> None:
         """Catch up, if the tab is the one in front."""
         if self._given is not None and self.isVisibleTo(self.window()):
-            given, self._given = self._given, None
-            self.plot.show_rows(*given)
+            (table, order, scan), self._given = self._given, None
+            self.plot.show_rows(table[order], table, scan)
 
     def showEvent(self, event) -> None:
         super().showEvent(event)

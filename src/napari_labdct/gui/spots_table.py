@@ -63,6 +63,15 @@ _STATUS_SIGNS = ("\u25cb undecided", "\u2713 accepted", "\u2717 rejected")
 _RIGHT = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 
 
+def row_of(table: np.ndarray, key: Key | None) -> int:
+    """Row of a key in a table ordered by frame and id, -1 if there is no such spot."""
+    if key is None:
+        return -1
+    first, last = np.searchsorted(table["frame"], [key[0], key[0] + 1])
+    at = int(first + np.searchsorted(table["id"][first:last], key[1]))
+    return at if at < last and table["id"][at] == key[1] else -1
+
+
 class SpotModel(QAbstractTableModel):
     """The rows of a spot table that pass a filter, in the order of a column."""
 
@@ -131,10 +140,8 @@ class SpotModel(QAbstractTableModel):
 
     def row(self, key: Key | None) -> int:
         """Shown row of a key, -1 if it is filtered away."""
-        if key is None:
-            return -1
-        shown = self.table[self.order]
-        found = np.flatnonzero((shown["frame"] == key[0]) & (shown["id"] == key[1]))
+        at = row_of(self.table, key)
+        found = np.flatnonzero(self.order == at) if at >= 0 else self.order[:0]
         return int(found[0]) if found.size else -1
 
     # ------------------------------------------------------------------------- Qt

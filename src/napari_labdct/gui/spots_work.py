@@ -329,6 +329,25 @@ def _cut(image: np.ndarray, centre: Sequence[int]) -> np.ndarray:
     return out
 
 
+@dataclass(frozen=True)
+class Rings:
+    """Where the spots of each hkl family begin: centre (row, col) and radii, pixels."""
+
+    centre: tuple[float, float]
+    radii_px: dict[str, float]
+
+
+def rings(scan: Scan) -> Generator[Progress | Rings, None, None]:
+    """Rings of the first families, if geometry and material are known."""
+    from ..selection import family_rings
+
+    yield Progress(0, 0, "Looking up the crystal")
+    try:
+        yield Rings(*family_rings(scan))
+    except LabDCTError:
+        yield Rings((0.0, 0.0), {})  # the plot does without
+
+
 # ---------------------------------------------------------------------------- files
 
 
