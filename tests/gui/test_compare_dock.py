@@ -321,3 +321,15 @@ def test_the_dock_fits_a_small_screen(opened):
     for child in dock.content.findChildren(type(dock.view_buttons.button(0))):
         assert child.accessibleName()
         assert child.toolTip()
+
+
+def test_closing_the_dock_brings_everything_back(opened, viewer, wait):
+    dock, stack, _ = opened
+    before = state_of(viewer)
+    dock.set_view("side by side")
+    settle(dock, wait)
+    viewer.window.remove_dock_widget(dock)
+    dock.deleteLater()
+    wait(lambda: state_of(viewer) == before)
+    viewer.dims.set_point(0, 2)
+    assert stack in viewer.layers

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from napari.layers import Layer
+from napari.viewer import Viewer
 from qtpy.QtCore import QSignalBlocker, Qt, QTimer
 from qtpy.QtWidgets import (
     QButtonGroup,
@@ -115,6 +117,7 @@ class CompareDock(Dock):
         viewer = self.session.viewer
         if viewer is not None:
             viewer.dims.events.current_step.connect(self._on_frame)
+            self.destroyed.connect(_farewell(self.view, viewer, self._on_frame))
 
     # ----------------------------------------------------------------- the controls
 
@@ -479,3 +482,14 @@ class CompareDock(Dock):
         self.bar.set_ready(scan is not None, self.problem or "Open a scan first")
         self.numbers.set_frame(self.session.shown_frame(), self._omega())
         self.refresh()
+
+
+def _farewell(view: CompareView, viewer: Viewer, on_step: Callable) -> Callable[..., None]:
+    """What a closed dock leaves behind: the user's layers as they were."""
+
+    def gone(*_: object) -> None:
+        viewer.dims.events.current_step.disconnect(on_step)
+        # later, for with the whole window closing there is nothing to bring back
+        QTimer.singleShot(0, view.leave)
+
+    return gone
