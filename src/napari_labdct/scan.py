@@ -105,10 +105,12 @@ class ScanDescription(Settings):
         str | None, Param("Material", help="Element symbol or CIF file, for example Fe.")
     ] = None
     exposure_s: Annotated[
-        float | None, Param("Exposure", "s", 0.0, 1e5, 1, "Exposure of one projection.")
+        float | None,
+        Param("Exposure", "s", 0.0, 1e5, 1, "Exposure of one projection.", advanced=True),
     ] = None
     binning: Annotated[
-        int | None, Param("Binning", "px", 1, 16, 1, "Detector pixels binned into one.")
+        int | None,
+        Param("Binning", "px", 1, 16, 1, "Detector pixels binned into one.", advanced=True),
     ] = None
     detector_center_px: tuple[float, float] | None = None
     detector_tilt_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)

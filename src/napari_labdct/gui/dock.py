@@ -58,6 +58,7 @@ class Dock(QWidget):
         super().__init__()
         self.session: Session = session_of(napari_viewer)
         self.session.watch_soon(self)
+        self.session.warm_up()
         self._problem = ""
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)

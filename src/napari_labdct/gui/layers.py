@@ -167,6 +167,15 @@ def placement(like: Layer, shape: tuple[int, ...]) -> dict[str, Any]:
     return {**placed, "units": units, "axis_labels": axis_labels}
 
 
+def warm_up() -> None:
+    """Let napari compile its mapping of label colours, which takes seconds the first time.
+
+    To be called in a worker, so that the first mask does not freeze the window.
+    """
+    colours = {None: CYAN, 0: "transparent"}
+    DirectLabelColormap(color_dict=colours).map(np.zeros((2, 2), np.uint8))
+
+
 def free_name(taken: Sequence[str], name: str) -> str:
     """`name`, or `name` with `` #2``, `` #3``... if it is taken."""
     number, free = 1, name

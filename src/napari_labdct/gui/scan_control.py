@@ -47,10 +47,18 @@ def checks(scan: Scan) -> list[tuple[bool, str]]:
     steps_of: dict[tuple[str, ...], list[str]] = {}
     for step in STEPS:
         steps_of.setdefault(tuple(scan.missing_for(step)), []).append(step)
+    told: tuple[str, ...] = ()
     for missing, steps in steps_of.items():
-        needs = ", ".join(_LABELS.get(name, name) for name in missing)
-        text = f"{', '.join(steps)}: " + (f"add {needs}" if missing else "complete")
+        more = (
+            missing
+            if not told or set(told) - set(missing)
+            else [name for name in missing if name not in told]
+        )
+        needs = ", ".join(_LABELS.get(name, name) for name in more)
+        also = "add also" if len(more) < len(missing) else "add"
+        text = f"{', '.join(steps)}: " + (f"{also} {needs}" if missing else "complete")
         found.append((not missing, text[0].upper() + text[1:]))
+        told = missing
     d = scan.description
     if None not in (d.pixel_um, d.source_sample_mm, d.sample_detector_mm):
         try:

@@ -37,7 +37,8 @@ class ScanDock(Dock):
         self._build_beam_stop()
         self.checks = wrapped()
         self.checks.setAccessibleName("What is complete and what is missing")
-        self.footer.addWidget(heading("Check"))
+        self._check_title = heading("Check")
+        self.footer.addWidget(self._check_title)
         self.footer.addWidget(self.checks)
         self.save_button = button(
             "Save scan.yaml",
@@ -100,6 +101,7 @@ class ScanDock(Dock):
     def show_stack(self, layer: Layer | None, scan: Scan | None) -> None:
         self.save_button.setEnabled(scan is not None)
         self.checks.setText("")
+        self._check_title.setVisible(scan is not None)
         if scan is None:
             return
         self.form.set_settings(scan.description, quietly=True)

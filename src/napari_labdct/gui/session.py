@@ -7,7 +7,7 @@ are held as objects, never by name, and weakly.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,11 +17,14 @@ from qtpy.QtCore import QEvent, QObject, QTimer, Signal
 from qtpy.QtWidgets import QMainWindow, QWidget
 
 from ..errors import ScanError
+from ..jobs import Progress
 from ..scan import Scan
 from . import layers as factory
 from .job import Job
 
 C = TypeVar("C")
+
+_warm = False
 
 _sessions: weakref.WeakKeyDictionary[Viewer, Session] = weakref.WeakKeyDictionary()
 
@@ -238,6 +241,13 @@ class Session(QObject):
 
     # -------------------------------------------------------------------- jobs
 
+    def warm_up(self) -> None:
+        """Do in a worker, once, what would freeze the window when the first mask comes."""
+        global _warm
+        if not _warm:
+            _warm = True
+            self.job("warm-up").start(_warm_up, "Prepare LabDCT")
+
     def job(self, name: str) -> Job:
         """The job called `name` ("denoise", "export", ...), made when first asked for.
 
@@ -373,6 +383,12 @@ class Session(QObject):
         order = viewer.dims.order
         if swapped and order[-2] < order[-1]:
             viewer.dims.order = (*order[:-2], order[-1], order[-2])
+
+
+def _warm_up() -> Generator[Progress, None, None]:
+    yield Progress(0, 1)
+    factory.warm_up()
+    yield Progress(1, 1)
 
 
 def _may_be_stack(layer: Layer) -> bool:
