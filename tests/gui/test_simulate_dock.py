@@ -375,6 +375,24 @@ def test_an_incomplete_scan_says_what_is_missing_and_where_to_enter_it(simulate,
     assert simulate.predict_button.isEnabled()
 
 
+def test_the_map_beside_a_scan_is_offered_and_a_typed_one_stays(
+    simulate, generate, add_scan, scan, tmp_path
+):
+    generate()
+    virtual = simulate.session.stack
+    beside = str(tmp_path / "virtual" / "grains.h5")
+    assert simulate.map_line.text() == beside
+    other = add_scan(scan)
+    simulate.session.set_stack(other)
+    assert simulate.map_line.text() == ""
+    simulate.session.set_stack(virtual)
+    assert simulate.map_line.text() == beside
+    simulate.map_line.setText("mine.h5")
+    simulate.session.set_stack(other)
+    simulate.session.set_stack(virtual)
+    assert simulate.map_line.text() == "mine.h5"
+
+
 def test_an_unreadable_map_is_one_sentence(simulate, add_scan, frames, wait):
     whole = ScanDescription(pixel_um=60, source_sample_mm=11, sample_detector_mm=11, tube_kv=140)
     add_scan(Scan(frames, angles(0, 5, len(frames)), whole, "iron"))

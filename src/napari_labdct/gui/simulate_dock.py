@@ -50,6 +50,7 @@ class SimulateDock(Dock):
         self.controller: SimulateController = self.session.controller(SimulateController)
         self._settings: SimulateSettings | None = None
         self._wants_preview = False
+        self._offered = ""
         self.form = SimulateForm()
         self.body.addWidget(self.form)
         self._build_preview()
@@ -281,11 +282,15 @@ class SimulateDock(Dock):
 
     def show_stack(self, layer: Layer | None, scan: Scan | None) -> None:
         """Offer the grain map that lies beside the scan."""
-        if scan is not None and scan.source and not self.map_line.text():
-            beside = Path(scan.source)
-            beside = (beside if beside.is_dir() else beside.parent) / "grains.h5"
-            if beside.exists():
-                self.map_line.setText(str(beside))
+        offered = ""
+        if scan is not None and scan.source:
+            source = Path(scan.source)
+            beside = (source if source.is_dir() else source.parent) / "grains.h5"
+            offered = str(beside) if beside.exists() else ""
+        # A path that the user typed stays; one offered for another scan goes.
+        if self.map_line.text() in ("", self._offered):
+            self.map_line.setText(offered)
+        self._offered = offered
         self._show_predict()
 
     def _show_predict(self, *_: object) -> None:

@@ -189,6 +189,7 @@ class SimulateController(QObject):
         self.predict_job = session.job("predict")
         self.run: Run | None = None
         self._wanted: tuple[SimulateSettings, int] | None = None
+        self._wanted_map = ""
         self._preview: list[weakref.ref[Layer]] = []
         self._spots: list[ShownSpots] = []
         self.job.delivered.connect(self._on_delivered)
@@ -196,6 +197,7 @@ class SimulateController(QObject):
         self.preview_job.delivered.connect(self._on_preview)
         self.preview_job.ended.connect(self._on_preview_ended)
         self.map_job.delivered.connect(self.map_read)
+        self.map_job.ended.connect(self._read_next)
         self.predict_job.delivered.connect(self._on_spots)
         viewer = session.viewer
         if viewer is not None:
@@ -312,7 +314,14 @@ class SimulateController(QObject):
 
     def read_map(self, path: str) -> None:
         """Read the geometry that a grain map's file gives; see `map_read`."""
-        self.map_job.start(lambda: read_map(path), "Read a grain map")
+        self._wanted_map = path
+        if not self.map_job.running:
+            self._read_next()
+
+    def _read_next(self, _state: str = "") -> None:
+        path, self._wanted_map = self._wanted_map, ""
+        if path:
+            self.map_job.start(lambda: read_map(path), "Read a grain map")
 
     # ------------------------------------------------------------------------ spots
 
