@@ -168,12 +168,12 @@ def placement(like: Layer, shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 def warm_up() -> None:
-    """Let napari compile its mapping of label colours, which takes seconds the first time.
+    """Make one mask layer, for which napari compiles and imports for seconds the first time.
 
     To be called in a worker, so that the first mask does not freeze the window.
     """
-    colours = {None: CYAN, 0: "transparent"}
-    DirectLabelColormap(color_dict=colours).map(np.zeros((2, 2), np.uint8))
+    colormap = DirectLabelColormap(color_dict={None: CYAN, 0: "transparent"})
+    Labels(np.zeros((1, 2, 2), np.uint8), colormap=colormap)
 
 
 def free_name(taken: Sequence[str], name: str) -> str:
