@@ -22,11 +22,12 @@ from ..errors import LabDCTError, SettingsError
 from ..review import REVIEW_DTYPE, Command, with_status
 from ..spots import BinaryFrames
 from . import layers as factory
-from . import preferences, spots_layers, spots_work
+from . import preferences, spots_files, spots_layers, spots_work
 from .job import Job
 from .spots_canvas import SpotsCanvas
+from .spots_files import Decisions
 from .spots_table import Key, row_of
-from .spots_work import Corrected, Corrector, Decisions, Measured
+from .spots_work import Corrected, Corrector, Measured
 
 if TYPE_CHECKING:
     from .session import Session
@@ -386,11 +387,11 @@ class SpotsController(QObject):
     def export(
         self, table: np.ndarray, path: Path, kind: str, longest_px: int | None, **about: Any
     ) -> None:
-        """Write spots in a worker; see `spots_work.export`."""
+        """Write spots in a worker; see `spots_files.export`."""
         measured = self.measured
         if measured is not None:
             self.export_job.start(
-                lambda: spots_work.export(measured, table, path, kind, longest_px, about),
+                lambda: spots_files.export(measured, table, path, kind, longest_px, about),
                 f"Write {path.name}",
             )
 
@@ -403,20 +404,20 @@ class SpotsController(QObject):
         recipe = {} if measured is None else dict(measured.recipe)
         recipe["view"] = {"frame": self._session.shown_frame(self.stack)}
         self.export_job.start(
-            lambda: spots_work.write_picture(image, path, recipe), f"Write {path.name}"
+            lambda: spots_files.write_picture(image, path, recipe), f"Write {path.name}"
         )
 
     def import_decisions(self, path: Path) -> None:
         """Read statuses from a table."""
         table = self.table
         if self.measured is not None:
-            self._queue(lambda: lambda: spots_work.read_decisions(path, table))
+            self._queue(lambda: lambda: spots_files.read_decisions(path, table))
 
     def import_labels(self, path: Path) -> None:
         """Read label images; projections that differ become corrections."""
         measured, corrector = self.measured, self._corrector
         if measured is not None:
-            self._queue(lambda: lambda: spots_work.read_corrections(path, corrector, measured))
+            self._queue(lambda: lambda: spots_files.read_corrections(path, corrector, measured))
 
 
 def _frozen(layer: Layer) -> tuple[Any, Any, np.ndarray | None]:

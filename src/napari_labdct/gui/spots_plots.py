@@ -197,9 +197,17 @@ class Plot(QWidget):
         painter.setPen(QPen(_RING, 1.2))
         row, col = self._centre
         middle = QPointF(place.left() + (col + 0.5) * zoom, place.top() + (row + 0.5) * zoom)
-        for name, radius in self.rings.items():
+        outside = max(self.rings.values(), default=0) * zoom + 12
+        for k, (name, radius) in enumerate(self.rings.items()):
             painter.drawEllipse(middle, radius * zoom, radius * zoom)
-            painter.drawText(middle + QPointF(2, -radius * zoom - 2), name)
+            # names stand in a row beside the rings, each with a line to its own
+            turn = np.radians(-60 + 120 * k / max(1, len(self.rings) - 1))
+            way = QPointF(float(np.cos(turn)), float(np.sin(turn)))
+            painter.drawLine(middle + way * radius * zoom, middle + way * outside)
+            corner = middle + way * (outside + 3) + QPointF(0, 4)
+            words = QRectF(self.fontMetrics().boundingRect(name)).translated(corner)
+            painter.fillRect(words.adjusted(-2, 0, 2, 0), QColor(0, 0, 0, 190))
+            painter.drawText(corner, name)
         painter.restore()
 
     # ------------------------------------------------------------------------ mouse

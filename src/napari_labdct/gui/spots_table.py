@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from qtpy.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, Qt, Signal
+from qtpy.QtCore import QAbstractTableModel, QEvent, QItemSelectionModel, QModelIndex, Qt, Signal
 from qtpy.QtGui import QBrush, QColor, QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
@@ -298,18 +298,42 @@ class SpotView(QTableView):
 
     # --------------------------------------------------------------------- keyboard
 
-    def keyPressEvent(self, event: QKeyEvent) -> None:
+    def _meaning(self, event: QKeyEvent) -> str | int | None:
+        """What a key means here: "undo", "redo", a status, or nothing of ours."""
+        plain = event.modifiers() == Qt.KeyboardModifier.NoModifier
+        if plain:
+            return self._KEYS.get(event.key())
         if event.matches(QKeySequence.StandardKey.Undo):
-            self.undo_wanted.emit()
-        elif event.matches(QKeySequence.StandardKey.Redo) or (
-            event.key() == Qt.Key.Key_Y and event.modifiers() == Qt.KeyboardModifier.ControlModifier
+            return "undo"
+        control = event.modifiers() == Qt.KeyboardModifier.ControlModifier
+        if event.matches(QKeySequence.StandardKey.Redo) or (
+            control and event.key() == Qt.Key.Key_Y
         ):
-            self.redo_wanted.emit()
-        elif event.key() in self._KEYS and event.modifiers() == Qt.KeyboardModifier.NoModifier:
-            self.decide(self._KEYS[event.key()])
-        else:
+            return "redo"
+        return None
+
+    def event(self, event: QEvent) -> bool:
+        # while the table has the focus, its keys win over shortcuts in napari's menus
+        if (
+            event.type() == QEvent.Type.ShortcutOverride
+            and isinstance(event, QKeyEvent)
+            and self._meaning(event) is not None
+        ):
+            event.accept()
+            return True
+        return super().event(event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        meaning = self._meaning(event)
+        if meaning is None:
             super().keyPressEvent(event)
             return
+        if meaning == "undo":
+            self.undo_wanted.emit()
+        elif meaning == "redo":
+            self.redo_wanted.emit()
+        else:
+            self.decide(int(meaning))
         event.accept()
 
     def decide(self, status: int) -> None:

@@ -219,7 +219,7 @@ class ExportTab(QWidget):
         return table[np.sort(order)], {**about, "filter": text}
 
     def write(self, path: str | Path, kind: str) -> None:
-        """Write the chosen spots; `kind` as in `spots_work.export`."""
+        """Write the chosen spots; `kind` as in `spots_files.export`."""
         rows, about = self.rows()
         self._controller.export(rows, Path(path), kind, self.size.value() or None, **about)
 
