@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 # Working memory of the network for a pixel, bytes; see benchmarks/denoise_speed.py.
-_BYTES_A_PIXEL = 330
+_BYTES_A_PIXEL = 200
 
 
 @dataclass(frozen=True)

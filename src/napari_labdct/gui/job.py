@@ -130,10 +130,14 @@ class JobWorker(WorkerBase):
 
 
 def limit_threads() -> None:
-    """Leave one core to the window."""
+    """Leave one core to the window where there are three or more.
+
+    On two cores the window answers as quickly with both at work (benchmarks/gui_latency.py).
+    """
     torch = sys.modules.get("torch")
     if torch is not None:
-        torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+        cores = os.cpu_count() or 2
+        torch.set_num_threads(min(torch.get_num_threads(), max(2, cores - 1)))
 
 
 class Job(QObject):
