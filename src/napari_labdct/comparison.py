@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .routine import EIGHT
 from .spots import local_background, noise_map
 
 
@@ -177,10 +176,12 @@ def match_spots(a: np.ndarray, b: np.ndarray, max_distance_px: float = 3.0) -> M
 
 def spot_labels(image: np.ndarray) -> tuple[np.ndarray, int]:
     """Spots of a mask (8-connected) or label image, numbered from 1, and how many there are."""
-    from scipy import ndimage as ndi
-
     if image.dtype.kind == "b" or image.dtype == np.uint8:
-        return ndi.label(image, EIGHT)
+        from . import kernels
+
+        labels = np.empty(image.shape, np.int32)
+        count = kernels.label(np.ascontiguousarray(image > 0), True, labels)
+        return labels, int(count)
     values, labels = np.unique(image, return_inverse=True)  # labels need not be consecutive
     labels = labels.reshape(image.shape)
     return (labels, values.size - 1) if 0 in values else (labels + 1, values.size)
@@ -226,8 +227,8 @@ NEITHER, BOTH, ONLY_A, ONLY_B = 0, 1, 2, 3
 
 def agreement(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Where two masks agree: uint8 ``(rows, cols)`` of `NEITHER`, `BOTH`, `ONLY_A`, `ONLY_B`."""
-    in_a, in_b = np.asarray(a) > 0, np.asarray(b) > 0
-    return np.where(in_a & in_b, BOTH, ONLY_A * in_a + ONLY_B * in_b).astype(np.uint8)
+    code = (np.asarray(a) > 0).view(np.uint8) + 2 * (np.asarray(b) > 0).view(np.uint8)
+    return np.array([NEITHER, ONLY_A, ONLY_B, BOTH], np.uint8)[code]
 
 
 def residual(frame: np.ndarray, mask: np.ndarray, background: np.ndarray | None = None):

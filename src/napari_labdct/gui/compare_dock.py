@@ -35,6 +35,7 @@ from .compare_work import (
     FrameView,
     Request,
     Source,
+    Tally,
     compare_all,
     write_everything,
 )
@@ -108,7 +109,7 @@ class CompareDock(Dock):
         self.look_job.delivered.connect(self._on_look)
         self.look_job.ended.connect(self._on_look_ended)
         self.compare_job.delivered.connect(self._on_compared)
-        self.compare_job.changed.connect(self._show_stack_numbers)
+        self.compare_job.changed.connect(self._show_ready)
         self.side_job.delivered.connect(self._on_side)
         for name in ("routine", "denoise"):
             self.session.job(name).frames_done.connect(self._on_new_frames)
@@ -394,7 +395,7 @@ class CompareDock(Dock):
             return
         a, b, truth, frames = sides
         self.result = Comparison((a.name, b.name))
-        self.compared = (a, b, truth)
+        self.compared, self._counting = (a, b, truth), True
         scan = self.engine.scan
         self.compare_job.start(lambda: compare_all(scan, a, b, truth, frames), "Compare")
 
@@ -416,21 +417,24 @@ class CompareDock(Dock):
         return (*fixed, [int(i) for i in np.flatnonzero(done)])
 
     def _on_compared(self, thing: object) -> None:
+        if not self._counting:
+            return  # what was compared has changed since
         if isinstance(thing, FrameResult):
             self.result.add(thing)
+        elif isinstance(thing, Tally):
+            self.numbers.show_stack(thing)
 
-    def _show_stack_numbers(self) -> None:
-        if len(self.result.results) != self._counted:
-            self._counted = len(self.result.results)
-            self.numbers.show_stack(self.result)
+    def _show_ready(self) -> None:
         self.report_button.setEnabled(bool(self.result.results) and not self.compare_job.running)
 
     def _forget_numbers(self) -> None:
         """The stack's numbers are of other masks now."""
         if self.compare_job.running:
             self.compare_job.cancel()
+        self._counting = False
         self.result = Comparison()
-        self._show_stack_numbers()
+        self.numbers.show_stack(None)
+        self._show_ready()
 
     def _ask_report(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Folder for tables, pictures and report")
@@ -464,7 +468,7 @@ class CompareDock(Dock):
     # ------------------------------------------------------------------- the stack
 
     _view: FrameView | None = None
-    _counted = 0
+    _counting = False
     compared: tuple = ()
 
     def show_stack(self, layer: Layer | None, scan: Scan | None) -> None:

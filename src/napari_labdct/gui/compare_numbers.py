@@ -5,18 +5,28 @@ from __future__ import annotations
 import html
 
 import numpy as np
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QLabel, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from ..comparison import Match
-from ..evaluation import Comparison, FrameResult, Segmentation
+from ..evaluation import FrameResult, Segmentation
 from ..report import number, recipe_rows
 from . import layers as factory
 from .compare_plot import Curve, Plot
+from .compare_work import Tally
 from .dock import heading, wrapped
 from .forms import tame
 
 _RANKED = 12
+_AGAINST_TRUTH = {
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "pixel_iou": "pixel IoU",
+    "centroid_error_px": "centroid error, px",
+    "merged": "merged",
+    "split": "split",
+}
 
 
 class NumbersPanel(QWidget):
@@ -42,16 +52,29 @@ class NumbersPanel(QWidget):
         self.curve = Plot("Spots in every projection", "Click to go to a projection", "omega (deg)")
         self.curve.clicked.connect(self._clicked)
         self.curve.hide()
+        self.spread = {
+            "snr": Plot("SNR of the spots", "Spots of A and B by SNR, all projections", "SNR"),
+            "area_px": Plot("Area of the spots", "Spots of A and B by area", "area (px)"),
+        }
+        for plot in self.spread.values():
+            plot.setMinimumHeight(100)
+            plot.hide()
         self.ranking_title = QLabel("Worst first: bright pixels left by A and by B")
         self.ranking = QListWidget()
         self.ranking.setMaximumHeight(130)
         tame(self.ranking, "Worst projections", "Click to go to a projection")
         self.ranking.itemClicked.connect(self._ranked)
         self.ranking.itemActivated.connect(self._ranked)
-        for widget in (self.frame_label, self.stack_label, self.curve, self.ranking_title,
-                       self.ranking):  # fmt: skip
+        for widget in (
+            self.frame_label,
+            self.stack_label,
+            self.curve,
+            self.ranking_title,
+            self.ranking,
+            *self.spread.values(),
+        ):
             layout.addWidget(widget)
-        self._result = Comparison()
+        self._tally: Tally | None = None
         self._x = np.zeros(0)
         self._ranking_wanted = False
         self.show_ranking(False)
@@ -75,15 +98,15 @@ class NumbersPanel(QWidget):
         rows.append(("bright pixels left", result.unexplained_a, result.unexplained_b))
         self.frame_label.setText(text + _table(rows))
 
-    def show_stack(self, result: Comparison) -> None:
-        """Numbers and curve of all projections compared so far."""
-        self._result = result
-        self.curve.setVisible(bool(result.results))
-        self.stack_label.setVisible(bool(result.results))
-        if not result.results:
-            self.show_ranking(self._ranking_wanted)
+    def show_stack(self, tally: Tally | None) -> None:
+        """Numbers, curve and histograms of the projections compared; None: there are none."""
+        self._tally = tally
+        for widget in (self.stack_label, self.curve, *self.spread.values()):
+            widget.setVisible(tally is not None)
+        self.show_ranking(self._ranking_wanted)
+        if tally is None:
             return
-        table, numbers = result.frames, result.numbers()
+        table, numbers = tally.frames, tally.numbers
         text = _counts(
             f"{numbers['frames']} frames", numbers["spots_a"], numbers["spots_b"], numbers["both"]
         )
@@ -92,20 +115,24 @@ class NumbersPanel(QWidget):
             ("median SNR", numbers["median_snr_a"], numbers["median_snr_b"]),
             ("bright pixels left", numbers["unexplained_a"], numbers["unexplained_b"]),
         ]
-        for name, label in (("precision", "precision"), ("recall", "recall"), ("f1", "F1")):
+        for name, label in _AGAINST_TRUTH.items():
             if f"{name}_a_truth" in numbers:
                 rows.append((label, numbers[f"{name}_a_truth"], numbers[f"{name}_b_truth"]))
         self.stack_label.setText(text + _table(rows))
         turning = bool(np.isfinite(table["omega_deg"]).all())
         self._x = table["omega_deg" if turning else "frame"].astype(float)
         self.curve.x_label = "omega (deg)" if turning else "projection"
-        curves = [
-            Curve("A", factory.CYAN, self._x, table["spots_a"].astype(float)),
-            Curve("B", factory.ORANGE, self._x, table["spots_b"].astype(float)),
-            Curve("both", factory.WHITE, self._x, table["both"].astype(float)),
-        ]
-        self.curve.show_curves(curves)
-        self.show_ranking(self._ranking_wanted)
+        self.curve.show_curves(
+            [
+                Curve("A", factory.CYAN, self._x, table["spots_a"].astype(float)),
+                Curve("B", factory.ORANGE, self._x, table["spots_b"].astype(float)),
+                Curve("both", factory.WHITE, self._x, table["both"].astype(float)),
+            ]
+        )
+        for name, plot in self.spread.items():
+            middle, *counts = tally.spread[name]
+            sides = zip(("A", "B"), (factory.CYAN, factory.ORANGE), counts)
+            plot.show_curves([Curve(side, colour, middle, y) for side, colour, y in sides])
 
     def set_frame(self, index: int, omega_deg: float) -> None:
         """Mark the shown projection in the curve."""
@@ -116,30 +143,31 @@ class NumbersPanel(QWidget):
         """Show the projections with the most unexplained bright pixels."""
         self._ranking_wanted = wanted
         self.ranking_title.setVisible(wanted)
-        self.ranking.setVisible(wanted and bool(self._result.results))
+        tally = self._tally
+        self.ranking.setVisible(wanted and tally is not None)
         if not wanted:
             return
-        if not self._result.results:
+        if tally is None:
             self.ranking_title.setText("Press Compare all to rank the projections.")
             return
         self.ranking_title.setText("Worst first: bright pixels left by A and by B")
-        table = {int(row["frame"]): row for row in self._result.frames}
+        table = {int(row["frame"]): row for row in tally.frames}
         self.ranking.clear()
-        for index in self._result.worst_first("a")[:_RANKED]:
-            row = table[int(index)]
+        for index in tally.worst[:_RANKED]:
+            row = table[index]
             item = QListWidgetItem(
                 f"frame {index}: A {row['unexplained_a']}, B {row['unexplained_b']}"
             )
-            item.setData(0x0100, int(index))
+            item.setData(Qt.ItemDataRole.UserRole, index)
             self.ranking.addItem(item)
 
     def _ranked(self, item: QListWidgetItem) -> None:
-        self.frame_chosen.emit(int(item.data(0x0100)))
+        self.frame_chosen.emit(int(item.data(Qt.ItemDataRole.UserRole)))
 
     def _clicked(self, x: float) -> None:
-        if self._x.size:
+        if self._x.size and self._tally is not None:
             nearest = int(np.argmin(np.abs(self._x - x)))
-            self.frame_chosen.emit(int(self._result.frames["frame"][nearest]))
+            self.frame_chosen.emit(int(self._tally.frames["frame"][nearest]))
 
 
 def _counts(title: str, n_a: float, n_b: float, both: float) -> str:

@@ -7,6 +7,7 @@ so that a move costs the LoG of what is seen and nothing else.
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from ..scan import LazyStack, Scan
 from . import preferences, stores
 
 _KEPT = 4
+_TELL_S = 1.0
 Line = tuple[tuple[float, float], tuple[float, float]]
 Window = tuple[int, int, int, int]
 
@@ -124,6 +126,7 @@ class Engine:
         self._streams: dict[int, RollingMedian] = {}
         self._medians: OrderedDict[tuple, np.ndarray] = OrderedDict()
         self._corrected: OrderedDict[tuple, np.ndarray] = OrderedDict()
+        self._flats: OrderedDict[tuple, tuple] = OrderedDict()
         self._masks: OrderedDict[tuple, np.ndarray] = OrderedDict()
         self._stop: np.ndarray | None = None
 
@@ -209,35 +212,58 @@ class Engine:
         masks = [self._mask(s, request, request.window) for s in (request.a, request.b)]
         return self._view(request, *masks, whole=False)
 
+    def _flat(self, index: int, window: int) -> tuple[np.ndarray, float, float]:
+        """A projection on a flat ground, its noise, and how far the source's drift lifts it."""
+
+        def make() -> tuple[np.ndarray, float, float]:
+            frame, median = self.scan.frame(index), self.median(index, window)
+            lift = 0.0
+            flat = frame.astype(np.float32)
+            if median is not None:
+                drift = float(source_drift(frame, median))
+                flat = flat - median * np.float32(drift)
+                lift = (drift - 1) * float(np.median(median[::4, ::4]))
+            thin = flat[::4, ::4]
+            sigma = 1.4826 * float(np.median(np.abs(thin - np.median(thin))))
+            return flat, max(sigma, 1e-3), lift
+
+        return self._kept(self._flats, (index, window), make)
+
     def _view(self, request: Request, mask_a, mask_b, *, whole: bool) -> FrameView:
-        frame = self.scan.frame(request.index)
-        median = self.median(request.index, request.routine.median_window)
-        ground = None if median is None else median * source_drift(frame, median)
+        settings = request.routine
+        flat, sigma, lift = self._flat(request.index, settings.median_window)
         images = {
-            "a": mask_a.astype(np.uint8),
-            "b": mask_b.astype(np.uint8),
-            "residual_a": residual(frame, mask_a, ground),
-            "residual_b": residual(frame, mask_b, ground),
-            "agreement": agreement(mask_a, mask_b),
+            "a": np.zeros(flat.shape, np.uint8),
+            "b": np.zeros(flat.shape, np.uint8),
+            "residual_a": np.zeros(flat.shape, np.float32),
+            "residual_b": np.zeros(flat.shape, np.float32),
+            "agreement": np.zeros(flat.shape, np.uint8),
         }
-        thin = images["residual_a"][::4, ::4]
-        sigma = 1.4826 * float(np.median(np.abs(thin - np.median(thin))))
+        # at a glance nobody sees what lies outside the window
+        r0, r1, c0, c1 = (0, None, 0, None) if whole else request.window
+        part = np.s_[r0:r1, c0:c1]
+        a, b = mask_a[part], mask_b[part]
+        images["a"][part], images["b"][part] = a, b
+        images["residual_a"][part] = residual(flat[part], a)
+        images["residual_b"][part] = residual(flat[part], b)
+        images["agreement"][part] = agreement(a, b)
         profile = {}
         if whole and request.line is not None:
-            profile = self._profile(request, frame, median)
-        note = self.note(request.routine.median_window)
-        if ground is not None and not request.routine.follow_drift:
-            lift = float(np.median(ground[::4, ::4]) - np.median(median[::4, ::4]))
-            if (request.a.live or request.b.live) and abs(lift) > request.routine.background / 3:
-                note = (
-                    f"The source drifted: this projection lies {lift:+.0f} counts off its median, "
-                    "which the routine takes for signal. Try 'Follow source drift' under More."
-                )
+            profile = self._profile(request)
+        note = self.note(settings.median_window)
+        live = request.a.live or request.b.live
+        if live and not settings.follow_drift and abs(lift) > settings.background / 3:
+            note = (
+                f"The source drifted: this projection lies {lift:+.0f} counts off its median, "
+                "which the routine takes for signal. Try 'Follow source drift' under More."
+            )
         match = match_spots(mask_a, mask_b) if whole else None
-        return FrameView(request, match, images, max(sigma, 1e-3), profile, note)
+        return FrameView(request, match, images, sigma, profile, note)
 
-    def _profile(self, request: Request, frame, median) -> dict[str, np.ndarray]:
+    def _profile(self, request: Request) -> dict[str, np.ndarray]:
         start, end = request.line
+        frame = self.scan.frame(request.index)
+        median = self.median(request.index, request.routine.median_window)
         curves = {"raw": line_profile(frame, start, end, request.line_width_px)}
         if median is not None:
             flat = frame - median
@@ -252,7 +278,7 @@ class Engine:
         curves["beam stop"] = line_profile(self.stop.astype(np.uint8), start, end)
         return {"distance": np.linspace(0, length, curves["raw"].size), **curves}
 
-    def _kept(self, cache: OrderedDict, key: Any, make: Callable[[], np.ndarray]) -> np.ndarray:
+    def _kept(self, cache: OrderedDict, key: Any, make: Callable[[], Any]) -> Any:
         with self._lock:
             if key in cache:
                 cache.move_to_end(key)
@@ -284,13 +310,53 @@ class Held(LazyStack):
         return self._frames.get(index, self._empty)
 
 
+@dataclass(frozen=True)
+class Tally:
+    """The numbers of the projections compared so far, ready to be shown.
+
+    Parameters
+    ----------
+    numbers : dict
+        As `Comparison.numbers` gives them.
+    frames : structured array of `evaluation.FRAME_DTYPE`
+    worst : list of int
+        Projections by their unexplained bright pixels, most first.
+    spread : dict of name to (middle, spots of A, spots of B)
+        Histograms of SNR and area, like the paper's Fig. S1.
+    """
+
+    numbers: dict[str, float]
+    frames: np.ndarray
+    worst: list[int]
+    spread: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+    @classmethod
+    def of(cls, result: Comparison) -> Tally:
+        spots = [result.spots("a"), result.spots("b")]
+        spread = {}
+        for name in ("snr", "area_px"):
+            values = [table[name] if table.size else np.zeros(0) for table in spots]
+            both = np.concatenate(values)
+            edges = np.linspace(0, max(float(np.percentile(both, 98)) if both.size else 1, 1), 31)
+            counts = (np.histogram(v, edges)[0].astype(float) for v in values)
+            spread[name] = ((edges[:-1] + edges[1:]) / 2, *counts)
+        worst = [int(i) for i in result.worst_first("a")]
+        return cls(result.numbers(), result.frames, worst, spread)
+
+
 def compare_all(
     scan: Scan, a: Segmentation, b: Segmentation, truth: Segmentation | None, frames: Sequence[int]
-) -> Iterator[Progress | FrameResult]:
-    """Compare projection after projection; each result is handed on as it comes."""
+) -> Iterator[Progress | FrameResult | Tally]:
+    """Compare projection after projection; results and, now and then, a `Tally` are handed on."""
+    result = Comparison((a.name, b.name))
     yield Progress(0, len(frames))
+    told = time.monotonic()
     for done, one in enumerate(compare(scan, a, b, truth, frames=frames), start=1):
+        result.add(one)
         yield one
+        if time.monotonic() - told > _TELL_S or done == len(frames):
+            yield Tally.of(result)
+            told = time.monotonic()
         yield Progress(done, len(frames), frame=one.frame)
 
 

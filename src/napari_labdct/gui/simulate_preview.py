@@ -88,7 +88,7 @@ def _sample(settings: SimulateSettings) -> tuple[Any, ...]:
 def preview(settings: SimulateSettings, index: int) -> Generator[Progress | Preview, None, None]:
     """One projection, the same pixels as `simulate_scan` writes."""
     yield Progress(0, 0, "Making the sample")
-    warm_up()
+    factory.warm_up()
     _last.make(settings)
     yield Progress(0, 0, "Projecting")
     yield _last.preview(settings, index)
@@ -172,11 +172,6 @@ def fill_preview(layers: list[Layer], made: Preview) -> None:
         spots.features = features_of(made.spots)
         spots.border_color = colours
         spots.size = ring_px(made.image.shape[1])
-
-
-def warm_up() -> None:
-    """Let napari compile what a layer of outlines needs; seconds, so do it in a worker."""
-    _outlines(np.zeros((4, 4), np.uint8))
 
 
 def _outlines(mask: np.ndarray, **options: Any) -> Labels:

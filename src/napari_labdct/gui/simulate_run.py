@@ -22,7 +22,7 @@ from ..simulation.measured import Prediction, PredictSettings, settings_of_map
 from ..simulation.settings import SimulateSettings
 from . import layers as factory
 from .simulate_grains import Grains, colour
-from .simulate_preview import Preview, fill_preview, preview, preview_layers, spot_limits, warm_up
+from .simulate_preview import Preview, fill_preview, preview, preview_layers, spot_limits
 from .simulate_spots import ShownSpots
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Run:
         from ..simulation import Simulation, SimulationOutput, simulate_scan
 
         yield Progress(0, 0, "Making the sample")
-        warm_up()
+        factory.warm_up()
         # Refused settings must leave no files behind, so the sample comes first.
         simulation = Simulation(self.settings)
         grains = colour(simulation.grains, simulation.material.symmetry)
