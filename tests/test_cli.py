@@ -112,3 +112,10 @@ def test_an_interrupt_says_how_to_go_on(folder, tmp_path, capsys, monkeypatch):
     assert "goes on where it stopped" in capsys.readouterr().err
     assert not c.exists()
     assert (tmp_path / "c.part.tif").exists()
+
+
+def test_every_command_cuts_a_cleaned_stack_at_its_models_threshold(folder, tmp_path):
+    c, m, again = (str(tmp_path / n) for n in ("c.tif", "m.tif", "again.tif"))
+    assert cli.main(["denoise", str(folder), "-o", c, "--spots", m]) == 0
+    assert cli.main(["spots", str(folder), "--cleaned", c, "--binary", again]) == 0
+    np.testing.assert_array_equal(tifffile.imread(again), tifffile.imread(m))

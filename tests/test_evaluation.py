@@ -15,9 +15,9 @@ from napari_labdct.evaluation import (
     label_snr,
     open_segmentation,
     read_numbers,
-    recipe_beside,
 )
 from napari_labdct.io import write_frames
+from napari_labdct.jobs import recipe_beside
 from napari_labdct.scan import Scan, angles
 
 LEVEL, HEIGHT = 100, 60

@@ -130,7 +130,8 @@ class Denoiser:
     def recipe(self) -> dict:
         """What the cleaned stack is made of; the device makes no difference to it."""
         made = recipe("denoise", self.settings.replace(device="auto"), self.scan)
-        made["model"] = {"name": self.model.name, "sha256": self.model.sha256}
+        model = self.model
+        made["model"] = {"name": model.name, "sha256": model.sha256, "threshold": model.threshold}
         made["settings"]["median_window"] = self.median.window if self.median else None
         made["circular"] = self.scan.circular
         return made

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 from .comparison import Match, Score, match_spots, spot_labels
 from .errors import ScanError
 from .io import write_spot_csv
-from .jobs import write_atomically
+from .jobs import recipe_beside, write_atomically
 from .routine import RollingMedian
 from .scan import Scan
 from .spots import BinaryFrames, SpotSettings, local_background, measure, noise_map
@@ -139,16 +138,6 @@ def open_segmentation(path: str | Path, cut: SpotSettings | None = None) -> Segm
         made = {**made, "binarise": cut.to_dict()}
         return Segmentation(path.stem, BinaryFrames(frames, cut), made, frames)
     return Segmentation(path.stem, frames, made)
-
-
-def recipe_beside(path: Path) -> dict[str, Any]:
-    """The recipe in the sidecar of a result file; empty if there is none."""
-    try:
-        state = json.loads(path.with_name(path.name + ".json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    made = state.get("recipe") if isinstance(state, dict) else None
-    return made if isinstance(made, dict) else {}
 
 
 @dataclass(frozen=True)

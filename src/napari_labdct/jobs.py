@@ -60,6 +60,13 @@ def recipe_hash(made: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def recipe_beside(path: str | Path) -> dict[str, Any]:
+    """The recipe in ``NAME.json`` beside a result; empty if there is none."""
+    state = _read_sidecar(_sidecar(Path(path)))
+    made = state.get("recipe", state)
+    return made if isinstance(made, dict) else {}
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a small file so that a crash leaves the old one or the new one.
 

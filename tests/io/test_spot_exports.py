@@ -10,6 +10,7 @@ import tifffile
 from napari_labdct.errors import OutputError, ScanError
 from napari_labdct.exporting import export_stack, export_table
 from napari_labdct.io import coco, spot_exports
+from napari_labdct.jobs import recipe_beside
 from napari_labdct.review import REVIEW_DTYPE, Review, ReviewedFrames, with_status
 from napari_labdct.scan import Scan
 from napari_labdct.spots import measure_stack
@@ -112,7 +113,7 @@ def test_stacks_keep_order_size_orientation_and_recipe(tmp_path, reviewed):
     assert not read[:, 2, 5].any()  # spots 1 and 2 touch; a line keeps them apart
     np.testing.assert_array_equal(tifffile.imread(labels), LABELS)
     np.testing.assert_array_equal(spot_exports.read_labels(labels)[:], LABELS)
-    assert spot_exports.read_recipe(masks) == RECIPE
+    assert recipe_beside(masks) == RECIPE
     with tifffile.TiffFile(masks) as tif:
         assert len(tif.pages) == 4
         assert tif.pages[2].tags[274].value == 4

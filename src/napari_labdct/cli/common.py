@@ -6,8 +6,10 @@ import argparse
 import sys
 from collections.abc import Iterator
 
-from ..jobs import Progress
+from ..jobs import Progress, recipe_beside
+from ..parameters import from_namespace
 from ..scan import Scan
+from ..spots import SpotSettings
 
 
 def add_scan(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +24,14 @@ def open_given(given: argparse.Namespace) -> Scan:
     from ..io import open_scan
 
     return open_scan(given.scan)
+
+
+def cut_of(cleaned: str, given: argparse.Namespace) -> SpotSettings:
+    """How to cut a cleaned stack: as the flags say, else at its own model's threshold."""
+    model = recipe_beside(cleaned).get("model", {})
+    if given.threshold is None and "threshold" in model:
+        return from_namespace(SpotSettings, given).replace(threshold=model["threshold"])
+    return from_namespace(SpotSettings, given)
 
 
 def show_progress(steps: Iterator[Progress], what: str) -> None:

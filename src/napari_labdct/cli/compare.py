@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from .. import report
-from ..errors import ModelError
-from ..evaluation import Comparison, Segmentation, open_segmentation, recipe_beside
+from ..evaluation import Comparison, open_segmentation
 from ..jobs import Progress
-from ..parameters import add_arguments, from_namespace
+from ..parameters import add_arguments
 from ..spots import SpotSettings
-from .common import show_progress
+from .common import cut_of, show_progress
 
 
 def add_command(commands) -> None:
@@ -19,7 +17,7 @@ def add_command(commands) -> None:
         "compare",
         help="two segmentations of a scan: numbers, tables, pictures, a report",
         description="A and B are binary stacks (non-zero is spot) or cleaned stacks of "
-        "'labdct denoise', which are cut at the threshold given here.",
+        "'labdct denoise', which are cut at the threshold given here or else at their model's own.",
     )
     parser.add_argument("a", metavar="A", help="TIFF stack, or a folder of TIFFs")
     parser.add_argument("b", metavar="B", help="the one to compare it with")
@@ -33,25 +31,11 @@ def add_command(commands) -> None:
     parser.set_defaults(run=run)
 
 
-def _open(path: str, given: argparse.Namespace) -> Segmentation:
-    """A segmentation; a cleaned stack is cut at its model's own threshold if none is given."""
-    cut = from_namespace(SpotSettings, given)
-    made = recipe_beside(Path(path))
-    if given.threshold is None and made.get("job") == "denoise":
-        from ..learning.model import Model
-
-        try:
-            cut = cut.replace(threshold=Model.load(made["settings"]["model"], "cpu").threshold)
-        except ModelError:
-            print(f"{path}: its model is not here, so it is cut at {cut.threshold}")
-    return open_segmentation(path, cut)
-
-
 def run(given: argparse.Namespace) -> None:
     from ..io import open_scan
 
     scan = open_scan(given.scan)
-    a, b = (_open(path, given) for path in (given.a, given.b))
+    a, b = (open_segmentation(path, cut_of(path, given)) for path in (given.a, given.b))
     truth = None if given.truth is None else open_segmentation(given.truth)
     results: list[Comparison] = []
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import OutputError, SettingsError
-from ..parameters import add_arguments, from_namespace
+from ..parameters import add_arguments
 from ..spots import BinaryFrames, SpotSettings
-from .common import add_scan, open_given
+from .common import add_scan, cut_of, open_given
 
 KEEP = {"all": (0, 1, 2), "not-rejected": (0, 1), "accepted": (1,)}
 
@@ -58,7 +58,7 @@ def run(given: argparse.Namespace) -> None:
     cleaned = network = None
     if given.cleaned:
         cleaned = read_labels(given.cleaned)
-        network = BinaryFrames(cleaned, from_namespace(SpotSettings, given))
+        network = BinaryFrames(cleaned, cut_of(given.cleaned, given))
     elif given.mask:
         network = read_labels(given.mask)
     routine = read_labels(given.routine) if given.routine else None

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OutputError, ScanError
-from ..jobs import write_atomically
+from ..jobs import recipe_beside, write_atomically
 from ..scan import LazyStack
 from .coco import SparseFrames, coco_labels, read_coco, written
 from .tables import WORDS, read_spot_csv, write_spot_csv
@@ -29,16 +29,6 @@ def write_recipe(path: str | Path, recipe: dict[str, Any]) -> Path:
     side = Path(path).with_name(Path(path).name + ".json")
     write_atomically(side, json.dumps(recipe, indent=1))
     return side
-
-
-def read_recipe(path: str | Path) -> dict[str, Any]:
-    """The recipe beside a result; empty if there is none."""
-    side = Path(path).with_name(Path(path).name + ".json")
-    try:
-        values = json.loads(side.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
 
 
 # ------------------------------------------------------------------------- tables
@@ -132,7 +122,7 @@ def read_table(
     if not path.exists():
         raise ScanError(f"{path} does not exist; check the name.")
     if kind == ".csv":
-        return read_spot_csv(path, dtype, optional), read_recipe(path)
+        return read_spot_csv(path, dtype, optional), recipe_beside(path)
     if kind == ".parquet":
         return _read_parquet(path, dtype, optional)
     if kind in (".h5", ".hdf5"):
