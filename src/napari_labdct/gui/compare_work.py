@@ -337,7 +337,9 @@ class Tally:
         for name in ("snr", "area_px"):
             values = [table[name] if table.size else np.zeros(0) for table in spots]
             both = np.concatenate(values)
-            edges = np.linspace(0, max(float(np.percentile(both, 98)) if both.size else 1, 1), 31)
+            top = max(float(np.percentile(both, 98)) if both.size else 1.0, 1.0)
+            step = top / 30 if name == "snr" else max(1.0, np.ceil(top / 30))  # whole pixels
+            edges = np.arange(0, top + step, step) - (0 if name == "snr" else 0.5)
             counts = (np.histogram(v, edges)[0].astype(float) for v in values)
             spread[name] = ((edges[:-1] + edges[1:]) / 2, *counts)
         worst = [int(i) for i in result.worst_first("a")]
