@@ -443,3 +443,17 @@ def test_what_cannot_be_measured_is_said(dock, add_scan, scan, viewer, wait):
 def test_the_dock_fits_a_small_screen(spots):
     assert spots.minimumSizeHint().width() < 460
     assert spots.minimumSizeHint().height() < 600
+
+
+def test_a_dock_that_was_closed_goes_on_with_the_same_review(spots, viewer, dock, wait):
+    spots.controller.set_status([(0, 1)], ACCEPTED)
+    controller = spots.controller
+    viewer.window.remove_dock_widget(spots)
+    controller.set_status([(0, 2)], REJECTED)
+    again = dock("Spots")
+    assert again.controller is controller
+    assert again.table.model_.rowCount() == 36
+    assert again.progress.text() == "2 of 36 decided"
+    again.undo.click()
+    _settle(again, wait)
+    assert again.progress.text() == "1 of 36 decided"
