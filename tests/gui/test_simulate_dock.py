@@ -58,7 +58,9 @@ def preview(simulate, wait):
     def run():
         simulate.preview_button.click()
         wait(lambda: not simulate.controller.preview_job.running)
-        return simulate.controller.preview_job.state
+        job = simulate.controller.preview_job
+        assert not job.details
+        return job.state
 
     return run
 
@@ -70,8 +72,10 @@ def generate(simulate, wait, tmp_path):
     def run(folder=tmp_path / "virtual"):
         simulate.set_folder(folder)
         simulate.run_bar.button.click()
-        wait(lambda: not simulate.controller.job.running)
-        return simulate.controller.job.state
+        job = simulate.controller.job
+        wait(lambda: not job.running)
+        assert not job.details
+        return job.state
 
     return run
 
@@ -197,6 +201,40 @@ def test_copy_puts_the_command_on_the_clipboard(simulate, tmp_path, monkeypatch)
     said = QApplication.clipboard().text()
     assert said.startswith(f"labdct simulate -o {tmp_path / 'virtual'} --diameter-um=80.0")
     assert "--noise" in said
+
+
+def test_denoising_works_on_it_at_once(simulate, generate, model_path):
+    from napari_labdct.denoising import Denoiser, DenoiseSettings
+
+    assert generate() == "done"
+    settings = DenoiseSettings(model=str(model_path), device="cpu")
+    cleaned = Denoiser(simulate.session.scan(), settings).clean(2)
+    assert (cleaned.shape, cleaned.dtype) == ((96, 112), np.uint8)
+
+
+def test_a_frame_that_is_not_made_yet_is_black_and_the_rest_can_be_looked_at(
+    simulate, viewer, wait, tmp_path, monkeypatch
+):
+    project, go = Simulation.project, []
+
+    def slow(self, omega, frame=0):
+        while frame > 1 and not go:
+            QThread.msleep(5)
+        return project(self, omega, frame)
+
+    monkeypatch.setattr(Simulation, "project", slow)
+    simulate.set_folder(tmp_path / "virtual")
+    simulate.run_bar.button.click()
+    wait(lambda: simulate.controller.job.progress.done == 2)
+    stack, truth = viewer.layers
+    assert np.asarray(stack.data[1]).any()
+    assert np.asarray(truth.data[1]).any()
+    assert not np.asarray(stack.data[4]).any()
+    for frame in (1, 4):
+        simulate.session.show_frame(frame)
+    assert simulate.run_bar.button.text() == "Cancel"
+    go.append(1)
+    wait(lambda: simulate.controller.job.state == "done")
 
 
 def test_spots_follow_the_slider(simulate, generate, viewer):

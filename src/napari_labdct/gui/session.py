@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pint
 from napari.layers import Image, Layer
 from napari.viewer import Viewer
 from qtpy.QtCore import QEvent, QObject, QTimer, Signal
@@ -246,6 +247,8 @@ class Session(QObject):
         global _warm
         if not _warm:
             _warm = True
+            # Loading the units in two threads at once breaks them, so they come first.
+            pint.get_application_registry().pixel  # noqa: B018
             self.job("warm-up").start(_warm_up, "Prepare LabDCT")
 
     def job(self, name: str) -> Job:

@@ -88,7 +88,6 @@ def _sample(settings: SimulateSettings) -> tuple[Any, ...]:
 def preview(settings: SimulateSettings, index: int) -> Generator[Progress | Preview, None, None]:
     """One projection, the same pixels as `simulate_scan` writes."""
     yield Progress(0, 0, "Making the sample")
-    factory.warm_up()
     _last.make(settings)
     yield Progress(0, 0, "Projecting")
     yield _last.preview(settings, index)

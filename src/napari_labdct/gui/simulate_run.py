@@ -79,7 +79,6 @@ class Run:
         from ..simulation import Simulation, SimulationOutput, simulate_scan
 
         yield Progress(0, 0, "Making the sample")
-        factory.warm_up()
         # Refused settings must leave no files behind, so the sample comes first.
         simulation = Simulation(self.settings)
         grains = colour(simulation.grains, simulation.material.symmetry)
