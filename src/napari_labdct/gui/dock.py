@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from napari.layers import Layer
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
@@ -29,6 +29,28 @@ from .session import Session, session_of
 
 #: The order of work, shown at the top of every dock.
 STEPS = ("open", "scan", "denoise", "compare", "review", "export")
+
+
+class _Column(QScrollArea):
+    """Scrolls up and down only, so it is never narrower than what it holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+
+    def minimumSizeHint(self) -> QSize:
+        hint = super().minimumSizeHint()
+        if self.widget() is not None:
+            bar = self.verticalScrollBar().sizeHint().width()
+            hint.setWidth(self.widget().minimumSizeHint().width() + bar)
+        return hint
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if watched is self.widget() and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return super().eventFilter(watched, event)
 
 
 class Dock(QWidget):
@@ -75,10 +97,7 @@ class Dock(QWidget):
         self.body = QVBoxLayout(self.content)
         self.body.setContentsMargins(0, 0, 4, 0)
         self.body.setSpacing(6)
-        self.scroll = QScrollArea()
-        self.scroll.setWidgetResizable(True)
-        self.scroll.setFrameShape(QFrame.Shape.NoFrame)
-        self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.scroll = _Column()
         self.scroll.setWidget(self.content)
         layout.addWidget(self.scroll, 1)
         self.footer = QVBoxLayout()
