@@ -1,0 +1,69 @@
+"""The tutorial's pictures, from the sample scan in a real window.
+
+    xvfb-run -s "-screen 0 1280x720x24" python scripts/docs_pictures.py
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from screenshots import Tour
+
+from napari_labdct.gui.samples import sample_folder
+
+IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
+
+
+class DocsTour(Tour):
+    """Every dock once, with something in it."""
+
+    def picture(self, name: str) -> None:
+        from qtpy.QtWidgets import QApplication
+
+        self.rest(2.0)
+        path = IMAGES / f"{name}.png"
+        QApplication.primaryScreen().grabWindow(0).save(str(path))
+        print(path)
+
+    def dock(self, name: str):
+        return self.viewer.window.add_plugin_dock_widget("napari-labdct", name, tabify=True)[1]
+
+    def go(self) -> None:
+        self.viewer.open_sample("napari-labdct", "demo")
+        self.dock("Scan")
+        self.picture("scan_dock")
+
+        denoise = self.dock("Denoise")
+        self.until(lambda: denoise.bar.button.isEnabled())
+        self.until(lambda: not denoise.session.job("model").running)
+        self.choose(denoise.scope, "Whole stack")
+        self.click(denoise.bar.button)
+        self.until(lambda: denoise.controller.job.state == "done")
+        self.picture("denoise_dock")
+
+        compare = self.dock("Compare")
+        self.rest(6.0)
+        compare.set_view("side by side")
+        self.rest(3.0)
+        self.picture("compare_dock")
+        compare.set_view("leave")
+
+        spots = self.dock("Spots")
+        self.rest(1.0)
+        spots._measure()
+        self.rest(8.0)
+        self.picture("spots_dock")
+        self.viewer.close()
+        self.rest(0.5)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["XDG_CONFIG_HOME"] = os.environ["XDG_CACHE_HOME"] = home
+        DocsTour(sample_folder() / "demo", IMAGES, "dark", None).go()
+
+
+if __name__ == "__main__":
+    main()
