@@ -15,6 +15,7 @@ JOBS = {
     "Standard routine": ("routine", "RoutineSettings"),
     "Simulate": ("simulation", "SimulateSettings"),
     "Predicted spots": ("simulation", "PredictSettings"),
+    "Background": ("background", "ExtractionSettings"),
     "Training": ("learning.training", "TrainSettings"),
     "Synthesis of training crops": ("learning.synthesis", "SynthesisSettings"),
 }

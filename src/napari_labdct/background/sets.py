@@ -1,0 +1,444 @@
+"""A background as a thing of its own: one small file, measured from a scan, used by others.
+
+It holds the mean background at full resolution, how it changes from projection to projection
+as a few smooth images, and what else a detector does: noise, drift, hot pixels, cosmic rays.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import OutputError, ScanError
+from ..jobs import FrameStore, Progress, cannot_write, remove
+from ..scan import Polygon, Scan, guess_beam_stop
+from .extraction import Extraction, background_recipe
+from .steps import ExtractionSettings, add_spread, bin_cells, fit_noise, normalised
+
+FORMAT = "napari-labdct background"
+VERSION = 1
+#: Cells of the changing part, px; what changes is smooth.
+CELL_PX = 8
+#: Most images that the changing part is made of.
+MAX_RANK = 16
+# Share of the change that the images must explain.
+_EXPLAINED = 0.999
+_THUMBNAIL_PX = 96
+_MAX_HEIGHTS = 4096
+# A file that asks for more than this was not written by us.
+_MAX_PIXELS = 1 << 28
+
+
+@dataclass(frozen=True, eq=False)
+class BackgroundSet:
+    """Background of a scan, and its noise.
+
+    Parameters
+    ----------
+    name : str
+    mean : float32 array (rows, cols)
+        Mean background at drift 1, counts; without hot pixels.
+    components : float32 array (r, h, w)
+        What changes, counts, in cells of `cell_px` pixels.
+    coefficients : float32 array (n, r)
+        How much of each component a projection has.
+    drift : float32 array (n,)
+        Brightness of each projection; 1 is that of `mean`.
+    gain, offset : float
+        Noise variance is ``gain * level + offset``, counts squared.
+    noise_levels, noise_variances : float32 array (k,)
+        What that line was fitted to.
+    hot_pixels : int32 array (m, 2)
+        Row and column of single pixels that stand out of every projection.
+    hot_values : float32 array (m,)
+        Their level at drift 1, counts.
+    cosmic_events, cosmic_pixels : float
+        Cosmic-ray events of a projection, and the pixels they cover; counted outside spots too
+        small to tell apart.
+    cosmic_heights : float32 array
+        Largest height over the background of single events, counts.
+    beam_stop_px : tuple of polygons
+    brightest_percent : float
+        See `ExtractionSettings`.
+    recipe : dict
+    """
+
+    name: str
+    mean: np.ndarray
+    components: np.ndarray
+    coefficients: np.ndarray
+    cell_px: int
+    drift: np.ndarray
+    gain: float
+    offset: float
+    noise_levels: np.ndarray
+    noise_variances: np.ndarray
+    hot_pixels: np.ndarray
+    hot_values: np.ndarray
+    cosmic_events: float
+    cosmic_pixels: float
+    cosmic_heights: np.ndarray
+    beam_stop_px: tuple[Polygon, ...]
+    brightest_percent: float
+    recipe: dict[str, Any]
+
+    @property
+    def n_frames(self) -> int:
+        return len(self.drift)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.mean.shape
+
+    def level(self, index: int) -> np.ndarray:
+        """Background of projection `index` at drift 1, counts, float32 ``(rows, cols)``."""
+        out = self.mean.copy()
+        if len(self.components):
+            cells = np.tensordot(self.coefficients[index], self.components, axes=1)
+            add_spread(out, cells, self.cell_px)
+        return np.maximum(out, 0, out=out)
+
+    def background(self, index: int) -> np.ndarray:
+        """I_BG of projection `index`, 0 to 1, float32 ``(rows, cols)``."""
+        return normalised(self.level(index), self.brightest_percent)
+
+    def noise_variance(self, level: np.ndarray | float) -> np.ndarray | float:
+        """Variance of the noise at a grey level, counts squared."""
+        return self.gain * np.maximum(level, 0) + self.offset
+
+    def thumbnail(self) -> np.ndarray:
+        """A small picture of the mean, uint8."""
+        step = max(1, -(-max(self.shape) // _THUMBNAIL_PX))
+        rows, cols = (max(1, n // step) for n in self.shape)
+        cells = self.mean[: rows * step, : cols * step]
+        small = cells.reshape(rows, min(step, self.shape[0]), cols, min(step, self.shape[1]))
+        small = small.mean((1, 3))
+        low, high = np.percentile(small, (0.5, 99.5))
+        return np.clip(255 * (small - low) / max(high - low, 1e-9), 0, 255).astype(np.uint8)
+
+    # ------------------------------------------------------------------------- files
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the set; a crash leaves no half file.
+
+        Raises
+        ------
+        OutputError
+            The place is not writable, or taken.
+        """
+        import h5py
+
+        path = Path(path).expanduser().absolute()
+        if path.suffix.lower() not in (".h5", ".hdf5"):
+            raise OutputError(f"{path.name} must end in .h5; give such a name.")
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path} exists; choose another name or allow overwriting.")
+        part = path.with_name(f"{path.stem}.part{path.suffix}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with h5py.File(part, "w") as file:
+                self._write(file)
+            os.replace(part, path)
+        except OSError as error:
+            remove(part)
+            raise cannot_write(path, error) from error
+        return path
+
+    def _write(self, file: Any) -> None:
+        small = {"compression": "gzip", "shuffle": True}
+        step = float(self.mean.max()) / 65535 or 1.0
+        file.attrs.update(
+            {
+                "format": FORMAT,
+                "version": VERSION,
+                "name": self.name,
+                "recipe": json.dumps(self.recipe),
+                "beam_stop_px": json.dumps(self.beam_stop_px),
+                "cell_px": self.cell_px,
+                "gain": self.gain,
+                "offset": self.offset,
+                "cosmic_events": self.cosmic_events,
+                "cosmic_pixels": self.cosmic_pixels,
+                "brightest_percent": self.brightest_percent,
+            }
+        )
+        mean = file.create_dataset("mean", data=np.rint(self.mean / step).astype("<u2"), **small)
+        mean.attrs["counts"] = step
+        for name in ("components", "coefficients", "drift", "noise_levels", "noise_variances",
+                     "hot_values", "cosmic_heights"):  # fmt: skip
+            file.create_dataset(name, data=np.asarray(getattr(self, name), "<f4"))
+        file.create_dataset("hot_pixels", data=np.asarray(self.hot_pixels, "<i4"))
+        file.create_dataset("thumbnail", data=self.thumbnail())
+
+    @classmethod
+    def load(cls, path: str | Path) -> BackgroundSet:
+        """Read a set.
+
+        Raises
+        ------
+        ScanError
+            The file is not there, damaged, or not a background set.
+        """
+        path = Path(path).expanduser()
+        with _opened(path) as file:
+            numbers = {name: _array(file, name, path) for name in _SHAPES}
+            attrs = file.attrs
+            step = float(file["mean"].attrs.get("counts", 1.0))
+            made = cls(
+                **{**numbers, "mean": numbers["mean"].astype(np.float32) * np.float32(step)},
+                name=str(attrs["name"]),
+                cell_px=int(attrs["cell_px"]),
+                **{k: float(attrs[k]) for k in _NUMBERS},
+                beam_stop_px=_polygons(attrs["beam_stop_px"]),
+                recipe=json.loads(attrs["recipe"]),
+            )
+        made._check(path)
+        return made
+
+    def _check(self, path: Path) -> None:
+        rank, cells = len(self.components), self.components.shape[1:]
+        rows, cols = self.shape
+        fits = (
+            self.cell_px > 0
+            and self.coefficients.shape == (self.n_frames, rank)
+            and (rank == 0 or cells == (-(-rows // self.cell_px), -(-cols // self.cell_px)))
+            and self.hot_pixels.shape == (len(self.hot_values), 2)
+            and self.n_frames > 0
+        )
+        if fits and len(self.hot_pixels):
+            fits = self.hot_pixels.min() >= 0 and (self.hot_pixels < self.shape).all()
+        if not fits:
+            raise _damaged(path, "its parts do not fit together")
+
+
+_SHAPES = {
+    "mean": 2, "components": 3, "coefficients": 2, "drift": 1, "noise_levels": 1,
+    "noise_variances": 1, "hot_pixels": 2, "hot_values": 1, "cosmic_heights": 1,
+}  # fmt: skip
+_NUMBERS = ("gain", "offset", "cosmic_events", "cosmic_pixels", "brightest_percent")
+
+
+def _damaged(path: Path, why: object) -> ScanError:
+    return ScanError(f"{path} is damaged ({why}); extract the background again.")
+
+
+class _opened:
+    """An HDF5 file of ours; whatever goes wrong inside becomes one sentence."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> Any:
+        import h5py
+
+        if not self._path.is_file():
+            raise ScanError(f"There is no background set {self._path}.")
+        try:
+            self._file = h5py.File(self._path, "r")
+        except OSError as error:
+            raise ScanError(
+                f"{self._path} is not a background set; choose a file that labdct background made."
+            ) from error
+        attrs = self._file.attrs
+        try:
+            if attrs.get("format") != FORMAT:
+                raise ScanError(
+                    f"{self._path} is another kind of HDF5 file; choose one that labdct "
+                    "background made."
+                )
+            if int(attrs["version"]) > VERSION:
+                raise ScanError(
+                    f"{self._path} was written by a newer napari-labdct; update to open it."
+                )
+        except BaseException:
+            self._file.close()
+            raise
+        return self._file
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        self._file.close()
+        if isinstance(error, (KeyError, ValueError, TypeError, OSError)):
+            raise _damaged(self._path, error) from error
+
+
+def _array(file: Any, name: str, path: Path) -> np.ndarray:
+    data = file[name]
+    if data.ndim != _SHAPES[name] or data.dtype.kind not in "fiu" or data.size > _MAX_PIXELS:
+        raise _damaged(path, f"{name} has shape {data.shape}")
+    values = data[()]
+    if not np.all(np.isfinite(values)):
+        raise _damaged(path, f"{name} is not finite")
+    return values
+
+
+def _polygons(text: str) -> tuple[Polygon, ...]:
+    return tuple(tuple((float(r), float(c)) for r, c in shape) for shape in json.loads(text))
+
+
+@dataclass(frozen=True, eq=False)
+class Card:
+    """What a list shows of a set, read without its pixels."""
+
+    path: Path
+    name: str
+    n_frames: int
+    shape: tuple[int, int]
+    gain: float
+    thumbnail: np.ndarray
+    created: str
+
+
+def read_card(path: str | Path) -> Card:
+    """Name, size and picture of a set.
+
+    Raises
+    ------
+    ScanError
+        The file is not there, damaged, or not a background set.
+    """
+    path = Path(path).expanduser()
+    with _opened(path) as file:
+        picture = file["thumbnail"]
+        if picture.ndim != 2 or picture.size > 1 << 20:
+            raise _damaged(path, "its picture is too large")
+        return Card(
+            path,
+            str(file.attrs["name"]),
+            int(file["drift"].shape[0]),
+            tuple(int(n) for n in file["mean"].shape),
+            float(file.attrs["gain"]),
+            np.asarray(picture[()], np.uint8),
+            str(json.loads(file.attrs["recipe"]).get("created", "")),
+        )
+
+
+class Measurement:
+    """Measures a set while the background is extracted.
+
+    Parameters
+    ----------
+    scan : Scan
+    settings : ExtractionSettings
+    store : FrameStore, optional
+        From `extraction.open_store`: I_BG is written there too.
+    """
+
+    def __init__(
+        self, scan: Scan, settings: ExtractionSettings, store: FrameStore | None = None
+    ) -> None:
+        self.scan = scan
+        self.settings = settings
+        self.store = store
+        self.extraction = Extraction(scan, settings, measure=True)
+        self._cells: list[np.ndarray] = []
+        self._total: np.ndarray | None = None
+        self._recipe: dict[str, Any] = {}
+
+    def run(self) -> Iterator[Progress]:
+        """Go through the scan once; `result` holds the set afterwards.
+
+        Yields
+        ------
+        Progress
+            Counts readings of projections: for the static image, for the window, for the result.
+
+        Raises
+        ------
+        ScanError
+            Too few projections, or one that is constant.
+        """
+        ours, n = self.extraction, self.scan.n_frames
+        self._recipe = background_recipe(self.scan, self.settings)
+        done, total = 0, ours.static_steps + 2 * n
+        yield Progress(done, total, ours.note)
+        for _ in ours.prepare():
+            done += 1
+            yield Progress(done, total)
+        factor = max(1, CELL_PX // ours.pitch)
+        for index in range(n):
+            for _ in ours.load(index):
+                # a window that goes round the scan reads some projections twice
+                done = min(done + 1, total - (n - index))
+                yield Progress(done, total)
+            median = ours.coarse_median(index)
+            self._total = median.astype(np.float64) if index == 0 else self._total + median
+            self._cells.append(bin_cells(median, factor))
+            if self.store is not None and not self.store.done[index]:
+                self.store.write(index, ours.background(index))
+            done = min(done + 1, total - (n - 1 - index))
+            yield Progress(total if index == n - 1 else done, total, frame=index)
+
+    def result(self, name: str = "") -> BackgroundSet:
+        """The set; `run` must have gone to its end."""
+        ours, n, scan = self.extraction, self.scan.n_frames, self.scan
+        if len(self._cells) < n:
+            raise ValueError("run() has not gone to its end")
+        static, quantum = ours.static, ours.quantum
+        mean = static.image.copy()
+        add_spread(mean, self._total / n, ours.pitch, quantum)
+        np.maximum(mean, 0, out=mean)
+        cells = np.stack(self._cells) * np.float32(quantum)
+        components, coefficients = _low_rank(cells, 0.01 * np.sqrt(np.median(static.variance)))
+        # a repeated last view has no numbers of its own in a window that goes round
+        numbers = [ours.numbers[i % scan.unique_frames] for i in range(n)]
+        levels = np.median([x.levels for x in numbers], axis=0)
+        variances = np.median([x.variances / x.drift for x in numbers], axis=0)
+        seen = levels > 0
+        levels, variances = levels[seen] / np.median([x.drift for x in numbers]), variances[seen]
+        gain, offset = fit_noise(levels, variances)
+        heights = np.concatenate([x.cosmic_heights for x in numbers])
+        stop = scan.description.beam_stop_px or guess_beam_stop(Scan(static.image[None]))
+        return BackgroundSet(
+            name=name or scan.name,
+            mean=mean,
+            components=components,
+            coefficients=coefficients,
+            cell_px=factor_px(ours.pitch),
+            drift=np.array([x.drift for x in numbers], np.float32),
+            gain=gain,
+            offset=offset,
+            noise_levels=levels.astype(np.float32),
+            noise_variances=variances.astype(np.float32),
+            hot_pixels=static.hot_pixels,
+            hot_values=np.median([x.hot_values for x in numbers], axis=0).astype(np.float32),
+            cosmic_events=len(heights) / n,
+            cosmic_pixels=sum(x.cosmic_pixels for x in numbers) / n,
+            cosmic_heights=np.sort(heights)[:: max(1, -(-len(heights) // _MAX_HEIGHTS))],
+            beam_stop_px=stop,
+            brightest_percent=self.settings.brightest_percent,
+            recipe=self._recipe,
+        )
+
+
+def factor_px(pitch: int) -> int:
+    """Size of the cells of the changing part, whole cells of the coarse grid."""
+    return pitch * max(1, CELL_PX // pitch)
+
+
+def _low_rank(frames: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
+    """Components and coefficients of what changes, by singular value decomposition.
+
+    Parameters
+    ----------
+    frames : array (n, h, w)
+    floor : float
+        A component weaker than this, root mean square, is left out.
+    """
+    n = len(frames)
+    flat = (frames - frames.mean(0)).reshape(n, -1).astype(np.float32)
+    values, vectors = np.linalg.eigh(flat.astype(np.float64) @ flat.T)
+    values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
+    strong = np.sqrt(values / flat.size) > floor
+    explained = np.cumsum(values) / max(values.sum(), 1e-30)
+    rank = min(int(np.searchsorted(explained, _EXPLAINED)) + 1, MAX_RANK, int(strong.sum()))
+    sizes = np.sqrt(values[:rank])
+    coefficients = (vectors[:, :rank] * sizes).astype(np.float32)
+    components = (vectors[:, :rank] / np.maximum(sizes, 1e-30)).T @ flat
+    return components.reshape(rank, *frames.shape[1:]).astype(np.float32), coefficients
