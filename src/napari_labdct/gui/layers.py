@@ -82,6 +82,7 @@ STYLES: dict[str, Style] = {
     "median": Style("rolling median"),
     "corrected": Style("median-corrected"),
     "residual": Style("residual", colormap="inferno"),
+    "background": Style("background", limits=(0, 1)),
     "review": Style(
         "review", labels=True, colours={1: WHITE, 2: "#4aa8ff", 3: "#ff5f1f", None: "transparent"}
     ),

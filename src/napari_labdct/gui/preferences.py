@@ -50,6 +50,13 @@ def cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir(PLUGIN, appauthor=False))
 
 
+def backgrounds_folder() -> Path:
+    """Where background sets are kept; not a cache: nothing is deleted there by itself."""
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir(PLUGIN, appauthor=False)) / "backgrounds"
+
+
 def load_last(name: str) -> dict[str, Any]:
     """The values saved as `name`, or an empty dict if there are none or they are damaged."""
     try:

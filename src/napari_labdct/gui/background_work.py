@@ -1,0 +1,476 @@
+"""What the Background dock runs: generators for a worker, and the layers they lead to.
+
+The generators hold no Qt; `BackgroundController` lives in the session, so a run goes on when
+its dock is closed.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import weakref
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Layer
+from qtpy.QtCore import QObject, Signal
+
+from ..background import (
+    BackgroundSet,
+    Card,
+    Extraction,
+    ExtractionSettings,
+    Measurement,
+    Steps,
+    open_store,
+    read_card,
+)
+from ..background.extraction import background_recipe
+from ..background.static import StaticImage, static_image
+from ..background.steps import normalised
+from ..errors import LabDCTError, OutputError
+from ..jobs import FrameStore, Progress, cannot_write, recipe_hash
+from ..scan import Scan
+from . import layers as factory
+from . import preferences, stores
+
+if TYPE_CHECKING:
+    from .session import Session
+
+#: Fig. 11 of the paper, and what is left of the projection.
+STEPS = (
+    "b: spots dropped",
+    "c: fill mask",
+    "d: filled",
+    "e: background",
+    "f: background, coloured",
+    "projection - background",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """The images of one projection, as many as there are yet."""
+
+    index: int
+    images: dict[str, np.ndarray]
+    sentence: str
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """The file that a run writes I_BG to."""
+
+    store: FrameStore
+
+
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """A set that a run has left in the list."""
+
+    path: Path
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What previews of one scan share, so that changing a setting costs one projection."""
+
+    scan: Scan
+    settings: ExtractionSettings
+    rough: StaticImage
+    extraction: Extraction
+
+
+def _same_static(one: ExtractionSettings, two: ExtractionSettings) -> bool:
+    names = ("static_frames", "static_detail")
+    return all(getattr(one, name) == getattr(two, name) for name in names)
+
+
+def show_steps(
+    scan: Scan, settings: ExtractionSettings, index: int, known: Known | None
+) -> Generator[Progress | Known | Shown, None, None]:
+    """The steps on one projection: (b) to (d) as soon as they are there, then the rest.
+
+    The spots are not taken out of the static image once more, as a run does: the difference
+    cannot be seen, and would take as long as a run of that many projections.
+    """
+    if known is not None and known.scan is not scan:
+        known = None
+    if known is None or known.settings != settings:
+        rough = known.rough if known and _same_static(known.settings, settings) else None
+        if rough is None:
+            rough = yield from static_image(scan, settings)
+        extraction = Extraction(scan, settings)
+        extraction.static = rough
+        known = Known(scan, settings, rough, extraction)
+        yield known
+    extraction = known.extraction
+    steps = extraction.steps(index)
+    images = _first_images(steps)
+    said = (
+        f"Projection {index}: {100 * float(np.mean(steps.without_spots == 0)):.2g} % spots, "
+        f"{100 * float(steps.fill_mask.mean()):.0f} % filled."
+    )
+    yield Shown(index, images, said)
+    yield from extraction.load(index)
+    level = extraction.level(index)
+    background = normalised(level, settings.brightest_percent)
+    images = {
+        **images,
+        STEPS[3]: background,
+        STEPS[4]: background,
+        STEPS[5]: steps.projection.astype(np.float32) - np.float32(steps.drift) * level,
+    }
+    count = len(extraction.window_of(index))
+    yield Shown(index, images, f"{said} Background from {count} projections. {extraction.note}")
+
+
+def _first_images(steps: Steps) -> dict[str, np.ndarray]:
+    made = (steps.without_spots, steps.fill_mask.astype(np.uint8), steps.filled)
+    return dict(zip(STEPS, made, strict=False))
+
+
+def extract(
+    scan: Scan, settings: ExtractionSettings, cache: Path, limit_gb: float, folder: Path
+) -> Generator[Progress | Opened | Saved, None, None]:
+    """Extract the background of a whole scan and leave the set in `folder`."""
+    yield Progress(0, 0, "Opening the result file")
+    measurement = Measurement(scan, settings)
+    made = background_recipe(scan, settings)
+    path = stores.result_path(cache, f"{scan.name}-background", recipe_hash(made))
+    stores.make_room(cache, 4 * scan.n_frames * int(np.prod(scan.shape)), limit_gb, path)
+    try:
+        store = stores.acquire(path, lambda: open_store(scan, settings, path))
+    except OutputError as error:
+        raise OutputError(
+            f"{error} The folder for results is set in Preferences > LabDCT."
+        ) from error
+    yield Opened(store)
+    measurement.store = store
+    last = Progress(0, 0)
+    for last in measurement.run():
+        yield last
+    result = measurement.result()
+    saved = result.save(_free_path(folder, scan.name))
+    yield Saved(saved)
+    rank = len(result.components)
+    said = (
+        f"Noise variance {result.gain:.2g} x level, {len(result.hot_pixels)} hot pixels, "
+        f"{result.cosmic_events:.0f} cosmic rays a projection, "
+        f"{rank} changing part{'s' if rank != 1 else ''}. {measurement.extraction.note}"
+    )
+    yield Progress(last.total, last.total, said.strip())
+
+
+def _free_path(folder: Path, name: str) -> Path:
+    plain = re.sub(r"[^\w.-]+", "_", name).strip("._")[:60] or "background"
+    path, number = folder / f"{plain}.h5", 1
+    while path.exists():
+        number += 1
+        path = folder / f"{plain}_{number}.h5"
+    return path
+
+
+def read_cards(folder: Path) -> Generator[list[tuple[Path, Card | str]], None, None]:
+    """What is in the folder of sets: a card each, or the sentence that says why not."""
+    found: list[tuple[Path, Card | str]] = []
+    for path in sorted(folder.glob("*.h5")):
+        if path.name.endswith(".part.h5"):
+            continue
+        try:
+            found.append((path, read_card(path)))
+        except LabDCTError as error:
+            found.append((path, str(error)))
+    yield found
+
+
+def load_set(path: Path) -> Generator[BackgroundSet, None, None]:
+    """One set, whole."""
+    yield BackgroundSet.load(path)
+
+
+def copy_set(source: Path, target: Path) -> Generator[Progress, None, None]:
+    """Copy a set to where the user wants it, or into the list; it is read to check it."""
+    BackgroundSet.load(source)
+    part = target.with_name(f"{target.stem}.part.h5")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, part)
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise cannot_write(target, error) from error
+    yield Progress(1, 1, f"Wrote {target}")
+
+
+class BackgroundController(QObject):
+    """Runs, layers and files of backgrounds in one viewer.
+
+    Attributes
+    ----------
+    shown : signal(Shown)
+        Steps of a projection are on the screen.
+    listed : signal(list of (Path, Card or str))
+        What the folder of sets holds.
+    """
+
+    shown = Signal(object)
+    listed = Signal(object)
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._session = session
+        self.job = session.job("background")
+        self.steps_job = session.job("background steps")
+        self.list_job = session.job("background sets")
+        self.file_job = session.job("background file")
+        self._known: Known | None = None
+        self._wanted: tuple[weakref.ref[Layer], ExtractionSettings] | None = None
+        self._on: weakref.ref[Layer] | None = None
+        self._layers: dict[str, tuple[weakref.ref[Layer], weakref.ref[Layer]]] = {}
+        self._visible = STEPS[3]
+        self._stack: weakref.ref[Layer] | None = None
+        self._store: FrameStore | None = None
+        self._list_again = False
+        self.job.delivered.connect(self._on_delivered)
+        self.job.frames_done.connect(self._on_frames)
+        self.steps_job.delivered.connect(self._on_steps)
+        self.steps_job.ended.connect(self._on_steps_ended)
+        self.list_job.delivered.connect(self.listed)
+        self.list_job.ended.connect(self._on_list_ended)
+        self.file_job.delivered.connect(self._on_set)
+        self.file_job.ended.connect(self._on_file_ended)
+        session.stacks_changed.connect(self._on_layers)
+
+    # ------------------------------------------------------------------------ steps
+
+    def show_steps(self, stack: Layer, settings: ExtractionSettings) -> None:
+        """Show the steps on the projection on the screen; of several requests the last counts."""
+        self._wanted = (weakref.ref(stack), settings)
+        if self.steps_job.running:
+            self.steps_job.cancel()
+        else:
+            self._next_steps()
+
+    def _next_steps(self) -> None:
+        wanted, self._wanted = self._wanted, None
+        stack = None if wanted is None else wanted[0]()
+        if stack is None or not self._session.contains(stack):
+            return
+        try:
+            scan = self._session.scan(stack)
+        except LabDCTError:
+            return
+        settings, known, index = wanted[1], self._known, self._session.shown_frame(stack)
+        self._on = wanted[0]
+        self.steps_job.start(
+            lambda: show_steps(scan, settings, index, known), f"Background of {stack.name}"
+        )
+
+    def _on_steps_ended(self, _state: str) -> None:
+        self._next_steps()
+
+    def _on_steps(self, thing: object) -> None:
+        if isinstance(thing, Known):
+            self._known = thing
+        elif isinstance(thing, Shown):
+            stack = None if self._on is None else self._on()
+            if self._session.contains(stack):
+                self._put(stack, thing)
+                self.shown.emit(thing)
+
+    def _put(self, stack: Layer, shown: Shown) -> None:
+        """Fill the layers of the steps; those of another stack go."""
+        viewer = self._session.viewer
+        for name, image in shown.images.items():
+            layer = self._layer(name)
+            over = None if layer is None else self._layers[name][1]()
+            if over is stack and layer.data.shape == image.shape:
+                layer.data = image
+                continue
+            if layer is not None:
+                viewer.layers.remove(layer)
+            made = _step_layer(stack, name, image)
+            made.visible = name == self._visible
+            viewer.layers.append(made)
+            self._layers[name] = weakref.ref(made), weakref.ref(stack)
+
+    def _layer(self, name: str) -> Layer | None:
+        refs = self._layers.get(name)
+        layer = None if refs is None else refs[0]()
+        return layer if self._session.contains(layer) else None
+
+    def show_only(self, name: str) -> None:
+        """Make one step visible and hide the others; an unknown name hides all."""
+        self._visible = name
+        for step in STEPS:
+            layer = self._layer(step)
+            if layer is not None:
+                layer.visible = step == name
+
+    def hide_steps(self) -> None:
+        """Take the layers of the steps away."""
+        self._wanted = None
+        self.steps_job.cancel()
+        viewer = self._session.viewer
+        for step in STEPS:
+            layer = self._layer(step)
+            if layer is not None and viewer is not None:
+                viewer.layers.remove(layer)
+        self._layers.clear()
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether steps are shown."""
+        return any(self._layer(step) is not None for step in STEPS)
+
+    # -------------------------------------------------------------------- the whole
+
+    def extract(self, stack: Layer, settings: ExtractionSettings) -> None:
+        """Extract the background of a stack in a worker.
+
+        Raises
+        ------
+        LabDCTError
+            The layer is not a scan.
+        """
+        scan = self._session.scan(stack)
+        cache, folder = preferences.cache_folder(), preferences.backgrounds_folder()
+        limit = float(preferences.preference("cache_limit_gb"))
+        self._stack, self._store = weakref.ref(stack), None
+        self.job.start(
+            lambda: extract(scan, settings, cache, limit, folder), f"Background of {stack.name}"
+        )
+
+    def discard(self) -> None:
+        """Forget a stopped run: its layer goes, and its file."""
+        if self.job.running:
+            return
+        stack, layer = self._running_stack(), self._result_layer()
+        if stack is not None and layer is not None:
+            self._session.viewer.layers.remove(layer)
+        if self._store is not None:
+            stores.forget(self._store)
+            self._store.discard()
+        self._store = None
+        self.job.discard()
+
+    def _running_stack(self) -> Layer | None:
+        stack = None if self._stack is None else self._stack()
+        return stack if self._session.contains(stack) else None
+
+    def _result_layer(self) -> Layer | None:
+        stack = self._running_stack()
+        found = [] if stack is None else self._session.results(stack, "background")
+        return next((x for x in found if x.data is self._store), None)
+
+    def _on_delivered(self, thing: object) -> None:
+        if isinstance(thing, Opened):
+            self._store = thing.store
+        elif isinstance(thing, Saved):
+            self.list_sets()
+
+    def _on_frames(self, frames: list[int]) -> None:
+        stack, store = self._running_stack(), self._store
+        if stack is None or store is None:
+            return
+        layer = self._result_layer()
+        if layer is None:  # not earlier: an empty layer would hide the scan for minutes
+            self._session.add_result(stack, store, "background", recipe=dict(store.recipe))
+        else:
+            self._session.refresh(layer, frames)
+
+    def _on_layers(self) -> None:
+        if self.job.running and self._running_stack() is None:
+            self.job.cancel()
+
+    # ------------------------------------------------------------------------- sets
+
+    def list_sets(self) -> None:
+        """Read the folder of sets again; see `listed`."""
+        if self.list_job.running:
+            self._list_again = True
+            return
+        folder = preferences.backgrounds_folder()
+        self.list_job.start(lambda: read_cards(folder), "List background sets")
+
+    def _on_list_ended(self, _state: str) -> None:
+        if self._list_again:
+            self._list_again = False
+            self.list_sets()
+
+    def show_set(self, path: Path) -> None:
+        """Show the mean background of a set."""
+        self.file_job.start(lambda: load_set(path), f"Open {path.name}")
+
+    def export_set(self, path: Path, target: Path) -> None:
+        """Copy a set to a place of the user's."""
+        self.file_job.start(lambda: copy_set(path, target), f"Write {target.name}")
+
+    def import_set(self, source: Path) -> None:
+        """Copy a set into the list."""
+        target = _free_path(preferences.backgrounds_folder(), source.stem)
+        self.file_job.start(lambda: copy_set(source, target), f"Read {source.name}")
+
+    def delete_set(self, path: Path) -> None:
+        """Delete a set's file.
+
+        Raises
+        ------
+        OutputError
+            It cannot be deleted.
+        """
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"Cannot delete {path} ({error.strerror}).") from error
+        self.list_sets()
+
+    def _on_file_ended(self, _state: str) -> None:
+        self.list_sets()
+
+    def _on_set(self, thing: object) -> None:
+        viewer, stack = self._session.viewer, self._session.stack
+        if viewer is None or not isinstance(thing, BackgroundSet):
+            return
+        placed: dict[str, Any] = {}
+        if stack is not None and tuple(stack.data.shape[-2:]) == thing.shape:
+            placed = _placement(stack)
+        image = normalised(thing.mean, thing.brightest_percent)
+        name = factory.free_name([x.name for x in viewer.layers], f"{thing.name} [background set]")
+        info = {"kind": "background set", "recipe": thing.recipe}
+        viewer.layers.append(
+            Image(image, name=name, contrast_limits=(0, 1), metadata={factory.KEY: info}, **placed)
+        )
+
+
+def _placement(stack: Layer) -> dict[str, Any]:
+    """Puts one image over all projections of a stack."""
+    return {
+        "scale": tuple(stack.scale[-2:]),
+        "translate": tuple(stack.translate[-2:]),
+        "units": tuple(stack.units[-2:]),
+        "axis_labels": tuple(stack.axis_labels[-2:]),
+    }
+
+
+def _step_layer(stack: Layer, name: str, image: np.ndarray) -> Image:
+    limits = tuple(stack.contrast_limits)
+    if name == STEPS[1] or name in STEPS[3:5]:
+        limits = (0, 1)
+    elif name == STEPS[5]:
+        spread = 1.4826 * float(np.median(np.abs(image[::4, ::4]))) or 1.0
+        limits = (-3 * spread, 10 * spread)
+    info = {"kind": "background step", "recipe": {}, "stack": stack.name}
+    return Image(
+        image,
+        name=f"{stack.name} [{name}]",
+        colormap="turbo" if name == STEPS[4] else "gray",
+        contrast_limits=limits,
+        blending="opaque",
+        metadata={factory.KEY: info},
+        **_placement(stack),
+    )
