@@ -90,6 +90,30 @@ def test_one_step_is_seen_at_a_time_and_all_can_go(panel, steps, viewer):
     assert [layer.name for layer in viewer.layers] == ["iron"]
 
 
+def test_hiding_the_steps_stops_their_work(panel, viewer, wait, monkeypatch):
+    load = Extraction.load
+
+    def slow(self, index):
+        panel.controller.steps_job._worker.quit()
+        yield from load(self, index)
+
+    monkeypatch.setattr(Extraction, "load", slow)
+    panel.steps_button.click()
+    panel.steps_button.click()
+    wait(lambda: not panel.controller.steps_job.running)
+    assert panel.controller.steps_job.state == "stopped"
+    assert [layer.name for layer in viewer.layers] == ["iron"]
+    assert panel.steps_button.text() == "Show steps"
+    assert panel.note.text() == ""
+
+
+def test_a_run_puts_its_layer_under_the_steps(panel, steps, extract, viewer):
+    steps()
+    extract()
+    assert [layer.name for layer in viewer.layers][:2] == ["iron", "iron [background]"]
+    assert len(viewer.layers) == 2 + len(STEPS)
+
+
 def test_steps_follow_the_settings_and_the_slider(panel, steps, viewer, wait):
     steps()
     mask = _step(viewer, STEPS[1])

@@ -183,7 +183,10 @@ class BackgroundDock(Dock):
         if job.state == "failed":
             self._tell(job.error)
             self.steps_button.setText("Hide steps" if self.controller.has_steps else "Show steps")
-        elif job.running:
+        elif job.state == "stopped" and not self.controller.has_steps:
+            self._tell("")
+            self.steps_button.setText("Show steps")
+        elif job.state == "running":
             step = job.progress
             count = f" {step.done} of {step.total}" if step.total else ""
             self._tell(f"{step.message or 'Working'}{count}...")

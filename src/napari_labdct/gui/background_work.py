@@ -313,7 +313,7 @@ class BackgroundController(QObject):
 
     def hide_steps(self) -> None:
         """Take the layers of the steps away."""
-        self._wanted = None
+        self._wanted = self._on = None
         self.steps_job.cancel()
         viewer = self._session.viewer
         for step in STEPS:
@@ -379,7 +379,10 @@ class BackgroundController(QObject):
             return
         layer = self._result_layer()
         if layer is None:  # not earlier: an empty layer would hide the scan for minutes
-            self._session.add_result(stack, store, "background", recipe=dict(store.recipe))
+            layer = self._session.add_result(stack, store, "background", recipe=dict(store.recipe))
+            layers = self._session.viewer.layers
+            # under the steps, which would else show nothing when another one is chosen
+            layers.move(layers.index(layer), layers.index(stack) + 1)
         else:
             self._session.refresh(layer, frames)
 
