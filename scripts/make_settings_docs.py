@@ -17,6 +17,7 @@ JOBS = {
     "Predicted spots": ("simulation", "PredictSettings"),
     "Background": ("background", "ExtractionSettings"),
     "Training": ("learning.training", "TrainSettings"),
+    "Fine-tuning": ("learning.pairs", "FineTuneSettings"),
     "Synthesis of training crops": ("learning.synthesis", "SynthesisSettings"),
 }
 

@@ -15,7 +15,17 @@ from .. import __version__
 from ..errors import LabDCTError
 
 #: One module a command, in the order of work.
-COMMANDS = ("info", "simulate", "predict", "background", "denoise", "routine", "compare", "spots")
+COMMANDS = (
+    "info",
+    "simulate",
+    "predict",
+    "background",
+    "denoise",
+    "routine",
+    "compare",
+    "spots",
+    "finetune",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

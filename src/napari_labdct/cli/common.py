@@ -34,7 +34,7 @@ def cut_of(cleaned: str, given: argparse.Namespace) -> SpotSettings:
     return from_namespace(SpotSettings, given)
 
 
-def show_progress(steps: Iterator[Progress], what: str) -> None:
+def show_progress(steps: Iterator[Progress], what: str, unit: str = "frame") -> None:
     """Run a job to its end under a progress bar on standard error."""
     from tqdm import tqdm
 
@@ -44,7 +44,7 @@ def show_progress(steps: Iterator[Progress], what: str) -> None:
             if step.message:
                 tqdm.write(step.message, file=sys.stderr)
             if bar is None:
-                bar = tqdm(total=step.total, initial=step.done, desc=what, unit="frame")
+                bar = tqdm(total=step.total, initial=step.done, desc=what, unit=unit)
             bar.update(step.done - bar.n)
     finally:
         steps.close()

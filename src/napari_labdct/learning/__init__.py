@@ -1,7 +1,8 @@
 """Teaching a network to see diffraction spots, and using what it learnt.
 
 Read in this order: `normalisation` (counts to noise units), `synthesis` (endless training
-crops), `networks`, `losses`, `training`, `model` (a trained network as one file).
+crops), `pairs` (reviewed ones), `networks`, `losses`, `training`, `model` (a trained network
+as one file).
 Importing the package loads none of them; torch comes in with the first network.
 """
 

@@ -4,17 +4,20 @@
 iterations; closing the generator stops, calling it again with the same settings and folder
 goes on from the last checkpoint along the same curve.  The folder holds ``last.safetensors``
 (everything needed to go on) and ``best.safetensors`` (a model file, ready to use).
+`fine_tune` is the same loop from a trained model to another one, on reviewed pairs.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,14 +25,15 @@ import numpy as np
 import torch
 
 from ..comparison import Score, match_spots
-from ..errors import ModelError
+from ..errors import ModelError, OutputError, SettingsError
 from ..jobs import Progress
 from ..parameters import Param, Settings
 from ..routine import drop_small
 from .losses import LOSSES
-from .model import Model, available_cores, read_file, resolve_device, write_file
+from .model import SUFFIX, Model, available_cores, read_file, resolve_device, write_file
 from .networks import NETWORKS, build_network
 from .normalisation import normalise
+from .pairs import FineTuneSettings, ReviewedPairs
 from .synthesis import Crop, SynthesisSettings, make_crop
 
 VALIDATION_SEED = 1_000_000_007  # crops no training seed draws
@@ -93,6 +97,7 @@ def train(
     synthesis: SynthesisSettings | None = None,
     device: str = "auto",
     start_from: Model | None = None,
+    pairs: ReviewedPairs | None = None,
 ) -> Iterator[TrainProgress]:
     """Train a network, from scratch or from a model, or go on with a stopped training.
 
@@ -107,6 +112,8 @@ def train(
         ``auto`` or a name from `devices`.
     start_from : Model, optional
         Weights to begin with instead of random ones.
+    pairs : ReviewedPairs, optional
+        Reviewed pairs to cut a part of the crops from, for learning and validation alike.
 
     Yields
     ------
@@ -116,6 +123,8 @@ def train(
     ------
     ModelError
         The folder's checkpoint belongs to a training with other settings or cannot be read.
+    SettingsError
+        A reviewed pair is smaller than a crop.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -126,6 +135,10 @@ def train(
     recipe = {"train": settings.to_dict(), "synthesis": synthesis.to_dict()}
     if start_from is not None:
         recipe["start_from"] = start_from.sha256
+    if pairs is not None:
+        pairs.check_size(synthesis.crop_px)
+        recipe["pairs"] = pairs.recipe
+    draw = partial(pairs.mixed if pairs else make_crop, synthesis)
 
     torch.manual_seed(settings.seed)
     network = build_network(settings.network)
@@ -155,7 +168,7 @@ def train(
     losses: list[float] = []
     began = time.monotonic() - state["seconds"]
     network.train()
-    with closing(_batches(settings, synthesis, state["iteration"])) as batches:
+    with closing(_batches(settings, draw, state["iteration"])) as batches:
         for iteration in range(state["iteration"], settings.iterations):
             x, target, weight = (
                 torch.from_numpy(a).to(device, non_blocking=True) for a in next(batches)
@@ -180,7 +193,7 @@ def train(
             validation: dict[str, Any] = {}
             if done % settings.validate_every == 0 or done == settings.iterations:
                 if validation_set is None:
-                    validation_set = validation_crops(settings, synthesis)
+                    validation_set = validation_crops(settings, synthesis, pairs)
                 model = model_now()
                 validation = validate(model, validation_set)
                 state["history"].append({"iteration": done, **validation})
@@ -200,6 +213,79 @@ def train(
                     done, settings.iterations, "training", loss=mean_loss, learning_rate=rate,
                     seconds=state["seconds"], validation=validation,
                 )  # fmt: skip
+
+
+def fine_tune(
+    settings: FineTuneSettings,
+    folder: Path | str,
+    output: Path | str,
+    model: str | Path = "compact",
+    device: str = "auto",
+    overwrite: bool = False,
+) -> Iterator[TrainProgress]:
+    """Let a trained model learn from reviewed pairs too, and save what comes of it.
+
+    Checkpoints are in ``OUTPUT.work`` beside the output until it is done; the same call goes on
+    where it stopped.
+
+    Parameters
+    ----------
+    settings : FineTuneSettings
+    folder : path
+        Pairs written by `io.spot_exports.write_training_pairs`.
+    output : path
+        The new model, a ``.safetensors`` file.
+    model : str or path
+        A shipped model's name or a model file to begin with.
+    device : str
+        ``auto`` or a name from `devices`.
+    overwrite : bool
+        Replace a file that is there.
+
+    Yields
+    ------
+    TrainProgress
+
+    Raises
+    ------
+    ScanError
+        The folder holds no usable pairs.
+    SettingsError
+        A pair is smaller than a crop, or crops do not suit the network.
+    ModelError
+        The model cannot be loaded, or the work folder belongs to another fine-tuning.
+    OutputError
+        The output exists or cannot be written.
+    """
+    output = Path(output)
+    work = output.with_name(output.name + ".work")
+    if output.suffix != SUFFIX:
+        raise OutputError(f"'{output.name}' is no name of a model; let it end in {SUFFIX}.")
+    if output.exists() and not overwrite:
+        raise OutputError(f"{output} exists; choose another name, or allow it to be replaced.")
+    pairs = ReviewedPairs(folder, settings.pairs_part)
+    pairs.check_size(settings.crop_px)
+    start = Model.load(model, device)
+    multiple = int(build_network(start.network).multiple)
+    if settings.crop_px % multiple:
+        raise SettingsError(
+            f"Crops of {settings.crop_px} px do not suit network '{start.network}'; choose a "
+            f"multiple of {multiple} (--crop-px)."
+        )
+    known = ("iterations", "learning_rate", "warmup", "batch", "validation_crops",
+             "validate_every", "checkpoint_every", "seed")  # fmt: skip
+    training = TrainSettings(
+        network=start.network, block_px=start.block_px, median_window=start.median_window,
+        report_every=1, **{name: getattr(settings, name) for name in known},
+    )  # fmt: skip
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{work} cannot be made ({error.strerror or error}).") from error
+    synthesis = SynthesisSettings(crop_px=settings.crop_px)
+    yield from train(training, work, synthesis, device, start, pairs)
+    Model.load(work / f"best{SUFFIX}", "cpu").save(output)
+    shutil.rmtree(work, ignore_errors=True)
 
 
 def learning_rate_at(settings: TrainSettings, iteration: int) -> float:
@@ -236,13 +322,13 @@ def to_arrays(crop: Crop, block_px: int) -> tuple[np.ndarray, np.ndarray, np.nda
     return x, (crop.labels > 0).astype(np.float32)[None], crop.weight[None]
 
 
-def _batches(settings: TrainSettings, synthesis: SynthesisSettings, first: int):
+def _batches(settings: TrainSettings, draw: Callable[[int, int], Crop], first: int):
     """Batch n always holds crops ``n batch ... (n + 1) batch - 1``; one thread draws ahead."""
 
     def batch(number: int):
         first_crop = number * settings.batch
         crops = [
-            to_arrays(make_crop(synthesis, settings.seed, first_crop + k), settings.block_px)
+            to_arrays(draw(settings.seed, first_crop + k), settings.block_px)
             for k in range(settings.batch)
         ]
         return tuple(np.stack(arrays) for arrays in zip(*crops, strict=True))
@@ -259,10 +345,17 @@ def _batches(settings: TrainSettings, synthesis: SynthesisSettings, first: int):
 # --- validation ----------------------------------------------------------------------------
 
 
-def validation_crops(settings: TrainSettings, synthesis: SynthesisSettings) -> list[Crop]:
-    """The fixed crops a training is judged on, all with a median."""
+def validation_crops(
+    settings: TrainSettings, synthesis: SynthesisSettings, pairs: ReviewedPairs | None = None
+) -> list[Crop]:
+    """The fixed crops a training is judged on; synthetic ones all have a median.
+
+    Reviewed ones are cut from the pairs it learns from, at other places: they choose the
+    threshold and the best moment, and are no independent score.
+    """
     with_median = synthesis.replace(no_median=0.0)
-    return [make_crop(with_median, VALIDATION_SEED, k) for k in range(settings.validation_crops)]
+    draw = partial(pairs.mixed if pairs else make_crop, with_median)
+    return [draw(VALIDATION_SEED, k) for k in range(settings.validation_crops)]
 
 
 def validate(model: Model, crops: list[Crop], min_size_px: int = 3) -> dict[str, Any]:
