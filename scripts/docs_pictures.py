@@ -1,6 +1,6 @@
 """The tutorial's pictures, from the sample scan in a real window.
 
-    xvfb-run -s "-screen 0 1280x720x24" python scripts/docs_pictures.py
+xvfb-run -s "-screen 0 1280x720x24" python scripts/docs_pictures.py
 """
 
 from __future__ import annotations

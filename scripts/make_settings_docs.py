@@ -26,8 +26,9 @@ def page() -> str:
     """The whole page; `tests/test_docs.py` checks that the file is this."""
     parts = [
         "# Settings\n",
-        "Made by `python scripts/make_settings_docs.py` from the same classes that make the docks' "
-        "forms,\nthe command line's flags (`median_window` is `--median-window`) and the recipes.\n",
+        "Made by `python scripts/make_settings_docs.py` from the same classes that make the "
+        "docks' forms,\nthe command line's flags (`median_window` is `--median-window`) and the "
+        "recipes.\n",
     ]
     for title, (module, name) in JOBS.items():
         settings = getattr(importlib.import_module(f"napari_labdct.{module}"), name)

@@ -15,8 +15,8 @@ ORDER = [
     "_version", "errors", "parameters", "geometry", "scan", "crystal", "jobs", "kernels",
     "spot_kernels", "io", "routine", "spots", "comparison", "detections", "corrections",
     "journal", "review", "selection", "exporting",
-    "tuning", "evaluation", "pictures", "report", "simulation", "background", "learning", "denoising",
-    "grains", "cli", "__main__", "gui",
+    "tuning", "evaluation", "pictures", "report", "simulation", "background", "learning",
+    "denoising", "grains", "cli", "__main__", "gui",
 ]  # fmt: skip
 
 

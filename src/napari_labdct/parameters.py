@@ -214,7 +214,5 @@ def markdown_table(cls: type[Settings]) -> str:
         p = field.param
         span = ", ".join(p.choices) or _span(p)
         default = "" if field.default is None else field.default
-        lines.append(
-            f"| `{field.name}` | {p.label} | {p.unit} | {span} | {default} | {p.help} |"
-        )
+        lines.append(f"| `{field.name}` | {p.label} | {p.unit} | {span} | {default} | {p.help} |")
     return "\n".join(lines)

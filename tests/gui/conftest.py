@@ -11,7 +11,8 @@ from napari.layers import Layer
 
 from napari_labdct.scan import Scan, ScanDescription, angles
 
-WAIT_MS = 30_000
+#: Generous: in a fresh clone the first wait includes compiling the kernels.
+WAIT_MS = 180_000
 
 
 def _make_frames(count: int = 9, rows: int = 48, cols: int = 64, seed: int = 1) -> np.ndarray:
@@ -64,9 +65,7 @@ def model_path(tmp_path_factory) -> Path:
     weights = network.state_dict()
     last = [key for key, value in weights.items() if value.ndim == 4][-1]
     weights[last] = weights[last] * 40  # from a pale grey to black and white
-    model = Model(
-        "compact", options, weights, name="tiny", threshold=120, median_window=5
-    )
+    model = Model("compact", options, weights, name="tiny", threshold=120, median_window=5)
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     model.save(path)
     return path
