@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 
-from .jobs import FrameStore, Progress, recipe
+from .jobs import FrameStore, Progress, fill, recipe
 from .parameters import Param, Settings
 from .routine import RollingMedian
 from .scan import Scan
@@ -161,11 +161,4 @@ class Denoiser:
         ------
         Progress
         """
-        wanted = list(range(self.scan.n_frames) if frames is None else frames)
-        todo = store.missing(wanted)
-        done = len(wanted) - len(todo)
-        yield Progress(done, len(wanted), self.note)
-        for index in todo:
-            store.write(index, self.clean(index))
-            done += 1
-            yield Progress(done, len(wanted), frame=index)
+        yield from fill(store, self.clean, frames, self.note)

@@ -13,6 +13,7 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -281,6 +282,38 @@ class FrameStore(LazyStack):
             self.done[:] = False
             for path in (_part(self.path), self.path, _sidecar(self.path)):
                 remove(path)
+
+
+def fill(
+    store: FrameStore,
+    make: Callable[[int], np.ndarray],
+    frames: Iterable[int] | None = None,
+    note: str = "",
+) -> Iterator[Progress]:
+    """Make the frames that a store still lacks, one `Progress` each.
+
+    Parameters
+    ----------
+    store : FrameStore
+    make : callable
+        Frame of an index, as the store wants it.
+    frames : iterable of int, optional
+        Frames wanted; all if not given.
+    note : str
+        Message of the first step, which comes before anything is made.
+
+    Yields
+    ------
+    Progress
+    """
+    wanted = list(range(store.shape[0]) if frames is None else frames)
+    todo = store.missing(wanted)
+    done = len(wanted) - len(todo)
+    yield Progress(done, len(wanted), note)
+    for index in todo:
+        store.write(index, make(index))
+        done += 1
+        yield Progress(done, len(wanted), frame=index)
 
 
 def _sidecar(path: Path) -> Path:

@@ -16,7 +16,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from .jobs import FrameStore, Progress, recipe
+from .jobs import FrameStore, Progress, fill, recipe
 from .parameters import Param, Settings
 from .scan import LazyStack, Scan
 
@@ -298,6 +298,7 @@ class RoutineFrames(LazyStack):
         self.scan = scan
         self.settings = settings
         self._median = RollingMedian(scan, settings.median_window)
+        self.note = self._median.note
         self._exclude = scan.beam_stop_mask()
         self._lock = threading.Lock()
 
@@ -347,14 +348,5 @@ def run(
     ------
     Progress
     """
-    wanted = list(range(scan.n_frames) if frames is None else frames)
-    todo = store.missing(wanted)
-    done = len(wanted) - len(todo)
-    median = RollingMedian(scan, settings.median_window)
-    exclude = scan.beam_stop_mask()
-    yield Progress(done, len(wanted), median.note)
-    for index in todo:
-        mask = segment_frame(scan.frame(index), median.at(index), settings, exclude)
-        store.write(index, np.where(mask, np.uint8(255), np.uint8(0)))
-        done += 1
-        yield Progress(done, len(wanted), frame=index)
+    masks = RoutineFrames(scan, settings)
+    yield from fill(store, masks.read, frames, masks.note)
