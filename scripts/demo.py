@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -112,13 +111,31 @@ def offer_napari() -> None:
 
 
 def open_in_napari() -> None:
+    """The sample scan with the demo's results and the docks that made them."""
     if not has_display():
         raise SystemExit("There is no screen here (DISPLAY is not set); run make app on a desktop.")
-    if not (OUTPUT / "spots.tif").exists():
+    if not (OUTPUT / "cleaned.tif").exists() or not (OUTPUT / "routine.tif").exists():
         raise SystemExit("Run make demo first; it writes the result that make app opens.")
-    files = [SAMPLE / "scan.yaml", OUTPUT / "cleaned.tif", OUTPUT / "spots.tif"]
-    command = [sys.executable, "-m", "napari", *map(str, files), "--with", "napari-labdct"]
-    raise SystemExit(subprocess.call(command))
+    import napari
+
+    from napari_labdct.gui.lazy import LiveMask
+    from napari_labdct.gui.session import session_of
+
+    scan = open_scan(SAMPLE)
+    denoiser = labdct.Denoiser(scan, labdct.DenoiseSettings())
+    cleaned = denoiser.open_store(OUTPUT / "cleaned.tif")
+    standard = routine.open_store(scan, ROUTINE, OUTPUT / "routine.tif")
+    spots = LiveMask(cleaned, SpotSettings(threshold=denoiser.model.threshold))
+
+    viewer = napari.Viewer()
+    viewer.open(str(SAMPLE / "scan.yaml"), plugin="napari-labdct")
+    session = session_of(viewer)
+    session.add_result(session.stack, cleaned, "cleaned", recipe=cleaned.recipe)
+    session.add_result(session.stack, standard, "routine mask", recipe=standard.recipe)
+    session.add_result(session.stack, spots, "network mask", recipe=cleaned.recipe)
+    for dock in ("Compare", "Spots", "Denoise"):
+        viewer.window.add_plugin_dock_widget("napari-labdct", dock, tabify=True)
+    napari.run()
 
 
 if __name__ == "__main__":
