@@ -15,6 +15,7 @@ import dataclasses
 import math
 import types
 import typing
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -205,6 +206,33 @@ def from_namespace(cls: type[Settings], namespace: argparse.Namespace) -> Settin
     names = {f.name for f in fields_of(cls)}
     given = {k: v for k, v in vars(namespace).items() if k in names and v is not None}
     return cls(**given)
+
+
+def arguments_of(
+    settings: Settings, usual: Settings | None = None, always: Collection[str] = ()
+) -> list[str]:
+    """The flags that give these settings: `add_arguments` the other way round.
+
+    Parameters
+    ----------
+    settings : Settings
+    usual : Settings, optional
+        What need not be said; the defaults if not given.
+    always : collection of str
+        Names that are said all the same.
+    """
+    usual = type(settings)() if usual is None else usual
+    words = []
+    for field in fields_of(type(settings)):
+        value = getattr(settings, field.name)
+        usually = field.name not in always and value == getattr(usual, field.name)
+        if usually or value is None:
+            continue
+        if field.type is bool:
+            words.append(field.flag if value else f"--no-{field.flag[2:]}")
+        else:
+            words.append(f"{field.flag}={value}")
+    return words
 
 
 def markdown_table(cls: type[Settings]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import ScanError
 from ..io.grainmap import read_grainmapper
-from ..parameters import Param, Settings, fields_of
+from ..parameters import Param, Settings, arguments_of
 from ..scan import Scan
 from .projector import PREDICTED_DTYPE, predict_spots, refuse_the_invisible
 from .sample import PRESETS
@@ -120,19 +120,10 @@ def command_line(settings: SimulateSettings, folder: str | Path) -> str:
     if settings.sample == "grain map":
         start["grain_map"] = settings.grain_map
     usual = SimulateSettings() if settings.sample == "grain map" else settings_for(start)
-    words = ["labdct", "simulate", "-o", str(folder)]
-    for field in fields_of(SimulateSettings):
-        value = getattr(settings, field.name)
-        # A preset is named; what a map's file says is not looked up, so it is spelt out.
-        told = (settings.sample in PRESETS and field.name == "sample") or (
-            settings.sample == "grain map" and field.name in _TOLD_BY_MAP
-        )
-        if value == getattr(usual, field.name) and not told:
-            continue
-        if field.type is bool:
-            words.append(field.flag if value else f"--no-{field.flag[2:]}")
-        else:
-            words.append(f"{field.flag}={value}")
+    # A preset is named; what a map's file says is not looked up, so it is spelt out.
+    told = ("sample",) if settings.sample in PRESETS else ()
+    told = _TOLD_BY_MAP if settings.sample == "grain map" else told
+    words = ["labdct", "simulate", "-o", str(folder), *arguments_of(settings, usual, told)]
     return shlex.join(words)
 
 
