@@ -6,10 +6,11 @@ as a few smooth images, and what else a detector does: noise, drift, hot pixels,
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ..errors import OutputError, ScanError
 from ..jobs import FrameStore, Progress, cannot_write, remove
 from ..scan import Polygon, Scan, guess_beam_stop
 from .extraction import Extraction, background_recipe
-from .steps import ExtractionSettings, add_spread, bin_cells, fit_noise, normalised
+from .steps import ExtractionSettings, add_spread, bin_cells, fit_noise, normalised, resize
 
 FORMAT = "napari-labdct background"
 VERSION = 1
@@ -97,12 +98,23 @@ class BackgroundSet:
         """Rows and columns."""
         return self.mean.shape
 
-    def level(self, index: int) -> np.ndarray:
-        """Background of projection `index` at drift 1, counts, float32 ``(rows, cols)``."""
-        out = self.mean.copy()
+    def level(self, index: int, window: tuple[slice, slice] | None = None) -> np.ndarray:
+        """Background of projection `index` at drift 1, counts, float32 ``(rows, cols)``.
+
+        Of a part of it, if a `window` of rows and columns is given (with start and stop).
+        """
+        if window is None:
+            window = tuple(slice(0, n) for n in self.shape)
+        # Whole cells, one beyond the window: within it nothing differs from the whole frame.
+        cells = tuple(
+            slice(max(w.start // self.cell_px - 1, 0), w.stop // self.cell_px + 2) for w in window
+        )
+        first = [c.start * self.cell_px for c in cells]
+        out = self.mean[tuple(slice(f, c.stop * self.cell_px) for f, c in zip(first, cells))].copy()
         if len(self.components):
-            cells = np.tensordot(self.coefficients[index], self.components, axes=1)
-            add_spread(out, cells, self.cell_px)
+            change = self.components[(slice(None), *cells)]
+            add_spread(out, np.tensordot(self.coefficients[index], change, axes=1), self.cell_px)
+        out = out[tuple(slice(w.start - f, w.stop - f) for w, f in zip(window, first))]
         return np.maximum(out, 0, out=out)
 
     def background(self, index: int) -> np.ndarray:
@@ -112,6 +124,47 @@ class BackgroundSet:
     def noise_variance(self, level: np.ndarray | float) -> np.ndarray | float:
         """Variance of the noise at a grey level, counts squared."""
         return self.gain * np.maximum(level, 0) + self.offset
+
+    def resampled(self, shape: tuple[int, int]) -> BackgroundSet:
+        """The same background on a detector with larger or smaller pixels.
+
+        Noise, drift and cosmic rays of a projection stay as they are.
+
+        Raises
+        ------
+        ScanError
+            Rows and columns differ by other factors: it is another field of view.
+        """
+        if tuple(shape) == self.shape:
+            return self
+        factors = np.divide(shape, self.shape)
+        if abs(factors[0] / factors[1] - 1) > 0.01:
+            raise ScanError(
+                f"The background '{self.name}' has {self.shape} pixels and the simulated frames "
+                f"have {tuple(shape)}; simulate frames of the same proportions."
+            )
+        grid = [-(-n // self.cell_px) for n in shape]
+        cells = [resize(c, grid) for c in self.components]
+        moved = np.minimum(self.hot_pixels * factors, np.subtract(shape, 1)).astype(np.int32)
+        return replace(
+            self,
+            mean=resize(self.mean, shape),
+            components=np.reshape(cells, (len(cells), *grid)).astype(np.float32),
+            hot_pixels=moved,
+            beam_stop_px=tuple(
+                tuple((r * factors[0], c * factors[1]) for r, c in polygon)
+                for polygon in self.beam_stop_px
+            ),
+        )
+
+    def identity(self) -> str:
+        """Hash of everything in it that pixels depend on."""
+        digest = hashlib.sha256()
+        for name in _SHAPES:
+            digest.update(np.ascontiguousarray(getattr(self, name)))
+        numbers = [self.cell_px, *(getattr(self, name) for name in _NUMBERS), self.beam_stop_px]
+        digest.update(repr(numbers).encode())
+        return digest.hexdigest()[:16]
 
     def thumbnail(self) -> np.ndarray:
         """A small picture of the mean, uint8."""

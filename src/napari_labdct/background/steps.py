@@ -213,6 +213,24 @@ def bin_cells(
     return mean
 
 
+def resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """An image at another size, float32: means where it shrinks, bilinear where it grows."""
+    for axis, n in enumerate(shape):
+        old = image.shape[axis]
+        if n == old:
+            continue
+        edges = np.arange(n + 1) * old / n
+        if n < old:  # part of each old pixel that lies in each new one
+            at = np.arange(old)
+            part = np.minimum(edges[1:, None], at + 1) - np.maximum(edges[:-1, None], at)
+            weight = np.maximum(part, 0) * n / old
+        else:
+            place = np.clip((edges[1:] + edges[:-1]) / 2 - 0.5, 0, old - 1)
+            weight = np.maximum(1 - np.abs(place[:, None] - np.arange(old)), 0)
+        image = np.moveaxis(np.tensordot(weight.astype(np.float32), image, (1, axis)), 0, axis)
+    return np.ascontiguousarray(image, np.float32)
+
+
 def fit_noise(levels: np.ndarray, variances: np.ndarray) -> tuple[float, float]:
     """Noise variance as ``gain * level + offset``, neither below zero.
 

@@ -1,0 +1,542 @@
+"""Training crops of one's own scan: its background under simulated spots of its geometry.
+
+The paper's pairs (eqs 1 and 2) from things measured and things simulated::
+
+    x0 = (I_simu - C_BG) + R_BG I_BG          x = x0 + tau Poisson(x0 / 2)
+
+with I_BG from a background set, and I_simu and the truth of every spot from the projector.  In
+8 bit R_BG, I0 and tau are the paper's; in 16 bit the grey level, the drift of the source, the
+noise, the hot pixels and the cosmic rays are those that were measured with the background.
+Crop n of a seed is always the same, as in `synthesis`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+
+from ..background.sets import BackgroundSet
+from ..errors import ScanError, SettingsError
+from ..geometry import polygon_mask
+from ..parameters import Param, Settings
+from ..scan import Scan
+from ..simulation import Simulation
+from ..simulation.settings import SimulateSettings
+from . import synthesis as syn
+
+if TYPE_CHECKING:
+    from ..simulation import Projection
+
+MIX_STREAM = 2  # third number of a crop's seed, see `pairs.PAIRS_STREAM`
+#: Projections of a turn, each far from those before it.
+GOLDEN_STEP_DEG = 180 * (3 - np.sqrt(5))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixSettings(Settings):
+    """How simulated spots and a background become a frame (eqs 1 and 2)."""
+
+    job: ClassVar[str] = "mixing"
+
+    output: Annotated[
+        str,
+        Param(
+            "Output",
+            choices=("16-bit", "8-bit"),
+            help="16-bit: level, drift, noise, hot pixels and cosmic rays as measured; "
+            "8-bit: as the paper, with I0 and tau.",
+        ),
+    ] = "16-bit"
+    i0: Annotated[
+        float | None,
+        Param(
+            "I0",
+            "grey",
+            1,
+            60000,
+            1,
+            "Grey level of the brightest background; R_BG is drawn from I0 - sqrt(I0) to "
+            "I0 + sqrt(I0). If not given: 110 in 8 bit, as measured in 16 bit.",
+        ),
+    ] = None
+    tau: Annotated[
+        float | None,
+        Param(
+            "tau", "", 0, 20, 0.1, "Noise level. If not given: 1 in 8 bit, as measured in 16 bit."
+        ),
+    ] = None
+    snr_min: Annotated[
+        float | None,
+        Param(
+            "Lowest typical SNR",
+            "",
+            0.01,
+            1000,
+            0.1,
+            "Spots are made brighter or weaker so that the median SNR of a frame's spots lies "
+            "between these two; if not given, they stay as bright as simulated.",
+        ),
+    ] = None
+    snr_max: Annotated[
+        float | None, Param("Highest typical SNR", "", 0.01, 1000, 0.1, "See the lowest one.")
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.snr_min is None) != (self.snr_max is None):
+            raise SettingsError("Give both the lowest and the highest typical SNR, or neither.")
+        if self.snr_min is not None and self.snr_min > self.snr_max:
+            raise SettingsError("The lowest typical SNR is above the highest; swap them.")
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What is under the spots of a frame, or of a part of it.
+
+    Attributes
+    ----------
+    level : float32 array (rows, cols)
+        Expected background of this frame (R_BG I_BG of eq. 1 with the gain of eq. 2), counts.
+    still : float32 array (rows, cols)
+        The same without this frame's own brightness: what a rolling median sees.
+    tau : float
+    readout : float
+        Sigma of the noise that does not depend on the level, counts.
+    top : int
+        Brightest grey level of the output.
+    """
+
+    level: np.ndarray
+    still: np.ndarray
+    tau: float
+    readout: float
+    top: int
+
+    @property
+    def gain(self) -> float:
+        """Expected grey level over x0."""
+        return 1 + self.tau / 2
+
+    def variance(self, level: np.ndarray) -> np.ndarray:
+        """Noise variance where the expected grey level is `level`, counts squared."""
+        slope = self.tau**2 / 2 / self.gain
+        return np.float32(slope) * level + np.float32(self.readout**2)
+
+
+class Backdrop:
+    """A background set, asked for what is under the spots.
+
+    Parameters
+    ----------
+    background : BackgroundSet
+    settings : MixSettings
+
+    Raises
+    ------
+    ScanError
+        The background is dark everywhere.
+    """
+
+    def __init__(self, background: BackgroundSet, settings: MixSettings) -> None:
+        if not background.mean.max() > 0:
+            raise ScanError(
+                f"The background '{background.name}' is dark everywhere; extract another one."
+            )
+        self.set, self.settings = background, settings
+        self.hidden = np.zeros(background.shape, bool)
+        for polygon in background.beam_stop_px:
+            self.hidden |= polygon_mask(polygon, background.shape)
+        self.hot = np.zeros(background.shape, np.float32)
+        at = tuple(background.hot_pixels.T)
+        self.hot[at] = background.hot_values - background.mean[at]
+        self._tops: dict[int, float] = {}
+
+    def ground(
+        self, rng: np.random.Generator, index: int, window: tuple[slice, slice] | None = None
+    ) -> Ground:
+        """Background and noise of a frame made with projection `index` of the set.
+
+        Parameters
+        ----------
+        rng : Generator
+            Draws R_BG, or the drift of the source.
+        index : int
+        window : (slice, slice), optional
+            Rows and columns of a part of the frame.
+        """
+        s, background = self.settings, self.set
+        paper = s.output == "8-bit"
+        if s.tau is not None or paper:
+            tau, readout = 1.0 if s.tau is None else s.tau, 0.0
+        else:
+            tau, readout = syn.tau_of(background.gain), float(np.sqrt(background.offset))
+        level = background.level(index, window)
+        if not paper:
+            level += self.hot if window is None else self.hot[window]
+        if s.i0 is None and not paper:
+            drift = float(rng.choice(background.drift))
+            return Ground(level * np.float32(drift), level, tau, readout, 65535)
+        i0 = 110.0 if s.i0 is None else s.i0
+        r_bg = rng.uniform(i0 - np.sqrt(i0), i0 + np.sqrt(i0))
+        to_one = np.minimum(level / np.float32(self._top(index)), 1)
+        gain = np.float32(1 + tau / 2)
+        top = 255 if paper else 65535
+        return Ground(to_one * np.float32(r_bg) * gain, to_one * np.float32(i0) * gain,
+                      tau, readout, top)  # fmt: skip
+
+    def _top(self, index: int) -> float:
+        """Level that I_BG divides by."""
+        if index not in self._tops:
+            level = self.set.level(index)
+            percent = self.set.brightest_percent
+            top = np.percentile(level, 100 - percent) if percent > 0 else level.max()
+            self._tops[index] = max(float(top), 1e-12)
+        return self._tops[index]
+
+
+def expose(
+    rng: np.random.Generator, signal: np.ndarray, ground: Ground
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Eqs 1 and 2: spots over a background, with noise, not yet rounded.
+
+    Parameters
+    ----------
+    rng : Generator
+    signal : float32 array (rows, cols)
+        ``I_simu - C_BG``, in counts of the frame (x0 times the gain of eq. 2).
+    ground : Ground
+
+    Returns
+    -------
+    frame, expected, sigma : float32 arrays (rows, cols)
+        ``sigma`` is the noise of the frame, spots included.
+    """
+    gain = np.float32(ground.gain)
+    x0 = syn.mix(signal / gain, 0.0, ground.level / gain, 1.0)
+    frame = syn.add_noise(x0, ground.tau, rng)
+    if ground.readout > 0:
+        frame += np.float32(ground.readout) * rng.standard_normal(frame.shape, np.float32)
+    expected = x0 * gain
+    return frame, expected, np.sqrt(ground.variance(expected))
+
+
+def drawn_spots(
+    signal: np.ndarray, labels: np.ndarray, peaks: np.ndarray, noise: np.ndarray, full: float
+) -> syn.Drawn:
+    """Simulated spots as a crop has them, their labels without the feet that drown in noise.
+
+    Parameters
+    ----------
+    signal : float32 array (rows, cols)
+        Sum of the spots, counts.
+    labels : int array (rows, cols)
+        Number of the spot that owns each pixel, 0 for none.
+    peaks : array (n,)
+        Peak of the spot of each number, counts.
+    noise : float32 array (rows, cols)
+        Noise sigma of the background, counts.
+    full : float
+        Level at which the detector saturates, counts.
+    """
+    height = np.minimum(peaks, full).astype(np.float32)
+    height[0] = np.inf
+    kept = labels * (signal >= np.minimum(noise, syn.CORE_LEVEL * height[labels]))
+    present = np.zeros(len(height), np.int32)
+    present[kept] = 1
+    present[0] = 0
+    owner = (np.cumsum(present, dtype=np.int32) * present)[kept]
+    names = np.flatnonzero(present)
+    spots = np.zeros(len(names), syn.SPOT)
+    at = np.flatnonzero(owner)
+    number = owner.flat[at]
+
+    def total(values: np.ndarray | None = None) -> np.ndarray:
+        return np.bincount(number, values, len(names) + 1)[1:]
+
+    rows, cols = np.divmod(at, owner.shape[1])
+    spots["area"] = area = total()
+    spots["row"], spots["col"] = total(rows) / area, total(cols) / area
+    spots["snr"] = total(signal.flat[at]) / np.maximum(total(noise.flat[at]), 1e-9)
+    return syn.Drawn(signal, owner, spots, height[names])
+
+
+class _Spots:
+    """A projection kept small: most of its pixels hold nothing."""
+
+    def __init__(self, projection: Projection) -> None:
+        from scipy.sparse import csr_array
+
+        self._image = csr_array(projection.image)
+        self._labels = csr_array(projection.labels)
+        spots = projection.spots[projection.spots["area_px"] > 0]
+        self.places = np.column_stack([spots["row"], spots["col"]])
+        self.peaks = np.zeros(len(projection.spots) + 1)
+        self.peaks[projection.spots["id"]] = projection.spots["peak"]
+        lit = projection.labels > 0
+        total = np.bincount(projection.labels[lit], projection.image[lit], len(self.peaks))
+        mean = total[spots["id"]] / spots["area_px"]
+        #: Median over the spots of the mean signal in their masks, counts.
+        self.typical = float(np.median(mean)) if len(spots) else 0.0
+
+    def image(self, window: tuple[slice, slice]) -> np.ndarray:
+        return self._image[window].toarray()
+
+    def labels(self, window: tuple[slice, slice]) -> np.ndarray:
+        return self._labels[window].toarray()
+
+
+class MixedScan:
+    """Crops with simulated spots over the background of real scans.
+
+    Duck type of `pairs.ReviewedPairs`: a training takes either.  Projections are made when a
+    crop first needs them, and kept.
+
+    Parameters
+    ----------
+    backgrounds : BackgroundSet or sequence of them
+        Resampled to the simulated frames if their pixels differ, see `note`.
+    simulations : SimulateSettings or sequence of them
+        Samples in the geometry of the scan; see `settings_of_scan`.
+    settings : MixSettings, optional
+    part : float
+        Part of the crops of a mixed stream that are made here, above 0, at most 1.
+    frames : int
+        Projections of each sample that the spots are taken from.
+    threads : int, optional
+        For projecting; all cores, 8 at most, if None.
+
+    Attributes
+    ----------
+    recipe : dict
+        Everything that decides the crops.
+    note : str
+        Empty, or sentences on what was resampled.
+
+    Raises
+    ------
+    ScanError
+        A background is dark, or shows another field of view than the simulation.
+    SettingsError
+        The simulation's settings contradict each other.
+    """
+
+    def __init__(
+        self,
+        backgrounds: BackgroundSet | Sequence[BackgroundSet],
+        simulations: SimulateSettings | Sequence[SimulateSettings],
+        settings: MixSettings | None = None,
+        part: float = 0.5,
+        frames: int = 24,
+        threads: int | None = None,
+    ) -> None:
+        sets = [backgrounds] if isinstance(backgrounds, BackgroundSet) else list(backgrounds)
+        if isinstance(simulations, SimulateSettings):
+            simulations = [simulations]
+        self.settings, self.part = settings or MixSettings(), part
+        self._simulations = [Simulation(s, threads) for s in simulations]
+        shapes = {s.geometry.shape for s in self._simulations}
+        if not sets or len(shapes) != 1:
+            raise SettingsError("Simulate frames of one size, and give at least one background.")
+        self.shape = shapes.pop()
+        self.note = " ".join(filter(None, (resampling_note(b, self.shape) for b in sets)))
+        self._backdrops = [Backdrop(b.resampled(self.shape), self.settings) for b in sets]
+        self._spots: dict[int, _Spots] = {}
+        self._n_spots = frames * len(self._simulations)
+        self._busy = threading.Lock()
+        self.recipe: dict[str, Any] = {
+            "part": part,
+            "mixing": self.settings.to_dict(),
+            "simulations": [s.to_dict() for s in simulations],
+            "backgrounds": [{"name": b.name, "id": b.identity()} for b in sets],
+            "frames": frames,
+        }
+
+    def check_size(self, crop_px: int) -> None:
+        """Raise SettingsError if a frame is smaller than a crop."""
+        if min(self.shape) < crop_px:
+            rows, cols = self.shape
+            raise SettingsError(
+                f"The simulated frames are {rows} x {cols} px, smaller than a crop of {crop_px} "
+                "px; choose smaller crops (--crop-px)."
+            )
+
+    def spots(self, number: int) -> _Spots:
+        """Projection `number` of the stock; samples take turns."""
+        with self._busy:
+            if number not in self._spots:
+                turn, sample = divmod(number, len(self._simulations))
+                simulation = self._simulations[sample]
+                omega_deg = simulation.settings.start_deg + turn * GOLDEN_STEP_DEG
+                self._spots[number] = _Spots(simulation.project(omega_deg % 360, turn))
+            return self._spots[number]
+
+    def crop(self, synthesis: syn.SynthesisSettings, seed: int, index: int) -> syn.Crop:
+        """Crop `index` of a seed: a random place of a random projection over a background.
+
+        Every second crop holds a spot for certain.  The median channel is modelled: its own
+        noise, the static structure, and what the spots of other projections leave in it.
+
+        Parameters
+        ----------
+        synthesis : SynthesisSettings
+            Size, median windows and what counts as visible.
+        seed, index : int
+            Not negative; the pair decides everything.
+        """
+        rng = np.random.default_rng([seed, index, MIX_STREAM])
+        n, paper = synthesis.crop_px, self.settings.output == "8-bit"
+        backdrop = self._backdrops[int(rng.integers(len(self._backdrops)))]
+        number = int(rng.integers(self._n_spots))
+        spots = self.spots(number)
+        window = self._place(rng, spots, n)
+        ground = backdrop.ground(rng, int(rng.integers(backdrop.set.n_frames)), window)
+        noise = np.sqrt(ground.variance(ground.level))  # of the background alone
+        brighter = self._brightness(rng, spots, float(np.median(noise)), ground.gain)
+        open_here = ~backdrop.hidden[window]
+        signal = spots.image(window) * (np.float32(brighter) * open_here)
+        labels = spots.labels(window) * open_here
+        drawn = drawn_spots(signal, labels, brighter * spots.peaks, noise, ground.top)
+
+        frame, expected, sigma = expose(rng, signal, ground)
+        medians = int(np.rint(syn._log_uniform(rng, synthesis.window_min, synthesis.window_max)))
+        median = syn._rolling_median(rng, ground.still, frame, expected, sigma, medians)
+        self._leave_ghosts(rng, median, number, window, brighter, noise, medians)
+        hits = np.zeros((n, n), np.float32)
+        if not paper:
+            hits = syn._cosmic_rays(rng, n, float(np.median(noise)))
+        frame = np.clip(np.rint(frame + hits), 0, ground.top)
+        frame = frame.astype(np.uint8 if ground.top < 256 else np.uint16)
+        step = 1 if medians % 2 else 2
+        median = np.clip(np.rint(median * step) / step, 0, ground.top).astype(np.float32)
+
+        labels, weight, table = syn._truth(synthesis, drawn)
+        weight[(hits > 3 * sigma) & (labels == 0)] = 2.0
+        if rng.random() < synthesis.no_median:
+            median = None
+        return _turned(
+            rng, syn.Crop(frame, median, labels, weight, table, expected, sigma.astype(np.float32))
+        )
+
+    def mixed(self, synthesis: syn.SynthesisSettings, seed: int, index: int) -> syn.Crop:
+        """Crop `index` of a seed of the stream in which `part` of the crops are made here.
+
+        The two kinds alternate evenly, so that every batch holds both.
+        """
+        if int((index + 1) * self.part) > int(index * self.part):
+            return self.crop(synthesis, seed, index)
+        return syn.make_crop(synthesis, seed, index)
+
+    def stream(
+        self, synthesis: syn.SynthesisSettings | None = None, seed: int = 0, start: int = 0
+    ) -> Iterator[syn.Crop]:
+        """Crops ``start, start + 1, ...`` of a seed, without end and without a disk."""
+        synthesis = synthesis or syn.SynthesisSettings()
+        self.check_size(synthesis.crop_px)
+        while True:
+            yield self.crop(synthesis, seed, start)
+            start += 1
+
+    def _place(self, rng, spots: _Spots, n: int) -> tuple[slice, slice]:
+        room = np.array(self.shape) - n
+        corner = rng.integers(0, room + 1)
+        if rng.random() < 0.5 and len(spots.places):
+            place = spots.places[int(rng.integers(len(spots.places)))]
+            corner = np.clip(np.rint(place).astype(int) - rng.integers(0, n, 2), 0, room)
+        return tuple(slice(int(c), int(c) + n) for c in corner)
+
+    def _brightness(self, rng, spots: _Spots, noise: float, gain: float) -> float:
+        """Factor from simulated grey levels to those of the frame."""
+        s = self.settings
+        if s.snr_min is None:
+            return gain  # eq. 1 adds I_simu to x0
+        target = syn._log_uniform(rng, s.snr_min, s.snr_max)
+        return target * noise / spots.typical if spots.typical > 0 else gain
+
+    def _leave_ghosts(self, rng, median, number, window, brighter, noise, medians) -> None:
+        """Each other frame of the window that is bright at a pixel moves the median there."""
+        others = [k for k in range(self._n_spots) if k != number]
+        sample = number % len(self._simulations)
+        others = [k for k in others if k % len(self._simulations) == sample]
+        if not others:
+            return
+        drawn = rng.choice(others, min(medians - 1, len(others)), replace=False)
+        lit = np.zeros(median.shape, np.float32)
+        for k in drawn:
+            lit += np.minimum(self.spots(int(k)).image(window) * np.float32(brighter) / noise, 1)
+        lit *= 1.25 / (len(drawn) + 1)
+        median += noise * np.minimum(lit, 3)
+
+
+def _turned(rng, crop: syn.Crop) -> syn.Crop:
+    """The crop turned by quarters and mirrored at random."""
+    turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
+
+    def turn(image: np.ndarray | None) -> np.ndarray | None:
+        if image is None:
+            return None
+        image = np.rot90(image, turns)
+        return np.ascontiguousarray(image.T if mirrored else image)
+
+    spots, last = crop.spots.copy(), crop.frame.shape[0] - 1
+    for _ in range(turns):
+        spots["row"], spots["col"] = last - spots["col"], spots["row"].copy()
+    if mirrored:
+        spots["row"], spots["col"] = spots["col"].copy(), spots["row"].copy()
+    images = (turn(getattr(crop, k)) for k in ("frame", "median", "labels", "weight"))
+    return syn.Crop(*images, spots, turn(crop.expected), turn(crop.sigma))
+
+
+def resampling_note(background: BackgroundSet, shape: tuple[int, int]) -> str:
+    """One sentence if a background is resampled to frames of `shape`, else nothing."""
+    if background.shape == tuple(shape):
+        return ""
+    old, new = (f"{rows} x {cols}" for rows, cols in (background.shape, shape))
+    return f"The background '{background.name}' was resampled from {old} to {new} px."
+
+
+def settings_of_scan(scan: Scan, **changes: Any) -> SimulateSettings:
+    """Settings that simulate spots in the geometry of a scan, for crops of it.
+
+    A spot's label ends where it does in synthetic crops.
+
+    Parameters
+    ----------
+    scan : Scan
+        Described: pixel size and distances are needed.
+    **changes
+        Settings that differ, of the sample for example.
+
+    Raises
+    ------
+    ScanError
+        The geometry of the scan is incomplete.
+    SettingsError
+        Something cannot be simulated.
+    """
+    geometry, d = scan.geometry(), scan.description
+    center = geometry.detector_center_px
+    tilt = geometry.detector_tilt_deg
+    known = {
+        "pixel_um": geometry.pixel_um,
+        "rows": geometry.shape[0],
+        "cols": geometry.shape[1],
+        "source_sample_mm": geometry.source_sample_mm,
+        "sample_detector_mm": geometry.sample_detector_mm,
+        "center_row_px": center[0],
+        "center_col_px": center[1],
+        "tilt_x_deg": tilt[0],
+        "tilt_y_deg": tilt[1],
+        "tilt_z_deg": tilt[2],
+        "beam_stop_width_mm": 0.0,  # the background brings its own
+        "beam_stop_height_mm": 0.0,
+        "truth_min_grey": 0.0,
+        "truth_fraction": syn.LABEL_LEVEL,
+    }
+    for name in ("tube_kv", "material", "exposure_s"):
+        if getattr(d, name) is not None:
+            known[name] = getattr(d, name)
+    return SimulateSettings(**(known | changes))
