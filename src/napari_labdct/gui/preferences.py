@@ -57,6 +57,13 @@ def backgrounds_folder() -> Path:
     return Path(platformdirs.user_data_dir(PLUGIN, appauthor=False)) / "backgrounds"
 
 
+def trainings_folder() -> Path:
+    """Where the Train dock keeps its runs; not a cache: nothing is deleted there by itself."""
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir(PLUGIN, appauthor=False)) / "trainings"
+
+
 def load_last(name: str) -> dict[str, Any]:
     """The values saved as `name`, or an empty dict if there are none or they are damaged."""
     try:

@@ -32,6 +32,8 @@ class RunBar(QWidget):
         What is counted, for example "frame".
     quiet : bool
         For jobs that another button starts: nothing is shown until the job begins.
+    cancel : (str, str)
+        What the button says while the job runs, and while it is being cancelled.
 
     Attributes
     ----------
@@ -48,6 +50,7 @@ class RunBar(QWidget):
         verb: str = "Run",
         unit: str = "frame",
         quiet: bool = False,
+        cancel: tuple[str, str] = ("Cancel", "Cancelling..."),
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -55,6 +58,7 @@ class RunBar(QWidget):
         self._verb = verb
         self._unit = unit
         self._quiet = quiet
+        self._cancel = cancel
         self._ready = True
         self._why_not = ""
         self._build()
@@ -121,7 +125,7 @@ class RunBar(QWidget):
         job = self._job
         state = job.state
         running = job.running
-        words = {"running": "Cancel", "cancelling": "Cancelling..."}
+        words = dict(zip(("running", "cancelling"), self._cancel))
         text = words.get(state, self._verb)
         if self.button.text() != text:
             self.button.setText(text)

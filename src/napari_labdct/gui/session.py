@@ -67,6 +67,8 @@ class Session(QObject):
         A stack has one result more or less, or a result was cut anew.
     frame_changed : signal
         Another projection is shown; sent when the slider has rested for a moment.
+    closing : signal
+        The window is gone; what is not a `Job` of this session ends now.
     """
 
     stack_changed = Signal(object)
@@ -74,6 +76,7 @@ class Session(QObject):
     scan_changed = Signal(object)
     results_changed = Signal(object)
     frame_changed = Signal()
+    closing = Signal()
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -340,6 +343,7 @@ class Session(QObject):
             _sessions.pop(viewer, None)
         for job in self._jobs.values():
             job.close()
+        self.closing.emit()
 
     # ------------------------------------------------------------ layer events
 
