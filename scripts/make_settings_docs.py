@@ -16,7 +16,7 @@ JOBS = {
     "Simulate": ("simulation", "SimulateSettings"),
     "Predicted spots": ("simulation", "PredictSettings"),
     "Background": ("background", "ExtractionSettings"),
-    "Training": ("learning.training", "TrainSettings"),
+    "Training": ("learning.settings", "TrainSettings"),
     "Fine-tuning": ("learning.pairs", "FineTuneSettings"),
     "Synthesis of training crops": ("learning.synthesis", "SynthesisSettings"),
 }

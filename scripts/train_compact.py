@@ -17,7 +17,8 @@ import os
 from pathlib import Path
 
 from napari_labdct.learning.model import SHIPPED, Model
-from napari_labdct.learning.training import TrainSettings, train
+from napari_labdct.learning.settings import TrainSettings
+from napari_labdct.learning.training import train
 
 SETTINGS = TrainSettings(
     iterations=2000, decay=1000, learning_rate=2e-3, seed=1, precision="bfloat16"

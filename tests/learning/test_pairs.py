@@ -13,11 +13,12 @@ from scipy import ndimage
 from napari_labdct import cli
 from napari_labdct.errors import ModelError, OutputError, ScanError, SettingsError
 from napari_labdct.io.spot_exports import write_training_pairs
+from napari_labdct.learning.batches import to_arrays
+from napari_labdct.learning.finetuning import fine_tune
 from napari_labdct.learning.losses import bce_dice
 from napari_labdct.learning.model import Model
 from napari_labdct.learning.pairs import FineTuneSettings, ReviewedPairs
 from napari_labdct.learning.synthesis import SynthesisSettings, make_crop
-from napari_labdct.learning.training import fine_tune, to_arrays
 
 QUICK = FineTuneSettings(
     iterations=4, batch=2, crop_px=64, warmup=1, validation_crops=2, checkpoint_every=1

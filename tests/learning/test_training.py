@@ -9,12 +9,15 @@ import pytest
 import torch
 
 from napari_labdct.errors import ModelError
-from napari_labdct.learning import training
+from napari_labdct.learning.batches import to_arrays
 from napari_labdct.learning.losses import bce_dice
 from napari_labdct.learning.model import Model
 from napari_labdct.learning.networks import build_network
+from napari_labdct.learning.schedules import learning_rate_at
+from napari_labdct.learning.settings import TrainSettings
 from napari_labdct.learning.synthesis import make_crop
-from napari_labdct.learning.training import TrainSettings, learning_rate_at, train, validate
+from napari_labdct.learning.training import train
+from napari_labdct.learning.validation import validate
 
 QUICK = TrainSettings(
     iterations=6,
@@ -30,7 +33,7 @@ QUICK = TrainSettings(
 
 def test_four_pairs_can_be_learnt_by_heart(tiny_synthesis):
     torch.manual_seed(0)
-    pairs = [training.to_arrays(make_crop(tiny_synthesis, 2, k), 32) for k in range(4)]
+    pairs = [to_arrays(make_crop(tiny_synthesis, 2, k), 32) for k in range(4)]
     x, target, weight = (torch.from_numpy(np.stack(a)) for a in zip(*pairs, strict=True))
     network = build_network("compact")
     optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3)

@@ -24,6 +24,7 @@ COMMANDS = (
     "routine",
     "compare",
     "spots",
+    "train",
     "finetune",
 )
 

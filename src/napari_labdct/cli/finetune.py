@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import replace
+import sys
 
 from ..learning.pairs import FineTuneSettings
 from ..parameters import add_arguments, from_namespace
 from .common import show_progress
+from .train import told
 
 
 def add_command(commands) -> None:
@@ -31,19 +31,16 @@ def add_command(commands) -> None:
 
 
 def run(given: argparse.Namespace) -> None:
-    from ..learning.training import fine_tune
+    from ..learning.finetuning import fine_tune, work_folder
+    from ..learning.run_folder import stopping_on_signals
 
     settings = from_namespace(FineTuneSettings, given)
     steps = fine_tune(
         settings, given.pairs, given.output, given.model, given.device, given.overwrite
     )
-    show_progress(_told(steps), "finetune", "step")
-    print(given.output)
-
-
-def _told(steps: Iterator) -> Iterator:
-    """A line for every validation instead of one for every step."""
-    for step in steps:
-        score = step.validation
-        text = f"step {step.done}: loss {step.loss:.4f}, validation F1 {score.get('f1')}"
-        yield replace(step, message=text if score else "")
+    with stopping_on_signals(work_folder(given.output)):
+        show_progress(told(steps), "finetune", "step")
+    if work_folder(given.output).exists():  # stopped; the bar has said where
+        print("The same command goes on from there.", file=sys.stderr)
+    else:
+        print(given.output)

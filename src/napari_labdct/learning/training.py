@@ -2,93 +2,71 @@
 
 ``for progress in train(settings, folder): ...`` trains and yields every `report_every`
 iterations; closing the generator stops, calling it again with the same settings and folder
-goes on from the last checkpoint along the same curve.  The folder holds ``last.safetensors``
-(everything needed to go on) and ``best.safetensors`` (a model file, ready to use).
-`fine_tune` is the same loop from a trained model to another one, on reviewed pairs.
+goes on from the last checkpoint along the same curve.  What one step does is in `learner`,
+where crops come from in `batches`, what the folder holds in `run_folder`, how good a network
+is in `validation`.  `finetuning` uses the same loop.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 
-from ..comparison import Score, match_spots
-from ..errors import ModelError, OutputError, SettingsError
+from ..errors import ModelError
 from ..jobs import Progress
-from ..parameters import Param, Settings
-from ..routine import drop_small
-from .losses import LOSSES
-from .model import SUFFIX, Model, available_cores, read_file, resolve_device, write_file
-from .networks import NETWORKS, build_network
-from .normalisation import normalise
-from .pairs import FineTuneSettings, ReviewedPairs
-from .synthesis import Crop, SynthesisSettings, make_crop
+from .batches import Batches, Source
+from .distributed import Ranks, ranks_here
+from .learner import Learner
+from .model import Model, available_cores, resolve_device
+from .pairs import ReviewedPairs
+from .run_folder import RunFolder
+from .schedules import stage_of
+from .settings import TrainSettings
+from .synthesis import SynthesisSettings, make_crop
+from .validation import triptychs, validate, validation_crops
 
-VALIDATION_SEED = 1_000_000_007  # crops no training seed draws
-THRESHOLDS = tuple(range(32, 240, 16))  # of 255, tried on the validation crops
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainSettings(Settings):
-    """How a network is trained; with the synthesis settings, all that decides the result."""
-
-    job = "training"
-
-    network: Annotated[str, Param("Network", choices=tuple(NETWORKS))] = "compact"
-    loss: Annotated[str, Param("Loss", choices=tuple(LOSSES))] = "bce-dice"
-    iterations: Annotated[int, Param("Iterations", min=1, help="Steps of the optimiser.")] = 6000
-    batch: Annotated[int, Param("Batch", unit="crops", min=1)] = 16
-    learning_rate: Annotated[float, Param("Learning rate", min=0, help="Peak.")] = 3e-3
-    warmup: Annotated[int, Param("Warm-up", unit="iterations", min=0)] = 100
-    decay: Annotated[
-        int | None,
-        Param(
-            "Decay",
-            unit="iterations",
-            min=0,
-            help="Last iterations, over which the learning rate falls; all of them if not given.",
-        ),
-    ] = None
-    weight_decay: Annotated[float, Param("Weight decay", min=0)] = 1e-2
-    clip: Annotated[float, Param("Gradient clip", min=0, help="Largest gradient norm.")] = 1.0
-    ema: Annotated[
-        float, Param("Weight averaging", min=0, max=1, help="Decay; the average is kept.")
-    ] = 0.998
-    precision: Annotated[
-        str,
-        Param("Precision", choices=("float32", "bfloat16"), help="Of the convolutions."),
-    ] = "float32"
-    block_px: Annotated[int, Param("Normalisation block", unit="px", min=8, max=256)] = 32
-    median_window: Annotated[
-        int, Param("Rolling median", unit="frames", min=3, help="Default when denoising.")
-    ] = 31
-    seed: Annotated[int, Param("Seed", min=0)] = 0
-    validation_crops: Annotated[int, Param("Validation crops", min=1)] = 96
-    validate_every: Annotated[int, Param("Validate every", unit="iterations", min=1)] = 500
-    checkpoint_every: Annotated[int, Param("Checkpoint every", unit="iterations", min=1)] = 250
-    report_every: Annotated[int, Param("Report every", unit="iterations", min=1)] = 50
+MOST_WORKERS = 16
+# Why a training ended.
+FINISHED, EARLY, STOPPED = "finished", "no better for long", "stopped"
 
 
 @dataclass(frozen=True)
 class TrainProgress(Progress):
-    """`Progress` plus the curve: mean loss since the last report, and validation if it ran."""
+    """`Progress` plus the curve: mean loss since the last report, and validation if it ran.
+
+    ``waited`` is how long the training stood still since the last report because crops were
+    missing, in seconds; ``best`` says that this validation is the best so far; ``end`` why the
+    training ended here, if it did.
+    """
 
     loss: float = math.nan
     learning_rate: float = math.nan
     seconds: float = 0.0
     validation: dict[str, Any] = field(default_factory=dict)
+    stage: str = ""
+    best: bool = False
+    waited: float = 0.0
+    end: str = ""
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """The line of the log."""
+        return {
+            "done": self.done, "total": self.total, "stage": self.stage,
+            "loss": self.loss if math.isfinite(self.loss) else None,
+            "learning_rate": self.learning_rate, "seconds": round(self.seconds, 1),
+            "waited": round(self.waited, 2), "validation": self.validation,
+            **({"best": True} if self.best else {}), **({"end": self.end} if self.end else {}),
+        }  # fmt: skip
 
 
 def train(
@@ -97,23 +75,32 @@ def train(
     synthesis: SynthesisSettings | None = None,
     device: str = "auto",
     start_from: Model | None = None,
-    pairs: ReviewedPairs | None = None,
+    source: Source | None = None,
+    workers: int | None = None,
+    given: dict[str, Any] | None = None,
 ) -> Iterator[TrainProgress]:
     """Train a network, from scratch or from a model, or go on with a stopped training.
+
+    Under ``torchrun`` every process calls it alike; the first one validates and writes.
 
     Parameters
     ----------
     settings : TrainSettings
     folder : path
-        Where checkpoints go; a checkpoint found there is resumed.
+        Where everything goes (see `run_folder`); a checkpoint found there is resumed.
     synthesis : SynthesisSettings, optional
         The training crops.
     device : str
         ``auto`` or a name from `devices`.
     start_from : Model, optional
         Weights to begin with instead of random ones.
-    pairs : ReviewedPairs, optional
-        Reviewed pairs to cut a part of the crops from, for learning and validation alike.
+    source : Source, optional
+        Reviewed pairs or a scan to cut a part of the crops from, for learning and validation.
+    workers : int, optional
+        Processes that draw crops; 0 is a thread. By default a thread on the CPU, which would
+        have no core left, and beside a GPU all cores but one.
+    given : dict, optional
+        Kept in ``recipe.json`` under this name: where a command finds its inputs again.
 
     Yields
     ------
@@ -122,328 +109,138 @@ def train(
     Raises
     ------
     ModelError
-        The folder's checkpoint belongs to a training with other settings or cannot be read.
+        The folder's checkpoint belongs to a training with other settings or cannot be read, or
+        the loss is no number any more.
     SettingsError
-        A reviewed pair is smaller than a crop.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    synthesis = synthesis or SynthesisSettings()
-    device = resolve_device(device)
-    if device.type == "cpu":  # one core draws crops while the others learn
-        torch.set_num_threads(min(torch.get_num_threads(), max(available_cores() - 1, 1)))
-    recipe = {"train": settings.to_dict(), "synthesis": synthesis.to_dict()}
-    if start_from is not None:
-        recipe["start_from"] = start_from.sha256
-    if pairs is not None:
-        pairs.check_size(synthesis.crop_px)
-        recipe["pairs"] = pairs.recipe
-    draw = partial(pairs.mixed if pairs else make_crop, synthesis)
-
-    torch.manual_seed(settings.seed)
-    network = build_network(settings.network)
-    if start_from is not None:
-        network.load_state_dict(start_from.weights)
-    network.to(device, memory_format=torch.channels_last)
-    average = {k: v.clone() for k, v in network.state_dict().items()}
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    loss_of = LOSSES[settings.loss]
-    if settings.precision == "bfloat16":
-        narrow = lambda: torch.autocast(device.type, dtype=torch.bfloat16)  # noqa: E731
-    else:
-        narrow = nullcontext
-    state = {"iteration": 0, "best_f1": -1.0, "seconds": 0.0, "history": []}
-    if (folder / "last.safetensors").exists():
-        state = _load_checkpoint(folder / "last.safetensors", recipe, network, average, optimiser)
-
-    def model_now() -> Model:
-        return Model.of(
-            settings.network, average, block_px=settings.block_px,
-            median_window=settings.median_window, device=str(device),
-        )  # fmt: skip
-
-    validation_set = None
-    losses: list[float] = []
-    began = time.monotonic() - state["seconds"]
-    network.train()
-    with closing(_batches(settings, draw, state["iteration"])) as batches:
-        for iteration in range(state["iteration"], settings.iterations):
-            x, target, weight = (
-                torch.from_numpy(a).to(device, non_blocking=True) for a in next(batches)
-            )
-            rate = learning_rate_at(settings, iteration)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            with narrow():
-                logits = network(x.contiguous(memory_format=torch.channels_last))
-            loss = loss_of(logits.float(), target, weight)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
-            optimiser.step()
-            _follow(
-                average, network.state_dict(), min(settings.ema, (1 + iteration) / (10 + iteration))
-            )
-            losses.append(loss.item())
-
-            done = iteration + 1
-            state["iteration"], state["seconds"] = done, time.monotonic() - began
-            validation: dict[str, Any] = {}
-            if done % settings.validate_every == 0 or done == settings.iterations:
-                if validation_set is None:
-                    validation_set = validation_crops(settings, synthesis, pairs)
-                model = model_now()
-                validation = validate(model, validation_set)
-                state["history"].append({"iteration": done, **validation})
-                if validation["f1"] > state["best_f1"]:
-                    state["best_f1"] = validation["f1"]
-                    model.threshold = validation["threshold"]
-                    model.training = {**recipe, "iterations_done": done, "validation": validation,
-                                      "seconds": round(state["seconds"])}  # fmt: skip
-                    model.save(folder / "best.safetensors")
-            if done % settings.checkpoint_every == 0 or done == settings.iterations:
-                _save_checkpoint(
-                    folder / "last.safetensors", recipe, state, network, average, optimiser
-                )
-            if done % settings.report_every == 0 or validation or done == settings.iterations:
-                mean_loss, losses = float(np.mean(losses)), []
-                yield TrainProgress(
-                    done, settings.iterations, "training", loss=mean_loss, learning_rate=rate,
-                    seconds=state["seconds"], validation=validation,
-                )  # fmt: skip
-
-
-def fine_tune(
-    settings: FineTuneSettings,
-    folder: Path | str,
-    output: Path | str,
-    model: str | Path = "compact",
-    device: str = "auto",
-    overwrite: bool = False,
-) -> Iterator[TrainProgress]:
-    """Let a trained model learn from reviewed pairs too, and save what comes of it.
-
-    Checkpoints are in ``OUTPUT.work`` beside the output until it is done; the same call goes on
-    where it stopped.
-
-    Parameters
-    ----------
-    settings : FineTuneSettings
-    folder : path
-        Pairs written by `io.spot_exports.write_training_pairs`.
-    output : path
-        The new model, a ``.safetensors`` file.
-    model : str or path
-        A shipped model's name or a model file to begin with.
-    device : str
-        ``auto`` or a name from `devices`.
-    overwrite : bool
-        Replace a file that is there.
-
-    Yields
-    ------
-    TrainProgress
-
-    Raises
-    ------
-    ScanError
-        The folder holds no usable pairs.
-    SettingsError
-        A pair is smaller than a crop, or crops do not suit the network.
-    ModelError
-        The model cannot be loaded, or the work folder belongs to another fine-tuning.
+        The settings contradict each other, or the source has no crops of this size.
     OutputError
-        The output exists or cannot be written.
+        The folder cannot be written; the checkpoint before stays.
     """
-    output = Path(output)
-    work = output.with_name(output.name + ".work")
-    if output.suffix != SUFFIX:
-        raise OutputError(f"'{output.name}' is no name of a model; let it end in {SUFFIX}.")
-    if output.exists() and not overwrite:
-        raise OutputError(f"{output} exists; choose another name, or allow it to be replaced.")
-    pairs = ReviewedPairs(folder, settings.pairs_part)
-    pairs.check_size(settings.crop_px)
-    start = Model.load(model, device)
-    multiple = int(build_network(start.network).multiple)
-    if settings.crop_px % multiple:
-        raise SettingsError(
-            f"Crops of {settings.crop_px} px do not suit network '{start.network}'; choose a "
-            f"multiple of {multiple} (--crop-px)."
-        )
-    known = ("iterations", "learning_rate", "warmup", "batch", "validation_crops",
-             "validate_every", "checkpoint_every", "seed")  # fmt: skip
-    training = TrainSettings(
-        network=start.network, block_px=start.block_px, median_window=start.median_window,
-        report_every=1, **{name: getattr(settings, name) for name in known},
-    )  # fmt: skip
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{work} cannot be made ({error.strerror or error}).") from error
-    synthesis = SynthesisSettings(crop_px=settings.crop_px)
-    yield from train(training, work, synthesis, device, start, pairs)
-    Model.load(work / f"best{SUFFIX}", "cpu").save(output)
-    shutil.rmtree(work, ignore_errors=True)
+    with ranks_here(device) as (ranks, device):
+        settings = settings.replace(parts=max(settings.parts, ranks.world))
+        run = _Run(settings, folder, synthesis or SynthesisSettings(), resolve_device(device),
+                   ranks, start_from, source, given)  # fmt: skip
+        yield from run.loop(_workers(run.device, ranks) if workers is None else workers)
 
 
-def learning_rate_at(settings: TrainSettings, iteration: int) -> float:
-    """Linear warm-up, a level stretch (none by default), then a cosine down to a hundredth."""
-    if iteration < settings.warmup:
-        return settings.learning_rate * (iteration + 1) / settings.warmup
-    start = _decay_start(settings)
-    part = max(iteration - start, 0) / max(settings.iterations - start, 1)
-    return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part)))
+class _Run:
+    """One training between two stops."""
+
+    def __init__(
+        self, settings, folder, synthesis, device, ranks: Ranks, start_from, source, given
+    ):
+        if device.type == "cpu":  # one core draws crops while the others learn
+            torch.set_num_threads(min(torch.get_num_threads(), max(available_cores() - 1, 1)))
+        self.settings, self.synthesis, self.source = settings, synthesis, source
+        self.device, self.ranks = device, ranks
+        self.recipe = {"train": settings.to_dict(), "synthesis": synthesis.to_dict()}
+        if start_from is not None:
+            self.recipe["start_from"] = start_from.sha256
+        if source is not None:
+            source.check_size(synthesis.crop_px)
+            self.recipe["pairs" if isinstance(source, ReviewedPairs) else "scan"] = source.recipe
+        self.folder = RunFolder(folder, writes=ranks.first)
+        resuming = self.folder.last.exists()
+        self.learner = Learner(settings, device, ranks, start_from, resuming)
+        self.state: dict[str, Any] = {
+            "iteration": 0, "best_f1": -1.0, "since_best": 0, "seconds": 0.0, "history": [],
+            "losses": [],
+        }  # fmt: skip
+        if resuming:
+            self.state |= self.folder.load(self.recipe, self.learner)
+        self.folder.begin({**self.recipe, "given": given or {}}, self.state["iteration"])
+        self._crops = None
+
+    def loop(self, workers: int) -> Iterator[TrainProgress]:
+        """Iterations, with reports, validations and checkpoints in between."""
+        s, state = self.settings, self.state
+        draw = partial(self.source.mixed if self.source else make_crop, self.synthesis)
+        share = (self.ranks.rank, self.ranks.world)
+        losses: list[torch.Tensor] = []  # on the device: a number asked for stops a GPU
+        began = time.monotonic() - state["seconds"]
+        if self._out_of_patience():
+            return
+        with closing(Batches(s, draw, state["iteration"], share, workers)) as batches:
+            for iteration in range(state["iteration"], s.iterations):
+                losses.append(self.learner.step(next(batches), iteration))
+                done = iteration + 1
+                state["iteration"], state["seconds"] = done, time.monotonic() - began
+
+                validation, best, end = {}, False, ""
+                validates = done % s.validate_every == 0 or done == s.iterations
+                if validates and self.ranks.first:
+                    validation, best = self._validate(done)
+                if done == s.iterations:
+                    end = FINISHED
+                elif self.ranks.agree(self._out_of_patience(), self.device):
+                    end = EARLY
+                elif self.ranks.agree(self.folder.stop_asked, self.device):
+                    end = STOPPED
+
+                reports = done % s.report_every == 0 or validates or end in (FINISHED, EARLY)
+                saves = done % s.checkpoint_every == 0 or end
+                if losses and (reports or saves):
+                    state["losses"] += self._numbers(losses)
+                    losses = []
+                progress = TrainProgress(
+                    done, s.iterations, loss=_mean(state["losses"]),
+                    learning_rate=self.learner.rate, seconds=state["seconds"],
+                    validation=validation, stage=stage_of(s, iteration), best=best,
+                    waited=batches.waited, end=end,
+                )  # fmt: skip
+                if reports:  # the log first: a crash before the checkpoint writes it again
+                    self.folder.log(progress.line)
+                    state["losses"], batches.waited = [], 0.0
+                if saves:
+                    self.folder.save(self.recipe, state, self.learner)
+                if end:
+                    self.folder.forget_stop()
+                if reports or end:
+                    yield progress
+                if end:
+                    break
+
+    def _validate(self, done: int) -> tuple[dict[str, Any], bool]:
+        """Judge the averaged weights; keep them if they are the best so far."""
+        state = self.state
+        if self._crops is None:
+            self._crops = validation_crops(self.settings, self.synthesis, self.source)
+        model = self.learner.model()
+        validation = validate(model, self._crops, loss_of=self.learner.loss_of)
+        state["history"].append({"iteration": done, **validation})
+        best = validation["f1"] > state["best_f1"]
+        state["since_best"] = 0 if best else state["since_best"] + 1
+        if best:
+            state["best_f1"] = validation["f1"]
+            model.threshold = validation["threshold"]
+            model.training = {**self.recipe, "iterations_done": done, "validation": validation,
+                              "seconds": round(state["seconds"])}  # fmt: skip
+            self.folder.save_best(model)
+        self.folder.keep_pictures(done, triptychs(model, self._crops))
+        return validation, best
+
+    def _out_of_patience(self) -> bool:
+        return 0 < self.settings.patience <= self.state["since_best"]
+
+    def _numbers(self, losses: list[torch.Tensor]) -> list[float]:
+        """Losses as numbers, the mean over the processes."""
+        together = torch.stack(losses)
+        self.ranks.average_([together])
+        numbers = together.tolist()
+        if not any(map(math.isfinite, numbers)):
+            raise ModelError(
+                f"The loss is no number any more at iteration {self.state['iteration']}; choose a "
+                "smaller learning rate, or float32, and train in another folder."
+            )
+        return numbers
 
 
-def _decay_start(settings: TrainSettings) -> int:
-    if settings.decay is None:
-        return settings.warmup
-    return max(settings.iterations - settings.decay, settings.warmup)
+def _mean(losses: list[float]) -> float:
+    return float(np.mean(losses)) if losses else math.nan
 
 
-def _follow(average: dict, current: dict, decay: float) -> None:
-    """Move the running average of the weights (and batch-norm statistics) towards them."""
-    with torch.no_grad():
-        for name, value in current.items():
-            if value.is_floating_point():
-                average[name].lerp_(value, 1 - decay)
-            else:
-                average[name].copy_(value)
-
-
-# --- data ----------------------------------------------------------------------------------
-
-
-def to_arrays(crop: Crop, block_px: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A crop as network input (2, n, n), target (1, n, n) and loss weight (1, n, n)."""
-    x = normalise(crop.frame, crop.median, block_px)
-    return x, (crop.labels > 0).astype(np.float32)[None], crop.weight[None]
-
-
-def _batches(settings: TrainSettings, draw: Callable[[int, int], Crop], first: int):
-    """Batch n always holds crops ``n batch ... (n + 1) batch - 1``; one thread draws ahead."""
-
-    def batch(number: int):
-        first_crop = number * settings.batch
-        crops = [
-            to_arrays(draw(settings.seed, first_crop + k), settings.block_px)
-            for k in range(settings.batch)
-        ]
-        return tuple(np.stack(arrays) for arrays in zip(*crops, strict=True))
-
-    with ThreadPoolExecutor(1, thread_name_prefix="synthesis") as pool:
-        ahead = [pool.submit(batch, first + k) for k in range(3)]
-        number = first + 3
-        while True:
-            yield ahead.pop(0).result()
-            ahead.append(pool.submit(batch, number))
-            number += 1
-
-
-# --- validation ----------------------------------------------------------------------------
-
-
-def validation_crops(
-    settings: TrainSettings, synthesis: SynthesisSettings, pairs: ReviewedPairs | None = None
-) -> list[Crop]:
-    """The fixed crops a training is judged on; synthetic ones all have a median.
-
-    Reviewed ones are cut from the pairs it learns from, at other places: they choose the
-    threshold and the best moment, and are no independent score.
-    """
-    with_median = synthesis.replace(no_median=0.0)
-    draw = partial(pairs.mixed if pairs else make_crop, with_median)
-    return [draw(VALIDATION_SEED, k) for k in range(settings.validation_crops)]
-
-
-def validate(model: Model, crops: list[Crop], min_size_px: int = 3) -> dict[str, Any]:
-    """Spot F1 (precision, recall) of a model on simulated crops, at its best threshold.
-
-    Spots nobody could see neither count as missed nor, when marked, as false.
-    """
-    scores = {t: Score() for t in THRESHOLDS}
-    for crop in crops:
-        probability = np.round(255 * model(crop.frame, crop.median))
-        names, truth = np.unique(np.where(crop.labels < 0, 0, crop.labels), return_inverse=True)
-        truth = (truth.reshape(crop.labels.shape) - (names[0] < 0)).astype(np.int32)
-        for threshold in THRESHOLDS:
-            mask = drop_small(probability >= threshold, min_size_px)
-            scores[threshold] += match_spots(_without_ignored(mask, crop.labels), truth)
-    best = max(THRESHOLDS, key=lambda t: scores[t].f1)
-    score = scores[best]
-    ratios = {
-        "f1": score.f1,
-        "precision": score.precision,
-        "recall": score.recall,
-        "pixel_iou": score.pixel_iou,
-        "f1_at_128": scores[128].f1,
-    }
-    return {
-        **{k: 0.0 if math.isnan(v) else round(v, 5) for k, v in ratios.items()},
-        "merged": score.merged,
-        "spots": score.spots_b,
-        "threshold": best,
-        "crops": len(crops),
-    }
-
-
-def _without_ignored(mask: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Labels of the found spots, less those that lie on ignored spots only."""
-    from scipy import ndimage
-
-    found, count = ndimage.label(mask, np.ones((3, 3)))
-    on_ignored = np.bincount(found[labels < 0], minlength=count + 1) > 0
-    on_spot = np.bincount(found[labels > 0], minlength=count + 1) > 0
-    keep = ~on_ignored | on_spot
-    keep[0] = False
-    return (np.cumsum(keep) * keep)[found].astype(np.int32)
-
-
-# --- checkpoints ---------------------------------------------------------------------------
-
-
-def _save_checkpoint(path, recipe, state, network, average, optimiser) -> None:
-    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in average.items()}
-    for number, slots in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{number}.{k}": v for k, v in slots.items()}
-    metadata = {"kind": "checkpoint", "recipe": json.dumps(recipe), "state": json.dumps(state)}
-    write_file(path, tensors, metadata)
-
-
-def _load_checkpoint(path, recipe, network, average, optimiser) -> dict[str, Any]:
-    tensors, metadata = read_file(path)
-    if metadata.get("kind") != "checkpoint":
-        raise ModelError(f"'{path.name}' is not a training checkpoint; train in another folder.")
-    state = json.loads(metadata["state"])
-    if not _same_so_far(json.loads(metadata["recipe"]), recipe, state["iteration"]):
-        raise ModelError(
-            f"The checkpoint in '{path.parent}' belongs to a training with other settings; "
-            "go on with those, or train in another folder."
-        )
-    parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "average": {}, "optimiser": {}}
-    for name, value in tensors.items():
-        part, _, rest = name.partition(".")
-        parts[part][rest] = value
-    network.load_state_dict(parts["network"])
-    for name, value in parts["average"].items():
-        average[name].copy_(value)
-    slots: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in parts["optimiser"].items():
-        number, _, slot = name.partition(".")
-        slots.setdefault(int(number), {})[slot] = value
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": slots})
-    return state
-
-
-def _same_so_far(old: dict[str, Any], new: dict[str, Any], iteration: int) -> bool:
-    """Whether two trainings are one up to here: the end may move until the rate falls."""
-    if old == new:
-        return True
-    settings = [TrainSettings.from_dict(recipe["train"]) for recipe in (old, new)]
-    if min(_decay_start(s) for s in settings) < iteration or settings[0].decay is None:
-        return False
-    old, new = ({**r, "train": {**r["train"], "iterations": 0}} for r in (old, new))
-    return old == new
+def _workers(device: torch.device, ranks: Ranks) -> int:
+    """Processes that draw crops, by default."""
+    if device.type == "cpu":
+        return 0
+    return max(1, min(available_cores() // ranks.world_here - 1, MOST_WORKERS))

@@ -1,0 +1,89 @@
+"""``labdct train FOLDER``: train a network, as the Train dock does it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+
+from ..learning.settings import TrainSettings
+from ..parameters import Settings, add_arguments, fields_of
+from .common import show_progress
+
+
+def add_command(commands) -> None:
+    parser = commands.add_parser(
+        "train",
+        help="train a network",
+        description=(
+            "Train a network on simulated crops, and on reviewed pairs if given. FOLDER receives "
+            "the curve, validation pictures, checkpoints and the best model. A training that was "
+            "stopped goes on with 'labdct train FOLDER': it remembers its settings. Stop it with "
+            "Ctrl-C, or by a file called 'stop' in the folder. Several GPUs: torchrun -m "
+            "napari_labdct train FOLDER, see docs/training.md."
+        ),
+    )
+    parser.add_argument("folder", metavar="FOLDER")
+    parser.add_argument("--start-from", metavar="MODEL", help="name or file of a trained model")
+    parser.add_argument("--pairs", metavar="FOLDER", help="reviewed pairs to learn from, too")
+    parser.add_argument(
+        "--pairs-part", type=float, default=None, help="part of reviewed crops (default: 0.5)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, mps")
+    parser.add_argument(
+        "--workers", type=int, default=None, help="processes that draw crops; 0 is one thread"
+    )
+    add_arguments(parser, TrainSettings)
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> None:
+    from ..learning.distributed import rank_here
+    from ..learning.model import Model
+    from ..learning.pairs import ReviewedPairs
+    from ..learning.run_folder import RunFolder, read_recipe, stopping_on_signals
+    from ..learning.synthesis import SynthesisSettings
+    from ..learning.training import train
+
+    before = read_recipe(given.folder)
+    settings = _chosen(TrainSettings, given, before.get("train"))
+    synthesis = _chosen(SynthesisSettings, given, before.get("synthesis"))
+    inputs = {"start_from": None, "pairs": None, "pairs_part": 0.5, **before.get("given", {})}
+    inputs |= {k: v for k, v in vars(given).items() if k in inputs and v is not None}
+    start = Model.load(inputs["start_from"], "cpu") if inputs["start_from"] else None
+    source = ReviewedPairs(inputs["pairs"], inputs["pairs_part"]) if inputs["pairs"] else None
+    steps = train(
+        settings, given.folder, synthesis, given.device, start, source, given.workers, inputs
+    )
+    first = rank_here() == 0
+    with stopping_on_signals(given.folder) if first else nullcontext():
+        if first:
+            show_progress(told(steps), "train", "step")
+        else:
+            for _ in steps:
+                pass
+    if first:
+        print(RunFolder(given.folder, writes=False).best)
+
+
+def told(steps: Iterator) -> Iterator:
+    """A line for every validation and for the end, instead of one for every step."""
+    for step in steps:
+        text = ""
+        if step.validation:
+            score = step.validation
+            text = (
+                f"step {step.done} ({step.stage}): loss {step.loss:.4f}, validation F1 "
+                f"{score['f1']:.4f}{', the best so far' if step.best else ''}"
+            )
+        if step.end:
+            text += f"{'; ' if text else ''}{step.end} at step {step.done}"
+        yield replace(step, message=text)
+
+
+def _chosen(cls: type[Settings], given: argparse.Namespace, before: dict | None) -> Settings:
+    """The settings of a training that is gone on with, and what the flags say otherwise."""
+    names = {field.name for field in fields_of(cls)}
+    flags = {k: v for k, v in vars(given).items() if k in names and v is not None}
+    return cls.from_dict({**(before or {}), **flags})
