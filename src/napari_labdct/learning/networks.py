@@ -1,8 +1,16 @@
-"""The networks, by name. Input: the two channels of `normalise`; output: one logit a pixel."""
+"""The networks, by name. Input: the two channels of `normalise`; output: one logit a pixel.
+
+Every network has ``multiple`` (the sides of its input must be multiples of it), ``margin_px``
+(how far a tile must reach beyond what is kept of it) and ``encoder_parameters()`` (what a
+frozen stage of a training leaves alone).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -10,6 +18,8 @@ from torch import nn
 from torch.nn import functional
 
 from ..errors import ModelError
+from .imagenet import load_weights
+from .paper_network import DynamicUNet
 
 
 def conv_pair(inputs: int, outputs: int) -> nn.Sequential:
@@ -43,6 +53,8 @@ class UNet(nn.Module):
         Pixel-unshuffle factor.
     """
 
+    margin_px = 128  # half the receptive field (106 px with 3 levels), to a multiple of 16
+
     def __init__(self, channels: int = 16, levels: int = 3, inputs: int = 2, stem: int = 2):
         super().__init__()
         self.stem = stem
@@ -69,9 +81,15 @@ class UNet(nn.Module):
             x = self.up[k](torch.cat([x, skips[k]], dim=1))
         return functional.pixel_shuffle(self.head(x), self.stem)
 
+    def encoder_parameters(self) -> Iterator[nn.Parameter]:
+        """What a frozen stage leaves alone: the convolutions on the way down."""
+        return (p for p in self.down.parameters() if p.ndim == 4)
+
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "compact": UNet,  # 0.45 M parameters
+    "accurate": partial(UNet, channels=32),  # 1.8 M
+    "paper": DynamicUNet,  # 41 M
 }
 
 
@@ -94,14 +112,35 @@ def build_network(name: str, **options: Any) -> nn.Module:
         raise ModelError(f"Network '{name}' cannot be built with {options}: {error}.") from error
 
 
+def load_encoder(network: nn.Module, source: str | os.PathLike = "imagenet") -> None:
+    """Begin with an encoder that knows images: for ``paper``, before a training.
+
+    Parameters
+    ----------
+    network : Module
+        From `build_network`.
+    source : str or path
+        ``imagenet``, a file of torchvision's ResNet34 weights, or ``random``: the encoder stays
+        as it was built, and then freezing it makes no sense.
+
+    Raises
+    ------
+    ModelError
+        The weights cannot be had, or the network has no such encoder.
+    """
+    if source == "random":
+        return
+    if not isinstance(network, DynamicUNet):
+        raise ModelError("Only network 'paper' has an encoder trained on ImageNet.")
+    load_weights(network.encoder, "resnet34", source)
+
+
 def fuse_batch_norm(network: nn.Module) -> nn.Module:
-    """Fold every batch norm into the convolution before it, in place, for inference."""
-    for module in network.modules():
-        if not isinstance(module, nn.Sequential):
-            continue
-        for k in range(len(module) - 1):
-            conv, norm = module[k], module[k + 1]
+    """Fold every batch norm into the convolution registered before it, in place, for inference."""
+    for module in list(network.modules()):
+        children = list(module.named_children())
+        for (name, conv), (next_name, norm) in pairwise(children):
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                module[k] = nn.utils.fuse_conv_bn_eval(conv.eval(), norm.eval())
-                module[k + 1] = nn.Identity()
+                setattr(module, name, nn.utils.fuse_conv_bn_eval(conv.eval(), norm.eval()))
+                setattr(module, next_name, nn.Identity())
     return network
