@@ -203,6 +203,7 @@ def compare(
     truth: Segmentation | None = None,
     *,
     median_window: int = 11,
+    median: Any = None,
     frames: Iterable[int] | None = None,
 ) -> Iterator[FrameResult]:
     """Compare two segmentations of a scan; yields one `FrameResult` a projection.
@@ -215,6 +216,8 @@ def compare(
         Masks, or label images (one value a spot) in which touching spots are apart.
     median_window : int
         Rolling median taken as background when spots are measured.
+    median : optional
+        That median with ``at``, if the caller has it, such as a `medians.StoredMedian`.
     frames : iterable of int, optional
         All if not given.
 
@@ -226,7 +229,8 @@ def compare(
     for part in (a, b, truth):
         if part is not None:
             part.check(scan)
-    median = RollingMedian(scan, median_window) if scan.n_frames >= 3 else None
+    if median is None and scan.n_frames >= 3:
+        median = RollingMedian(scan, median_window)
     stop = scan.beam_stop_mask()
     for index in range(scan.n_frames) if frames is None else frames:
         yield compare_frame(

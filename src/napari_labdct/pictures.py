@@ -256,7 +256,7 @@ def distributions(
 def recall_by_snr(
     bins_a: np.ndarray, bins_b: np.ndarray, names: tuple[str, str] = ("A", "B")
 ) -> Figure:
-    """Recall and precision of A and B against a truth, in bins of SNR.
+    """Recall, precision and F1 of A and B against a truth, in bins of SNR.
 
     Parameters
     ----------
@@ -264,11 +264,8 @@ def recall_by_snr(
     names : (str, str)
     """
     figure = _new_figure(10.5, 3.2)
-    ticks = [
-        f"{low:g}–{high:g}" if np.isfinite(high) else f"{low:g}+"
-        for low, high in zip(bins_a["snr_from"], bins_a["snr_to"])
-    ]
-    for axis, column in zip(figure.subplots(1, 2), ("recall", "precision")):
+    ticks = [snr_span(row) for row in bins_a]
+    for axis, column in zip(figure.subplots(1, 3), ("recall", "precision", "f1")):
         for k, (bins, colour) in enumerate(((bins_a, CYAN), (bins_b, ORANGE))):
             x = np.arange(len(bins)) + (k - 0.5) * 0.4
             height = np.nan_to_num(bins[column])
@@ -276,10 +273,18 @@ def recall_by_snr(
         axis.set_xticks(np.arange(len(ticks)), ticks)
         axis.set_ylim(0, 1)
         axis.set_xlabel("SNR", color=WHITE, fontsize=8)
-        axis.set_ylabel(column, color=WHITE, fontsize=8)
-        axis.legend(fontsize=7, framealpha=0, labelcolor=WHITE)
+        axis.set_ylabel({"f1": "F1"}.get(column, column), color=WHITE, fontsize=8)
+        if column == "recall":
+            axis.legend(fontsize=7, framealpha=0, labelcolor=WHITE)
         style_axis(axis)
+        axis.tick_params(axis="x", labelsize=5.5)
     return figure
+
+
+def snr_span(row: np.void) -> str:
+    """The SNR of a row of `evaluation.BIN_DTYPE`: ``2–3``, or ``28+`` for the last one."""
+    low, high = row["snr_from"], row["snr_to"]
+    return f"{low:g}–{high:g}" if np.isfinite(high) else f"{low:g}+"
 
 
 def contrast(image: np.ndarray) -> tuple[float, float]:

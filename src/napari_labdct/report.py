@@ -260,16 +260,15 @@ def _bins(result: Comparison) -> str:
     rows = []
     for one, two in zip(result.by_snr("a"), result.by_snr("b")):
         if one["truth"] or one["spots"] or two["spots"]:
-            high = one["snr_to"]
-            span = f"{one['snr_from']:g}–{high:g}" if np.isfinite(high) else f"{one['snr_from']:g}+"
-            values = [one["recall"], one["precision"], two["recall"], two["precision"]]
+            values = [side[n] for side in (one, two) for n in ("recall", "precision", "f1")]
             cells = "".join(f"<td>{number(float(v))}</td>" for v in values)
-            rows.append(f"<tr><td>{span}</td><td>{one['truth']}</td>{cells}</tr>")
-    return (
-        "<table><tr><th>SNR</th><th>true spots</th><th class='a'>recall A</th>"
-        "<th class='a'>precision A</th><th class='b'>recall B</th>"
-        f"<th class='b'>precision B</th></tr>{''.join(rows)}</table>"
+            rows.append(f"<tr><td>{pictures.snr_span(one)}</td><td>{one['truth']}</td>{cells}</tr>")
+    heads = "".join(
+        f"<th class='{side.lower()}'>{name} {side}</th>"
+        for side in "AB"
+        for name in ("recall", "precision", "F1")
     )
+    return f"<table><tr><th>SNR</th><th>true spots</th>{heads}</tr>{''.join(rows)}</table>"
 
 
 def _embedded(figure: Figure) -> str:

@@ -12,7 +12,7 @@ import math
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
@@ -290,14 +290,15 @@ def source_drift(frame: np.ndarray, background: np.ndarray) -> np.float32:
 class RoutineFrames(LazyStack):
     """The routine's masks of a scan, made when a frame is asked for (uint8, 0 or 255).
 
-    Equal to what `run` writes; frames in order are cheap, see `RollingMedian`.
+    Equal to what `run` writes; frames in order are cheap, see `RollingMedian`.  Another `median`
+    of the same window with ``at`` and ``note``, such as `medians.StoredMedian`, may be given.
     """
 
-    def __init__(self, scan: Scan, settings: RoutineSettings) -> None:
+    def __init__(self, scan: Scan, settings: RoutineSettings, median: Any = None) -> None:
         super().__init__((scan.n_frames, *scan.shape), np.uint8)
         self.scan = scan
         self.settings = settings
-        self._median = RollingMedian(scan, settings.median_window)
+        self._median = median or RollingMedian(scan, settings.median_window)
         self.note = self._median.note
         self._exclude = scan.beam_stop_mask()
         self._lock = threading.Lock()
@@ -332,6 +333,7 @@ def run(
     settings: RoutineSettings,
     store: FrameStore,
     frames: Iterable[int] | None = None,
+    median: Any = None,
 ) -> Iterator[Progress]:
     """Segment projections into `store` (uint8, 0 or 255), one `Progress` a projection.
 
@@ -343,10 +345,12 @@ def run(
         From `open_store`; frames it already holds are passed over.
     frames : iterable of int, optional
         Projections wanted; all if not given.
+    median : optional
+        As for `RoutineFrames`.
 
     Yields
     ------
     Progress
     """
-    masks = RoutineFrames(scan, settings)
+    masks = RoutineFrames(scan, settings, median)
     yield from fill(store, masks.read, frames, masks.note)

@@ -75,6 +75,7 @@ def suggest(
     n_frames: int = 3,
     window_px: int = 384,
     first: int | None = None,
+    median: Any = None,
 ) -> Iterator[Progress | Suggestion]:
     """Tune background value, Gaussian SD, percentage and minimum spot size.
 
@@ -91,6 +92,8 @@ def suggest(
         Edge of the window in each of them, at a different place in each.
     first : int, optional
         A projection that must be among them, for example the one on the screen.
+    median : optional
+        Rolling median of the window with ``at``, such as a `medians.StoredMedian`.
 
     Yields
     ------
@@ -104,8 +107,10 @@ def suggest(
     steps = 2 * sum(len(v) for v in GRID.values())
     total = steps + n_frames
     yield Progress(0, total)
+    if median is None and scan.n_frames >= 3:
+        median = RollingMedian(scan, settings.median_window)
     windows: list[_Window] = []
-    for window in _windows(scan, settings, reference, n_frames, window_px, first):
+    for window in _windows(scan, settings, median, reference, n_frames, window_px, first):
         windows.append(window)
         yield Progress(len(windows), total)
     noise = float(np.median([_sigma(w.residual) for w in windows]))
@@ -159,13 +164,12 @@ def _cast(name: str, value: float) -> float | int:
     return int(value) if name == "min_size_px" else float(value)
 
 
-def _windows(scan, settings, reference, n_frames, window_px, first) -> Iterator[_Window]:
+def _windows(scan, settings, median, reference, n_frames, window_px, first) -> Iterator[_Window]:
     """Square pieces of residuals, each projection's at another place round the centre."""
     count = min(n_frames, scan.n_frames)
     picked = {int(i) for i in np.linspace(0, scan.n_frames - 1, count + 2)[1:-1].round()}
     if first is not None:
         picked = {first, *sorted(picked - {first})[: count - 1]}
-    median = RollingMedian(scan, settings.median_window) if scan.n_frames >= 3 else None
     random = np.random.default_rng(0)
     stop = scan.beam_stop_mask()
     for k, index in enumerate(sorted(picked)):

@@ -25,20 +25,14 @@ from ..evaluation import Comparison, FrameResult, Segmentation, open_segmentatio
 from ..pictures import preset_lines
 from ..routine import RoutineSettings
 from ..scan import Scan
+from .compare_grain import GrainPicker
 from .compare_numbers import NumbersPanel, recipes_html
 from .compare_profile import ProfilePanel
 from .compare_routine import RoutinePanel
+from .compare_run import CompareRun, Sides, write_everything
 from .compare_sources import SourcePicker
 from .compare_view import VIEWS, CompareView
-from .compare_work import (
-    Engine,
-    FrameView,
-    Request,
-    Source,
-    Tally,
-    compare_all,
-    write_everything,
-)
+from .compare_work import Engine, FrameView, Request, Source
 from .dock import Dock, button, describe, heading
 from .forms import tame
 from .run_bar import RunBar
@@ -53,12 +47,11 @@ class CompareDock(Dock):
 
     def build(self) -> None:
         self.engine: Engine | None = None
-        self.result = Comparison()
-        self._frame_result: FrameResult | None = None
         self._again = False
         self.view = CompareView(self.session, self._on_left, self.refresh)
         self.look_job = self.session.job("compare look")
-        self.compare_job = self.session.job("compare")
+        self.run: CompareRun = self.session.controller(CompareRun)
+        self.compare_job = self.run.job
         self.routine_job = self.session.job("routine")
         self.side_job = self.session.job("compare side")
 
@@ -73,6 +66,7 @@ class CompareDock(Dock):
         self.panel.suggest_wanted.connect(self.suggest)
         self.panel.sweep_wanted.connect(self.sweep)
         self.panel.apply_wanted.connect(self.apply)
+        self.panel.prepare_wanted.connect(self.panel.prepare_median)
         self.panel.said.connect(self.say)
         self.routine = self.panel.form
         self.body.addWidget(self.panel)
@@ -89,10 +83,13 @@ class CompareDock(Dock):
         row.addWidget(self.report_button)
         row.addWidget(self.recipes_button)
         self.body.addLayout(row)
+        self.grains = GrainPicker(self.session)
+        self.grains.changed.connect(self._grain_chosen)
+        self.body.addWidget(self.grains)
 
         self.bar = RunBar(self.compare_job, "Compare all", "frame")
         self.bar.run_requested.connect(self.compare_all)
-        self.bar.discard_requested.connect(self.compare_job.discard)
+        self.bar.discard_requested.connect(lambda: self.run.keep_only(None))
         for bar in (*self.panel.bars, self.bar):
             self.footer.addWidget(bar)
 
@@ -108,9 +105,11 @@ class CompareDock(Dock):
     def _connect(self) -> None:
         self.look_job.delivered.connect(self._on_look)
         self.look_job.ended.connect(self._on_look_ended)
-        self.compare_job.delivered.connect(self._on_compared)
+        self.run.counted.connect(self.numbers.show_stack)
+        self.run.counted.connect(self._show_ready)
         self.compare_job.changed.connect(self._show_ready)
         self.side_job.delivered.connect(self._on_side)
+        self.side_job.ended.connect(self._on_side_ended)
         for name in ("routine", "denoise"):
             self.session.job(name).frames_done.connect(self._on_new_frames)
         self.session.results_changed.connect(self._on_results)
@@ -141,6 +140,7 @@ class CompareDock(Dock):
         self.body.addLayout(grid)
         self.profile = ProfilePanel()
         self.profile.preset_wanted.connect(self._preset)
+        self.profile.pointed.connect(self.view.point_at)
         self.profile.said.connect(self.say)
         self.profile.hide()
         self.body.addWidget(self.profile)
@@ -156,7 +156,7 @@ class CompareDock(Dock):
         self._show_captions()
 
     def _source_chosen(self) -> None:
-        self._forget_numbers()
+        self._check_numbers()
         self._show_captions()
         self.refresh()
 
@@ -165,7 +165,9 @@ class CompareDock(Dock):
         if self.engine is None:
             return None
         try:
-            kept = self.picker.pin(which, self.engine.scan, self.routine.settings())
+            settings = self.routine.settings()
+            median = self.engine.stored_median(settings.median_window)
+            kept = self.picker.pin(which, self.engine.scan, settings, median)
         except LabDCTError as error:
             self.say(str(error))
             return None
@@ -175,7 +177,7 @@ class CompareDock(Dock):
         return kept
 
     def import_masks(self, path: str | Path) -> None:
-        """Read a binary stack in a worker and offer it as a source."""
+        """Read a binary stack (a TIFF, or a folder of them) in a worker and offer it."""
         if self.engine is None or self.side_job.running:
             return
         scan = self.engine.scan
@@ -235,24 +237,24 @@ class CompareDock(Dock):
         if not self.view.on:
             return
         counts = {"a": "", "b": ""}
+        agreement = "agreement"
         view, shown = self._view, self.session.shown_frame()
         match = view.match if view is not None and view.request.index == shown else None
         if match is not None:
             counts = {"a": f", {match.n_a}", "b": f", {match.n_b}"}
-        captions = {
-            "a": f"A: {self._name('a')}{counts['a']}",
-            "b": f"B: {self._name('b')}{counts['b']}",
-            "residual_a": "left by A: a − a·A",
-            "residual_b": "left by B: a − a·B",
-            "agreement": "both white, only A cyan, only B orange",
-        }
-        if match is not None:
-            only = f"only {len(match.only_a)}/{len(match.only_b)}"
-            captions["agreement"] = f"both {match.found}; {only}"
-        self.view.set_captions(captions)
+            agreement = f"both {match.found}; only {len(match.only_a)}/{len(match.only_b)}"
+        self.view.set_captions(
+            {
+                "a": ("A: ", self._name("a"), counts["a"]),
+                "b": ("B: ", self._name("b"), counts["b"]),
+                "residual_a": ("left by A", ": a − a·A", ""),
+                "residual_b": ("left by B", ": a − a·B", ""),
+                "agreement": ("", agreement, ""),
+            }
+        )
         omega = self._omega()
         angle = "" if np.isnan(omega) else f", {omega:g}°"
-        self.view.set_corner(f"frame {self.session.shown_frame()}{angle}")
+        self.view.set_corner(f"frame {shown}{angle}")
 
     def _preset(self, name: str) -> None:
         if self.engine is not None:
@@ -288,7 +290,17 @@ class CompareDock(Dock):
             self.say(str(error))
             return None
         index = self.session.shown_frame()
-        return Request(self.engine.scan, index, a, b, settings, self._window(stack), self.view.line)
+        window = self._window(stack)
+        return Request(
+            self.engine.scan, index, a, b, settings, window, self.view.line, grain=self.grains.grain
+        )
+
+    def _grain_chosen(self) -> None:
+        if self.engine is not None:
+            self.engine.prediction = self.grains.prediction
+        if self.grains.grain is not None and not self.view.on and self._view is not None:
+            self.set_view("side by side")
+        self.refresh()
 
     def _window(self, stack: Layer) -> tuple[int, int, int, int] | None:
         """The part of the projection on the screen, if it is clearly less than the whole."""
@@ -301,7 +313,6 @@ class CompareDock(Dock):
 
     def _on_look(self, thing: object) -> None:
         if isinstance(thing, FrameResult):
-            self._frame_result = thing
             self.numbers.show_frame(thing)
             return
         if not isinstance(thing, FrameView) or self.engine is None:
@@ -313,9 +324,10 @@ class CompareDock(Dock):
         if thing.match is not None:
             self._show_captions()
             self.numbers.show_match(thing.request.index, thing.match)
+            self.grains.tell(thing.spots, thing.covered)
+            self.panel.show_median()
             if thing.profile:
-                self.profile.show_curves(thing.profile)
-        if thing.match is not None:
+                self.profile.show_curves(thing.profile, thing.request.line)
             self.say(thing.note or describe(self.engine.scan))
 
     def _on_look_ended(self, state: str) -> None:
@@ -326,8 +338,7 @@ class CompareDock(Dock):
             self._soon.start()
 
     def _routine_changed(self, _settings: RoutineSettings) -> None:
-        if any(self.source(w) is not None and self.source(w).live for w in "ab"):
-            self._forget_numbers()
+        self._check_numbers()
         self.refresh()
 
     def _on_frame(self, _event: object = None) -> None:
@@ -349,6 +360,7 @@ class CompareDock(Dock):
     def _on_results(self, layer: Layer) -> None:
         if layer is self.session.stack:
             self._fill_sources()
+            self._check_numbers()
             self.refresh()
 
     # --------------------------------------------------------- suggest, sweep, apply
@@ -363,78 +375,65 @@ class CompareDock(Dock):
             reference = None
         if other is not None and other.done is not None and not other.done().all():
             reference = None  # projections without a result would count as empty
-        self.panel.suggest(self.engine.scan, reference, self.session.shown_frame())
+        self.panel.suggest(reference, self.session.shown_frame())
 
     def sweep(self, name: str) -> None:
         """Thumbnails of this projection at several values of one parameter."""
         stack = self.session.stack
         if self.engine is not None and stack is not None:
-            window = self._window(stack)
-            self.panel.sweep(self.engine, self.session.shown_frame(), name, window)
+            self.panel.sweep(self.session.shown_frame(), name, self._window(stack))
 
     def apply(self) -> None:
         """Run the routine over the whole stack into a result layer."""
         stack = self.session.stack
         if self.engine is not None and stack is not None:
-            self.panel.apply(self.engine.scan, stack, hidden=lambda: self.view.on)
+            self.panel.apply(stack)
 
     def _on_side(self, thing: object) -> None:
         if isinstance(thing, Segmentation):
             self.picker.add_imported(thing)
             self._fill_sources()
             self.say(f"Imported '{thing.name}'; choose it for A, B or the truth.")
+        elif isinstance(thing, tuple):
+            self._show_recipes(*thing[:2])
         else:
             self.panel.take(thing)
 
+    def _on_side_ended(self, state: str) -> None:
+        if state == "done":
+            if self.side_job.note:
+                self.say(self.side_job.note)
+            self.side_job.discard()  # its result is on the screen; no bar is needed
+
     # ------------------------------------------------------------------ all frames
 
-    def compare_all(self) -> None:
-        """Compare A and B over all projections that both have."""
-        sides = self._fixed()
-        if sides is None:
-            return
-        a, b, truth, frames = sides
-        self.result = Comparison((a.name, b.name))
-        self.compared, self._counting = (a, b, truth), True
-        scan = self.engine.scan
-        self.compare_job.start(lambda: compare_all(scan, a, b, truth, frames), "Compare")
+    @property
+    def result(self) -> Comparison:
+        """What was counted so far of the projections."""
+        return self.run.result
 
-    def _fixed(self):
-        chosen = [self.source(which) for which in ("a", "b", "truth")]
-        if self.engine is None or chosen[0] is None or chosen[1] is None:
+    def compare_all(self) -> None:
+        """Compare A and B over all projections that both have and that were not compared yet."""
+        sides = self._sides()
+        if sides is not None:
+            self.run.start(sides)
+
+    def _sides(self) -> Sides | None:
+        a, b, truth = (self.source(which) for which in ("a", "b", "truth"))
+        if self.engine is None or a is None or b is None:
             return None
         try:
-            settings = self.routine.settings()
+            return Sides(self.engine, (a, b, truth), self.routine.settings())
         except LabDCTError as error:
             self.say(str(error))
             return None
-        scan = self.engine.scan
-        done = np.ones(scan.n_frames, bool)
-        for source in chosen:
-            if source is not None and source.done is not None:
-                done &= source.done()
-        fixed = [None if s is None else s.fixed(scan, settings) for s in chosen]
-        return (*fixed, [int(i) for i in np.flatnonzero(done)])
 
-    def _on_compared(self, thing: object) -> None:
-        if not self._counting:
-            return  # what was compared has changed since
-        if isinstance(thing, FrameResult):
-            self.result.add(thing)
-        elif isinstance(thing, Tally):
-            self.numbers.show_stack(thing)
+    def _check_numbers(self) -> None:
+        """Forget the stack's numbers if they are of other masks now."""
+        self.run.keep_only(self._sides())
 
-    def _show_ready(self) -> None:
+    def _show_ready(self, *_: object) -> None:
         self.report_button.setEnabled(bool(self.result.results) and not self.compare_job.running)
-
-    def _forget_numbers(self) -> None:
-        """The stack's numbers are of other masks now."""
-        if self.compare_job.running:
-            self.compare_job.cancel()
-        self._counting = False
-        self.result = Comparison()
-        self.numbers.show_stack(None)
-        self._show_ready()
 
     def _ask_report(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Folder for tables, pictures and report")
@@ -443,33 +442,31 @@ class CompareDock(Dock):
 
     def write_report(self, folder: str | Path) -> None:
         """Write CSV tables, pictures and the report of what was compared."""
-        if not self.result.results or self.side_job.running:
-            return
-        a, b, truth = self.compared
-        scan, result = self.engine.scan, self.result
-        self.side_job.start(
-            lambda: write_everything(Path(folder), scan, a, b, truth, result), "Write report"
-        )
+        sides, result = self.run.sides, self.result
+        if sides is not None and result.results and not self.side_job.running:
+            self.side_job.start(
+                lambda: write_everything(Path(folder), sides, result), "Write report"
+            )
 
     def show_recipes(self) -> None:
         """The recipes of A and B side by side, differences bold."""
-        sides = self._fixed()
-        if sides is None:
-            return
+        sides = self._sides()
+        if sides is not None and not self.side_job.running:
+            self.side_job.start(lambda: iter([sides.fixed()]), "Read the recipes")
+
+    def _show_recipes(self, a: Segmentation, b: Segmentation) -> None:
         dialog = QDialog(self)
         dialog.setWindowTitle("What made A and B")
         dialog.resize(640, 480)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         text = QTextBrowser()
-        text.setHtml(recipes_html(sides[0], sides[1]))
+        text.setHtml(recipes_html(a, b))
         QVBoxLayout(dialog).addWidget(text)
         dialog.show()
 
     # ------------------------------------------------------------------- the stack
 
     _view: FrameView | None = None
-    _counting = False
-    compared: tuple = ()
 
     def show_stack(self, layer: Layer | None, scan: Scan | None) -> None:
         if self.view.on and self.view.stack is not layer:
@@ -477,12 +474,16 @@ class CompareDock(Dock):
             self._show_view()
         known = self.engine.scan if self.engine is not None else None
         if scan is not known:
-            self.engine = None if scan is None else Engine(scan)
+            if known is None or scan is None or scan.frames is not known.frames:
+                self.picker.forget()
+            self.engine = self.run.engine(scan)
             self._view = None
-            self._forget_numbers()
-            self.picker.forget()
+            self.panel.set_engine(self.engine)
+            self.grains.set_scan(scan)
         self.view_buttons.button(0).parentWidget().setEnabled(scan is not None)
         self._fill_sources()
+        self._check_numbers()
+        self.numbers.show_stack(self.run.tally)
         self.bar.set_ready(scan is not None, self.problem or "Open a scan first")
         self.numbers.set_frame(self.session.shown_frame(), self._omega())
         self.refresh()

@@ -10,10 +10,11 @@ from qtpy.QtWidgets import QLabel, QListWidget, QListWidgetItem, QVBoxLayout, QW
 
 from ..comparison import Match
 from ..evaluation import FrameResult, Segmentation
+from ..pictures import snr_span
 from ..report import number, recipe_rows
 from . import layers as factory
 from .compare_plot import Curve, Plot
-from .compare_work import Tally
+from .compare_run import Tally
 from .dock import heading, wrapped
 from .forms import tame
 
@@ -49,6 +50,8 @@ class NumbersPanel(QWidget):
         self.frame_label.setAccessibleName("Numbers of this projection")
         self.stack_label = wrapped()
         self.stack_label.setAccessibleName("Numbers of the stack")
+        self.snr_label = wrapped()
+        self.snr_label.setAccessibleName("Against the truth, by SNR")
         self.curve = Plot("Spots in every projection", "Click to go to a projection", "omega (deg)")
         self.curve.clicked.connect(self._clicked)
         self.curve.hide()
@@ -68,6 +71,7 @@ class NumbersPanel(QWidget):
         for widget in (
             self.frame_label,
             self.stack_label,
+            self.snr_label,
             self.curve,
             self.ranking_title,
             self.ranking,
@@ -104,8 +108,12 @@ class NumbersPanel(QWidget):
         for widget in (self.stack_label, self.curve, *self.spread.values()):
             widget.setVisible(tally is not None)
         self.show_ranking(self._ranking_wanted)
+        by_snr = None if tally is None else tally.by_snr
+        self.snr_label.setVisible(by_snr is not None)
         if tally is None:
             return
+        if by_snr is not None:
+            self.snr_label.setText(_snr_table(*by_snr))
         table, numbers = tally.frames, tally.numbers
         text = _counts(
             f"{numbers['frames']} frames", numbers["spots_a"], numbers["spots_b"], numbers["both"]
@@ -185,6 +193,30 @@ def _table(rows: list[tuple[str, float, float]]) -> str:
         for label, a, b in rows
     )
     return f"<table><tr><td></td><td>A</td><td>B</td></tr>{cells}</table>"
+
+
+def _snr_table(a: np.ndarray, b: np.ndarray) -> str:
+    """Recall, precision and F1 of A and B in bins of SNR; empty bins are left out."""
+    gap = "&nbsp;&nbsp;"
+    names = (f"{side} {what}" for side in "AB" for what in ("rec.", "prec.", "F1"))
+    head = "".join(f"<td align='right'>{gap}{name}</td>" for name in names)
+    rows = []
+    for one, two in zip(a, b):
+        if not (one["truth"] or one["spots"] or two["spots"]):
+            continue
+        values = [side[n] for side in (one, two) for n in ("recall", "precision", "f1")]
+        cells = "".join(f"<td align='right'>{gap}{_share(float(v))}</td>" for v in values)
+        rows.append(
+            f"<tr><td>{snr_span(one)}</td><td align='right'>{one['truth']}</td>{cells}</tr>"
+        )
+    return (
+        "<b>Against the truth, by SNR</b><small><table>"
+        f"<tr><td>SNR</td><td>true</td>{head}</tr>{''.join(rows)}</table></small>"
+    )
+
+
+def _share(value: float) -> str:
+    return f"{value:.2f}" if np.isfinite(value) else "–"
 
 
 def recipes_html(a: Segmentation, b: Segmentation) -> str:

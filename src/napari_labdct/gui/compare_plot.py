@@ -30,10 +30,13 @@ class Plot(QWidget):
     ----------
     clicked, hovered : signal(float)
         The x value under the pointer.
+    left : signal
+        The pointer is elsewhere.
     """
 
     clicked = Signal(float)
     hovered = Signal(float)
+    left = Signal()
 
     def __init__(self, name: str, tooltip: str, x_label: str = "", dotted: float | None = None):
         super().__init__()
@@ -96,6 +99,9 @@ class Plot(QWidget):
         x = self._x_at(event.position().x())
         if x is not None:
             self.hovered.emit(x)
+
+    def leaveEvent(self, event) -> None:
+        self.left.emit()
 
     # ------------------------------------------------------------------- drawing
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,10 +23,11 @@ from qtpy.QtWidgets import (
 
 from ..errors import LabDCTError
 from ..jobs import FrameStore
+from ..medians import StoredMedian
 from ..parameters import fields_of
 from ..routine import RoutineSettings
-from ..scan import Scan
 from ..tuning import Suggestion, suggest
+from . import stores
 from .compare_work import Engine, Thumbnail, Window, apply_routine, sweep
 from .dock import button, heading, wrapped
 from .forms import SettingsForm, tame
@@ -176,7 +176,7 @@ class RoutinePanel(QWidget):
     Attributes
     ----------
     changed : signal(RoutineSettings)
-    suggest_wanted, apply_wanted : signal
+    suggest_wanted, apply_wanted, prepare_wanted : signal
     sweep_wanted : signal(str)
         Name of the parameter.
     said : signal(str)
@@ -187,6 +187,7 @@ class RoutinePanel(QWidget):
     suggest_wanted = Signal()
     sweep_wanted = Signal(str)
     apply_wanted = Signal()
+    prepare_wanted = Signal()
     said = Signal(str)
 
     def __init__(self, session: Session, side_job: Job, routine_job: Job) -> None:
@@ -195,13 +196,16 @@ class RoutinePanel(QWidget):
         self._side, self._job = side_job, routine_job
         self._stack: Layer | None = None
         self._layer: Layer | None = None
-        self._hidden: Callable[[], bool] = bool
+        self._engine: Engine | None = None
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(heading("Standard routine (live)"))
         self.form = RoutineForm()
         self.form.changed.connect(self.changed)
+        self.form.changed.connect(self._on_changed)
         layout.addWidget(self.form)
+        self.median_button = button("Prepare the median of the stack", "", self.prepare_wanted)
+        layout.addWidget(self.median_button)
         row = QHBoxLayout()
         row.setSpacing(4)
         for text, tooltip, slot in (
@@ -224,11 +228,19 @@ class RoutinePanel(QWidget):
         self.hint = wrapped()
         self.hint.hide()
         layout.addWidget(self.hint)
+        self._median_job = session.job("rolling median")
+        self._stored: StoredMedian | None = None
+        self._prepared = 0  # the window it is of
+        median_bar = RunBar(self._median_job, "Prepare median", "frame", quiet=True)
+        median_bar.discard_requested.connect(self._discard_median)
+        self._median_job.delivered.connect(self._on_median)
+        self._median_job.changed.connect(self.show_median)
+        self._median_job.ended.connect(self._on_median_ended)
         apply_bar = RunBar(routine_job, "Apply", "frame", quiet=True)
         apply_bar.discard_requested.connect(self._discard)
         side_bar = RunBar(side_job, "Work", "step", quiet=True)
         side_bar.discard_requested.connect(side_job.discard)
-        self.bars = (apply_bar, side_bar)
+        self.bars = (median_bar, apply_bar, side_bar)
         routine_job.delivered.connect(self._on_store)
         routine_job.frames_done.connect(self._on_frames)
 
@@ -240,20 +252,72 @@ class RoutinePanel(QWidget):
             self.said.emit(str(error))
             return None
 
-    def suggest(self, scan: Scan, reference: Any, index: int) -> None:
+    def set_engine(self, engine: Engine | None) -> None:
+        """Another scan, or none."""
+        self._engine = engine
+        self._stored = None
+        if self._median_job.running:
+            self._median_job.cancel()
+        self.show_median()
+
+    def prepare_median(self) -> None:
+        """Stream the rolling median of all projections once; everything reads it from then on."""
+        settings, engine = self.settings(), self._engine
+        if settings is not None and engine is not None and not self._median_job.running:
+            window = self._prepared = settings.median_window
+            self._median_job.start(lambda: engine.prepare_median(window), "Prepare the median")
+
+    def _on_median(self, stored: StoredMedian) -> None:
+        self._stored = stored
+        self.show_median()
+
+    def _on_median_ended(self, state: str) -> None:
+        if state == "done" or self._stored is None:
+            self._median_job.discard()  # the button says that it is there
+
+    def show_median(self, *_: object) -> None:
+        """Offer the median of the window, or say that it is there."""
+        engine, job = self._engine, self._median_job
+        window = self.form.boxes.controls["median_window"].value
+        stored = None if engine is None else engine.stored_median(window)
+        whole = stored is not None and stored.store.complete
+        if whole:
+            text = f"The median of {window} is prepared"
+        elif stored is not None and stored.store.done.any():
+            text = f"Go on preparing the median of {window}"
+        else:
+            text = f"Prepare the median of {window}"
+        size_gb = 0 if engine is None else 4e-9 * engine.scan.n_frames * np.prod(engine.scan.shape)
+        tame(
+            self.median_button,
+            text,
+            "Compute the rolling median of all projections once and keep it "
+            f"({size_gb:.2g} GB in the cache folder). The live view, Apply, Suggest, Sweep and "
+            "Compare all then read it; without it each computes what it needs.",
+        )
+        self.median_button.setText(text)
+        self.median_button.setEnabled(engine is not None and not whole and not job.running)
+
+    def _discard_median(self) -> None:
+        if self._stored is not None:
+            self._stored.store.discard()
+            stores.forget(self._stored.store)
+        self._median_job.discard()
+
+    def suggest(self, reference: Any, index: int) -> None:
         """Tune the LoG parameters in a worker."""
-        settings = self.settings()
-        if settings is not None:
+        settings, engine = self.settings(), self._engine
+        if settings is not None and engine is not None:
+            median = engine.stored_median(settings.median_window)
             self._side.start(
-                lambda: suggest(scan, settings, reference, first=index), "Suggest parameters"
+                lambda: suggest(engine.scan, settings, reference, first=index, median=median),
+                "Suggest parameters",
             )
 
-    def sweep(
-        self, engine: Engine, index: int, name: str, window: Window | None, count: int = 6
-    ) -> None:
+    def sweep(self, index: int, name: str, window: Window | None, count: int = 6) -> None:
         """Thumbnails at `count` values of one parameter, cut from the middle of `window`."""
-        settings = self.settings()
-        if settings is None or self._side.running:
+        settings, engine = self.settings(), self._engine
+        if settings is None or engine is None or self._side.running:
             return
         values = sweep_values(name, getattr(settings, name), count)
         rows, cols = engine.scan.shape
@@ -274,12 +338,19 @@ class RoutinePanel(QWidget):
         elif isinstance(thing, Thumbnail):
             self.thumbnails.add(thing)
 
-    def apply(self, scan: Scan, stack: Layer, hidden: Callable[[], bool]) -> None:
-        """Run the routine over the whole scan; its layer comes hidden while `hidden()`."""
-        settings = self.settings()
-        if settings is not None and not self._job.running:
-            self._stack, self._layer, self._hidden = stack, None, hidden
-            self._job.start(lambda: apply_routine(scan, settings), "Standard routine")
+    def apply(self, stack: Layer) -> None:
+        """Run the routine over the whole scan, into a layer over `stack`."""
+        settings, engine = self.settings(), self._engine
+        if settings is not None and engine is not None and not self._job.running:
+            self._stack, self._layer = stack, None
+            self._job.start(lambda: apply_routine(engine, settings), "Standard routine")
+
+    def _on_changed(self, settings: RoutineSettings) -> None:
+        job = self._median_job
+        if self._stored is not None and self._prepared != settings.median_window:
+            self._stored = None  # its file stays, for when the window comes back
+            job.cancel() if job.running else job.discard()
+        self.show_median()
 
     def _reset(self) -> None:
         self.form.set_settings(RoutineSettings())
@@ -302,8 +373,6 @@ class RoutinePanel(QWidget):
         self._layer = self._session.add_result(
             self._stack, store, "routine mask", recipe=store.recipe
         )
-        if self._layer is not None and self._hidden():
-            self._layer.visible = False
 
     def _on_frames(self, frames: list[int]) -> None:
         self._session.refresh(self._layer, frames)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from napari.layers import Labels, Layer
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import (
@@ -10,12 +12,14 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QLabel,
+    QMenu,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
 from ..evaluation import Segmentation
+from ..medians import StoredMedian
 from ..routine import RoutineSettings
 from ..scan import Scan
 from ..spots import BinaryFrames
@@ -56,7 +60,9 @@ class SourcePicker(QWidget):
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         for which, colour in (("a", factory.CYAN), ("b", factory.ORANGE), ("truth", "")):
             name = which.upper() if colour else "Truth"
-            combo = self.combos[which] = _combo(name)
+            combo = self.combos[which] = wide_combo(
+                name, f"What {name} is: a result, the live routine, a pin or a file"
+            )
             combo.activated.connect(self._activated)
             if not colour:
                 form.addRow(name, combo)
@@ -73,9 +79,13 @@ class SourcePicker(QWidget):
         layout.addLayout(form)
         row = QHBoxLayout()
         row.addWidget(button("Swap A and B", "Exchange A and B", self.swap))
-        row.addWidget(
-            button("Import masks...", "A binary stack of another program, as TIFF", self._ask)
-        )
+        tooltip = "A binary stack of another program: one TIFF, or a folder with one a projection"
+        opener = button("Import masks...", tooltip)
+        menu = QMenu(opener)
+        menu.addAction("TIFF stack...", self._ask_file)
+        menu.addAction("Folder of TIFFs...", self._ask_folder)
+        opener.setMenu(menu)
+        row.addWidget(opener)
         layout.addLayout(row)
 
     def sources(self, scan: Scan | None) -> list[Source]:
@@ -132,19 +142,17 @@ class SourcePicker(QWidget):
             self._select("a", two.key)
             self.set_source("b", one.key)
 
-    def pin(self, which: str, scan: Scan, settings: RoutineSettings) -> Source | None:
+    def pin(
+        self, which: str, scan: Scan, settings: RoutineSettings, median: StoredMedian | None = None
+    ) -> Source | None:
         """Keep what A or B is now, whatever the sliders and thresholds do later."""
         source = self.source(which)
         if source is None:
             return None
-        fixed = source.fixed(scan, settings)
-        masks = fixed.masks
-        if isinstance(masks, BinaryFrames):
-            masks = BinaryFrames(masks.cleaned, masks.settings)
-        number = len(self.pins) + 1
-        name = f"pin {number}: {fixed.name}"
-        kept = Segmentation(name, masks, fixed.recipe, fixed.cleaned)
-        self.pins.append(Source(f"pin {number}", name, kept, source.done))
+        fixed = source.fixed(scan, settings, median)
+        key = f"pin {len(self.pins) + 1}"
+        kept = replace(fixed, name=f"{key}: {fixed.name}")
+        self.pins.append(Source(key, kept.name, kept, source.done))
         return self.pins[-1]
 
     def add_imported(self, segmentation: Segmentation) -> None:
@@ -170,17 +178,23 @@ class SourcePicker(QWidget):
         self._chosen = True
         self.changed.emit()
 
-    def _ask(self) -> None:
+    def _ask_file(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Import masks", "", "TIFF (*.tif *.tiff)")
         if path:
             self.import_wanted.emit(path)
 
+    def _ask_folder(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, "Import masks from a folder of TIFFs")
+        if path:
+            self.import_wanted.emit(path)
 
-def _combo(name: str) -> QComboBox:
+
+def wide_combo(name: str, tooltip: str) -> QComboBox:
+    """A combo box that is not as wide as its longest entry."""
     combo = QComboBox()
     combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     combo.setMinimumContentsLength(10)
-    tame(combo, name, f"What {name} is: a result, the live routine, a pin or a file")
+    tame(combo, name, tooltip)
     return combo
 
 

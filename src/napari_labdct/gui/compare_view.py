@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from napari.layers import Layer, Shapes
+from napari.layers import Layer, Points, Shapes
 from napari.utils.colormaps import DirectLabelColormap
 from napari.viewer import Viewer
 
 from . import layers as factory
+from .compare_grain import VIOLET, Rings
 from .compare_work import FrameView, Held, Line
 from .session import Session
 
@@ -26,8 +27,11 @@ _SHOWN = {
     "profile": ("stack", "line"),
 }
 _GRIDS = {"side by side": (2, 3), "residual": (1, 2)}
+_FLAT = ("scale", "translate", "units", "axis_labels")
 _CORNER = ("text", "visible", "gridded", "position", "font_size")
 _CAPTION_PT = 7
+#: Width of a caption's letter, and what lies left and right of it, in canvas pixels.
+_LETTER_PX, _MARGIN_PX = 6.9, 22
 _PALETTES = {
     "a": {1: factory.CYAN, None: "transparent"},
     "b": {1: factory.ORANGE, None: "transparent"},
@@ -44,6 +48,14 @@ class Snapshot:
     grid: tuple[bool, int, tuple[int, int], float]
     corner: dict[str, Any]
     camera: tuple[tuple[float, ...], float]
+
+
+def shorten(before: str, name: str, behind: str, letters: int) -> str:
+    """A caption of at most so many letters; what is cut is the end of the name."""
+    over = len(before) + len(name) + len(behind) - letters
+    if over > 0:
+        name = name[: max(3, len(name) - over - 1)].rstrip() + "…"
+    return before + name + behind
 
 
 def take_snapshot(viewer: Viewer) -> Snapshot:
@@ -75,6 +87,10 @@ def restore_snapshot(viewer: Viewer, was: Snapshot) -> None:
             layer.visible = visible
             layer.name_overlay.visible = captioned
             layer.name_overlay.font_size = size
+    known = [ref() for ref, *_ in was.layers]
+    for place, layer in enumerate(x for x in known if x is not None and x in viewer.layers):
+        if viewer.layers.index(layer) != place:
+            viewer.layers.move(viewer.layers.index(layer), place)
     kept = [ref() for ref in was.selection]
     viewer.layers.selection = {la for la in kept if la is not None and la in viewer.layers}
     viewer.scene.camera.center, viewer.scene.camera.zoom = was.camera
@@ -105,6 +121,8 @@ class CompareView:
         self.mode = ""
         self.layers: dict[str, Layer] = {}
         self.held: dict[str, Held] = {}
+        self.rings = Rings()
+        self._captions: dict[str, tuple[str, str, str]] = {}
 
     @property
     def on(self) -> bool:
@@ -129,6 +147,8 @@ class CompareView:
             self._stack = weakref.ref(stack)
             self._add_layers(viewer, stack)
             viewer.layers.events.removed.connect(self._on_removed)
+            viewer.layers.events.inserted.connect(self._on_inserted)
+            viewer.canvas.events.size.connect(self._caption)
         self._set_mode(viewer, stack, mode)
         if fresh:
             viewer.reset_view()
@@ -143,15 +163,42 @@ class CompareView:
         if was is None or viewer is None:
             return
         viewer.layers.events.removed.disconnect(self._on_removed)
+        viewer.layers.events.inserted.disconnect(self._on_inserted)
+        viewer.canvas.events.size.disconnect(self._caption)
+        self.rings.remove(viewer)
         for layer in layers.values():
             if layer in viewer.layers:
                 viewer.layers.remove(layer)
         restore_snapshot(viewer, was)
 
     def _on_removed(self, event: Any) -> None:
-        if event.value is self.stack or event.value in self.layers.values():
+        ours = (*self.layers.values(), *self.rings.layers.values())
+        if event.value is self.stack or event.value in ours:
             self.leave()
             self._left()
+        else:
+            self._align()
+
+    def _on_inserted(self, event: Any) -> None:
+        """A result that comes meanwhile waits until the view is left: it has no cell here."""
+        layer = event.value
+        ours = (*self.layers.values(), *self.rings.layers.values())
+        if layer in ours or not factory.kind_of(layer):
+            return
+        name = layer.name_overlay
+        self._was.layers.append((weakref.ref(layer), layer.visible, name.visible, name.font_size))
+        layer.visible = False
+
+    def _align(self) -> None:
+        """Give the first layer with rings an even place; the hidden line fills the gap."""
+        viewer = self._session.viewer
+        if viewer is None or not self.rings.on:
+            return
+        first = viewer.layers.index(self.layers["a"])
+        if first % 2:
+            line = viewer.layers.index(self.layers["line"])
+            last = max(viewer.layers.index(x) for x in self.layers.values())
+            viewer.layers.move(line, first if line > first else last + 1)
 
     def _add_layers(self, viewer: Viewer, stack: Layer) -> None:
         count = stack.data.shape[0] if stack.ndim == 3 else 1
@@ -175,21 +222,31 @@ class CompareView:
         linked = [self.layers["residual_a"], self.layers["residual_b"]]
         viewer.layers.link_layers(linked, ("contrast_limits", "gamma", "colormap"))
         self._limits_set = False
-        place = factory.placement(stack, shape)
+        flat = {
+            "ndim": 2,
+            "visible": False,
+            **{k: v[1:] for k, v in factory.placement(stack, shape).items() if k in _FLAT},
+        }
         line = Shapes(
             name=f"{stack.name} [profile line]",
-            ndim=2,
-            scale=place["scale"][1:],
-            translate=place["translate"][1:],
-            units=place["units"][1:],
-            axis_labels=place["axis_labels"][1:],
-            edge_color="#b9a6ff",
+            edge_color=VIOLET,
             edge_width=max(shape[1:]) / 400,
-            visible=False,
             metadata={factory.KEY: {"kind": "profile line"}},
+            **flat,
         )
-        self.layers["line"] = line
+        pointer = Points(
+            name=f"{stack.name} [pointer]",
+            symbol="cross",
+            face_color="#ffe066",
+            border_width=0,
+            size=max(shape[1:]) / 60,
+            canvas_size_limits=(12, 40),
+            metadata={factory.KEY: {"kind": "pointer"}},
+            **flat,
+        )
+        self.layers["line"], self.layers["pointer"] = line, pointer
         viewer.layers.append(line)
+        viewer.layers.append(pointer)
         line.events.data.connect(self._on_line)
         viewer.layers.selection = {stack}
 
@@ -197,18 +254,20 @@ class CompareView:
         self.mode = mode
         shown = _SHOWN[mode]
         ours = set(self.layers.values())
+        rings = self.rings.layers.values()
         for layer in viewer.layers:
-            if layer not in ours and layer is not stack:
+            if layer not in ours and layer is not stack and layer not in rings:
                 layer.visible = False
         stack.visible = "stack" in shown
         grid = viewer.canvas.grid
-        grid.stride = 1
+        grid.stride = 2 if self.rings.on else 1
         grid.shape = _GRIDS.get(mode, (-1, -1))
         gridded = mode in _GRIDS
         for key, layer in self.layers.items():
             layer.visible = key in shown and not (mode == "flicker" and key == "b")
             layer.name_overlay.visible = gridded or mode == "flicker"
             layer.name_overlay.font_size = _CAPTION_PT
+        self.rings.follow(self.layers)
         for key, colours in _PALETTES.items():
             ground = "black" if gridded else "transparent"  # a light theme's canvas is white
             wanted = {**colours, 0: ground}
@@ -227,6 +286,7 @@ class CompareView:
             rows, cols = stack.data.shape[-2:]
             self.set_line(((0, 0), (rows - 1, cols - 1)))
         viewer.layers.selection = {self.layers["line"] if mode == "profile" else stack}
+        self._caption()
 
     # -------------------------------------------------------------------- showing
 
@@ -246,17 +306,53 @@ class CompareView:
                     layer.refresh()
         elif self.mode == "flicker":
             self.layers["b"].refresh()
+        if view.match is not None:
+            self._ring(view)
 
-    def forget(self) -> None:
-        """What was computed no longer holds."""
-        for held in self.held.values():
-            held.clear()
+    def _ring(self, view: FrameView) -> None:
+        viewer, stack = self._session.viewer, self.stack
+        if viewer is None or stack is None:
+            return
+        was = self.rings.on
+        if view.spots is None:
+            self.rings.remove(viewer)
+        else:
+            self.rings.show(viewer, stack, self.layers, view.request.index, view.spots)
+        if was != self.rings.on:
+            self._align()
+            viewer.canvas.grid.stride = 2 if self.rings.on else 1
+            self.rings.follow(self.layers)
+            viewer.layers.selection = {self.layers["line"] if self.mode == "profile" else stack}
 
-    def set_captions(self, captions: dict[str, str]) -> None:
-        """Names of the layers, which stand in the cells."""
-        for key, text in captions.items():
+    def set_captions(self, captions: dict[str, tuple[str, str, str]]) -> None:
+        """Names of the layers, which stand in the cells.
+
+        Parameters
+        ----------
+        captions : dict of (before, name, behind)
+            Where a cell is too narrow, the name is shortened.
+        """
+        self._captions = captions
+        self._caption()
+
+    def _caption(self, _event: object = None) -> None:
+        viewer = self._session.viewer
+        if viewer is None or not self.on:
+            return
+        cells = _GRIDS[self.mode][1] if self.mode in _GRIDS else 1
+        letters = int((viewer.canvas.size[1] / cells - _MARGIN_PX) / _LETTER_PX)
+        for key, parts in self._captions.items():
+            text = shorten(*parts, letters)
             if key in self.layers and self.layers[key].name != text:
                 self.layers[key].name = text
+
+    def point_at(self, place: tuple[float, float] | None) -> None:
+        """Mark a pixel (row, col) in the image; None takes the mark away."""
+        pointer = self.layers.get("pointer")
+        if pointer is not None:
+            if place is not None:
+                pointer.data = np.array([place], float)
+            pointer.visible = place is not None and self.mode == "profile"
 
     def set_corner(self, text: str) -> None:
         """What stands in the corner of each cell: which projection this is."""
@@ -270,6 +366,7 @@ class CompareView:
             return ""
         a, b = self.layers["a"], self.layers["b"]
         a.visible, b.visible = not a.visible, a.visible
+        self.rings.follow(self.layers)
         shown = a if a.visible else b
         shown.refresh()
         return "a" if a.visible else "b"
@@ -294,7 +391,7 @@ class CompareView:
             return
         self._changing = True
         layer.data = []
-        layer.add_lines([np.array(line, float)], edge_color="#b9a6ff")
+        layer.add_lines([np.array(line, float)], edge_color=VIOLET)
         self._changing = False
         layer.mode = "select"
         self._line_moved()

@@ -6,19 +6,19 @@ so that a move costs the LoG of what is seen and nothing else.
 
 from __future__ import annotations
 
+import json
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..comparison import Match, agreement, line_profile, match_spots, residual
-from ..evaluation import Comparison, FrameResult, Segmentation, compare, compare_frame
+from ..evaluation import FrameResult, Segmentation, compare_frame
 from ..jobs import FrameStore, Progress, recipe_hash
+from ..medians import StoredMedian, median_recipe, open_median
 from ..routine import (
     RollingMedian,
     RoutineFrames,
@@ -31,10 +31,17 @@ from ..routine import (
     source_drift,
 )
 from ..scan import LazyStack, Scan
+from ..spots import BinaryFrames
 from . import preferences, stores
 
+if TYPE_CHECKING:
+    from ..simulation.measured import Prediction
+
 _KEPT = 4
-_TELL_S = 1.0
+#: The window with which `evaluation.compare` measures spots, so that all numbers are its numbers.
+MEASURE_WINDOW = 11
+#: How near a mask must come to a predicted spot to have it, px: the distance of a match.
+_NEAR_PX = 3
 Line = tuple[tuple[float, float], tuple[float, float]]
 Window = tuple[int, int, int, int]
 
@@ -66,12 +73,23 @@ class Source:
     def live(self) -> bool:
         return self.segmentation is None
 
-    def fixed(self, scan: Scan, settings: RoutineSettings) -> Segmentation:
+    def state(self, settings: RoutineSettings) -> tuple[str, str]:
+        """Equal as long as the masks are the same: what numbers of them depend on."""
+        made = settings.to_dict() if self.segmentation is None else self.segmentation.recipe
+        return self.key, json.dumps(made, sort_keys=True, default=str)
+
+    def fixed(
+        self, scan: Scan, settings: RoutineSettings, median: StoredMedian | None = None
+    ) -> Segmentation:
         """The masks of the whole scan as they are now, with their recipe."""
-        if self.segmentation is not None:
-            return self.segmentation
-        recipe = routine_recipe(scan, settings)
-        return Segmentation("standard routine", RoutineFrames(scan, settings), recipe)
+        known = self.segmentation
+        if known is None:
+            masks = RoutineFrames(scan, settings, median)
+            return Segmentation("standard routine", masks, routine_recipe(scan, settings))
+        if isinstance(known.masks, BinaryFrames):  # a slider may cut it anew at any time
+            masks = BinaryFrames(known.masks.cleaned, known.masks.settings)
+            return replace(known, masks=masks)
+        return known
 
 
 ROUTINE = Source("routine", "routine (live)")
@@ -89,6 +107,7 @@ class Request:
     window: Window | None = None
     line: Line | None = None
     line_width_px: int = 1
+    grain: int | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +126,10 @@ class FrameView:
     profile : dict
         Curves of the line, empty if there is none.
     note : str
+    spots : structured array, optional
+        Where the chosen grain should be seen, rows of `measured.PREDICTION_DTYPE`.
+    covered : (int, int)
+        How many of those A and B have.
     """
 
     request: Request
@@ -115,15 +138,24 @@ class FrameView:
     sigma: float
     profile: dict[str, np.ndarray] = field(default_factory=dict)
     note: str = ""
+    spots: np.ndarray | None = None
+    covered: tuple[int, int] = (0, 0)
 
 
 class Engine:
-    """Computes `FrameView`s of one scan; one call at a time, from any thread."""
+    """Computes `FrameView`s of one scan; one call at a time, from any thread.
+
+    Attributes
+    ----------
+    prediction : Prediction or None
+        The grains of a map, whose spots may be asked for.
+    """
 
     def __init__(self, scan: Scan) -> None:
         self.scan = scan
+        self.prediction: Prediction | None = None
         self._lock = threading.RLock()
-        self._streams: dict[int, RollingMedian] = {}
+        self._streams: dict[int, RollingMedian | StoredMedian] = {}
         self._medians: OrderedDict[tuple, np.ndarray] = OrderedDict()
         self._corrected: OrderedDict[tuple, np.ndarray] = OrderedDict()
         self._flats: OrderedDict[tuple, tuple] = OrderedDict()
@@ -144,8 +176,7 @@ class Engine:
             yield self._glance(request)
         masks = [self._mask(source, request) for source in (request.a, request.b)]
         yield self._view(request, *masks, whole=True)
-        # the window of `compare`, so that these numbers are its numbers
-        median = self.median(request.index, 11)
+        median = self.median(request.index, MEASURE_WINDOW)
         yield compare_frame(
             self.scan, request.index, *masks, background=median, beam_stop=self.stop
         )
@@ -157,12 +188,42 @@ class Engine:
 
         def make() -> np.ndarray:
             if window not in self._streams:
-                # the measured SNR needs 11 frames whatever the slider says: keep two streams
-                keep = {w: m for w, m in self._streams.items() if w == 11}
-                self._streams = {**keep, window: RollingMedian(self.scan, window)}
+                self._adopt(window, self._open_median(window) or RollingMedian(self.scan, window))
             return self._streams[window].at(index)
 
         return self._kept(self._medians, (index, window), make)
+
+    def prepare_median(self, window: int) -> Iterator[Progress | StoredMedian]:
+        """Stream the rolling median of all projections into the cache folder; resumable.
+
+        From then on everything that needs the median of this window reads it there.
+        """
+        made = self._open_median(window, new=True)
+        with self._lock:
+            self._adopt(window, made)
+        yield made
+        yield from made.run()
+
+    def stored_median(self, window: int) -> StoredMedian | None:
+        """A reader of its own for another job, if the median was streamed into a file."""
+        known = self._streams.get(window)
+        if not isinstance(known, StoredMedian):
+            return None
+        return StoredMedian(self.scan, window, known.store)
+
+    def _open_median(self, window: int, new: bool = False) -> StoredMedian | None:
+        folder, key = preferences.cache_folder(), recipe_hash(median_recipe(self.scan, window))
+        path = stores.result_path(folder, f"{self.scan.name}_median", key)
+        if not new and not path.with_name(f"{path.name}.json").exists():
+            return None
+        stores.reserve(path, 4 * self.scan.n_frames * int(np.prod(self.scan.shape)))
+        store = stores.acquire(path, lambda: open_median(self.scan, window, path))
+        return StoredMedian(self.scan, window, store)
+
+    def _adopt(self, window: int, median: RollingMedian | StoredMedian) -> None:
+        # measuring has its own window whatever the slider says: keep two streams
+        keep = {w: m for w, m in self._streams.items() if w == MEASURE_WINDOW}
+        self._streams = {**keep, window: median}
 
     def note(self, window: int) -> str:
         """What the user should know of the median."""
@@ -258,7 +319,19 @@ class Engine:
                 "which the routine takes for signal. Try 'Follow source drift' under More."
             )
         match = match_spots(mask_a, mask_b) if whole else None
-        return FrameView(request, match, images, sigma, profile, note)
+        spots = self.grain_spots(request.index, request.grain) if whole else None
+        covered = (
+            (0, 0) if spots is None else (count_near(mask_a, spots), count_near(mask_b, spots))
+        )
+        return FrameView(request, match, images, sigma, profile, note, spots, covered)
+
+    def grain_spots(self, index: int, grain: int | None) -> np.ndarray | None:
+        """Where a grain of the map should be seen on a projection; None if none is chosen."""
+        prediction = self.prediction
+        if prediction is None or grain is None:
+            return None
+        spots = prediction.frame(index)
+        return spots[spots["grain"] == grain]
 
     def _profile(self, request: Request) -> dict[str, np.ndarray]:
         start, end = request.line
@@ -310,68 +383,27 @@ class Held(LazyStack):
         return self._frames.get(index, self._empty)
 
 
-@dataclass(frozen=True)
-class Tally:
-    """The numbers of the projections compared so far, ready to be shown.
-
-    Parameters
-    ----------
-    numbers : dict
-        As `Comparison.numbers` gives them.
-    frames : structured array of `evaluation.FRAME_DTYPE`
-    worst : list of int
-        Projections by their unexplained bright pixels, most first.
-    spread : dict of name to (middle, spots of A, spots of B)
-        Histograms of SNR and area, like the paper's Fig. S1.
-    """
-
-    numbers: dict[str, float]
-    frames: np.ndarray
-    worst: list[int]
-    spread: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
-
-    @classmethod
-    def of(cls, result: Comparison) -> Tally:
-        spots = [result.spots("a"), result.spots("b")]
-        spread = {}
-        for name in ("snr", "area_px"):
-            values = [table[name] if table.size else np.zeros(0) for table in spots]
-            both = np.concatenate(values)
-            top = max(float(np.percentile(both, 98)) if both.size else 1.0, 1.0)
-            step = top / 30 if name == "snr" else max(1.0, np.ceil(top / 30))  # whole pixels
-            edges = np.arange(0, top + step, step) - (0 if name == "snr" else 0.5)
-            counts = (np.histogram(v, edges)[0].astype(float) for v in values)
-            spread[name] = ((edges[:-1] + edges[1:]) / 2, *counts)
-        worst = [int(i) for i in result.worst_first("a")]
-        return cls(result.numbers(), result.frames, worst, spread)
+def count_near(mask: np.ndarray, spots: np.ndarray) -> int:
+    """How many predicted spots have a pixel of the mask near them."""
+    found = 0
+    for spot in spots:
+        r, c = round(float(spot["row"])), round(float(spot["col"]))
+        near = np.s_[
+            max(0, r - _NEAR_PX) : r + _NEAR_PX + 1, max(0, c - _NEAR_PX) : c + _NEAR_PX + 1
+        ]
+        found += bool(mask[near].any())
+    return found
 
 
-def compare_all(
-    scan: Scan, a: Segmentation, b: Segmentation, truth: Segmentation | None, frames: Sequence[int]
-) -> Iterator[Progress | FrameResult | Tally]:
-    """Compare projection after projection; results and, now and then, a `Tally` are handed on."""
-    result = Comparison((a.name, b.name))
-    yield Progress(0, len(frames))
-    told = time.monotonic()
-    for done, one in enumerate(compare(scan, a, b, truth, frames=frames), start=1):
-        result.add(one)
-        yield one
-        if time.monotonic() - told > _TELL_S or done == len(frames):
-            yield Tally.of(result)
-            told = time.monotonic()
-        yield Progress(done, len(frames), frame=one.frame)
-
-
-def apply_routine(scan: Scan, settings: RoutineSettings) -> Iterator[Progress | FrameStore]:
+def apply_routine(engine: Engine, settings: RoutineSettings) -> Iterator[Progress | FrameStore]:
     """Run the routine over the scan into the cache folder; hands on the store first."""
-    made = routine_recipe(scan, settings)
+    scan, made = engine.scan, routine_recipe(engine.scan, settings)
     name = f"{scan.name}_routine"
     path = stores.result_path(preferences.cache_folder(), name, recipe_hash(made))
-    need = int(np.prod((scan.n_frames, *scan.shape)))
-    stores.make_room(path.parent, need, float(preferences.preference("cache_limit_gb")), path)
+    stores.reserve(path, int(np.prod((scan.n_frames, *scan.shape))))
     store = stores.acquire(path, lambda: open_store(scan, settings, path))
     yield store
-    yield from run(scan, settings, store)
+    yield from run(scan, settings, store, median=engine.stored_median(settings.median_window))
 
 
 @dataclass(frozen=True)
@@ -407,21 +439,3 @@ def sweep(
         count = match_spots(mask, np.zeros_like(mask)).n_a
         yield Thumbnail(tried, value, np.ascontiguousarray(picture), count)
         yield Progress(done, len(values))
-
-
-def write_everything(
-    folder: Path,
-    scan: Scan,
-    a: Segmentation,
-    b: Segmentation,
-    truth: Segmentation | None,
-    result: Comparison,
-) -> Iterator[Progress]:
-    """Write CSV tables, pictures and the report of what was compared."""
-    from .. import report
-
-    yield Progress(0, 2)
-    result.write_csv(folder)
-    yield Progress(1, 2)
-    report.write_report(folder, scan, a, b, result)
-    yield Progress(2, 2)

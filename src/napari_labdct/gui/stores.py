@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..jobs import FrameStore
+from .preferences import preference
 
 _lock = threading.Lock()
 _open: weakref.WeakValueDictionary[Path, FrameStore] = weakref.WeakValueDictionary()
@@ -40,6 +41,11 @@ def result_path(folder: Path, name: str, key: str) -> Path:
     """Where the result of the recipe with hash `key` stands in the cache folder."""
     plain = re.sub(r"[^\w.-]+", "_", name).strip("._")[:60] or "scan"
     return folder / f"{plain}-{key}.tif"
+
+
+def reserve(path: Path, need_bytes: int) -> None:
+    """Make room for a result under the limit that the user set for the cache folder."""
+    make_room(path.parent, need_bytes, float(preference("cache_limit_gb")), path)
 
 
 def make_room(folder: Path, need_bytes: int, limit_gb: float, keep: Path) -> int:
