@@ -16,6 +16,7 @@ JOBS = {
     "Simulate": ("simulation", "SimulateSettings"),
     "Predicted spots": ("simulation", "PredictSettings"),
     "Background": ("background", "ExtractionSettings"),
+    "Training set": ("learning.mix_settings", "TrainingSetSettings"),
     "Training": ("learning.settings", "TrainSettings"),
     "Fine-tuning": ("learning.pairs", "FineTuneSettings"),
     "Synthesis of training crops": ("learning.synthesis", "SynthesisSettings"),

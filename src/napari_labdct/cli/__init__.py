@@ -20,6 +20,7 @@ COMMANDS = (
     "simulate",
     "predict",
     "background",
+    "synthesise",
     "denoise",
     "routine",
     "compare",

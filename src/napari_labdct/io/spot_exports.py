@@ -20,6 +20,8 @@ from .coco import SparseFrames, coco_labels, read_coco, written
 from .tables import WORDS, read_spot_csv, write_spot_csv
 from .tiff import TiffFrames, write_frames
 
+#: Of the list that a folder of training pairs holds, ``pairs.json``.
+PAIRS_FORMAT = "napari-labdct pairs 1"
 #: Tables by the end of their name.
 TABLES = (".csv", ".parquet", ".h5", ".json")
 
@@ -318,7 +320,7 @@ def write_training_pairs(
                 entry[name] = f"{name}_{index:04d}.tif"
                 write_frames(folder / entry[name], [image])
         listed.append(entry)
-        text = json.dumps({"format": "napari-labdct pairs 1", "recipe": recipe, "pairs": listed})
+        text = json.dumps({"format": PAIRS_FORMAT, "recipe": recipe, "pairs": listed})
         write_atomically(folder / "pairs.json", text)
         yield int(index)
 

@@ -15,18 +15,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..background.sets import BackgroundSet
 from ..errors import ScanError, SettingsError
 from ..geometry import polygon_mask
-from ..parameters import Param, Settings
 from ..scan import Scan
 from ..simulation import Simulation
 from ..simulation.settings import SimulateSettings
 from . import synthesis as syn
+from .mix_settings import MixSettings
 
 if TYPE_CHECKING:
     from ..simulation import Projection
@@ -34,63 +34,6 @@ if TYPE_CHECKING:
 MIX_STREAM = 2  # third number of a crop's seed, see `pairs.PAIRS_STREAM`
 #: Projections of a turn, each far from those before it.
 GOLDEN_STEP_DEG = 180 * (3 - np.sqrt(5))
-
-
-@dataclass(frozen=True, kw_only=True)
-class MixSettings(Settings):
-    """How simulated spots and a background become a frame (eqs 1 and 2)."""
-
-    job: ClassVar[str] = "mixing"
-
-    output: Annotated[
-        str,
-        Param(
-            "Output",
-            choices=("16-bit", "8-bit"),
-            help="16-bit: level, drift, noise, hot pixels and cosmic rays as measured; "
-            "8-bit: as the paper, with I0 and tau.",
-        ),
-    ] = "16-bit"
-    i0: Annotated[
-        float | None,
-        Param(
-            "I0",
-            "grey",
-            1,
-            60000,
-            1,
-            "Grey level of the brightest background; R_BG is drawn from I0 - sqrt(I0) to "
-            "I0 + sqrt(I0). If not given: 110 in 8 bit, as measured in 16 bit.",
-        ),
-    ] = None
-    tau: Annotated[
-        float | None,
-        Param(
-            "tau", "", 0, 20, 0.1, "Noise level. If not given: 1 in 8 bit, as measured in 16 bit."
-        ),
-    ] = None
-    snr_min: Annotated[
-        float | None,
-        Param(
-            "Lowest typical SNR",
-            "",
-            0.01,
-            1000,
-            0.1,
-            "Spots are made brighter or weaker so that the median SNR of a frame's spots lies "
-            "between these two; if not given, they stay as bright as simulated.",
-        ),
-    ] = None
-    snr_max: Annotated[
-        float | None, Param("Highest typical SNR", "", 0.01, 1000, 0.1, "See the lowest one.")
-    ] = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if (self.snr_min is None) != (self.snr_max is None):
-            raise SettingsError("Give both the lowest and the highest typical SNR, or neither.")
-        if self.snr_min is not None and self.snr_min > self.snr_max:
-            raise SettingsError("The lowest typical SNR is above the highest; swap them.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +63,11 @@ class Ground:
     def gain(self) -> float:
         """Expected grey level over x0."""
         return 1 + self.tau / 2
+
+    @property
+    def noise(self) -> np.ndarray:
+        """Noise sigma without spots, counts."""
+        return np.sqrt(self.variance(self.level))
 
     def variance(self, level: np.ndarray) -> np.ndarray:
         """Noise variance where the expected grey level is `level`, counts squared."""
@@ -245,23 +193,60 @@ def drawn_spots(
     height = np.minimum(peaks, full).astype(np.float32)
     height[0] = np.inf
     kept = labels * (signal >= np.minimum(noise, syn.CORE_LEVEL * height[labels]))
-    present = np.zeros(len(height), np.int32)
-    present[kept] = 1
-    present[0] = 0
-    owner = (np.cumsum(present, dtype=np.int32) * present)[kept]
-    names = np.flatnonzero(present)
-    spots = np.zeros(len(names), syn.SPOT)
-    at = np.flatnonzero(owner)
-    number = owner.flat[at]
+    numbers, spots = measure_spots(kept, signal, noise)
+    new = np.zeros(len(height), np.int32)
+    new[numbers] = np.arange(1, len(numbers) + 1)
+    return syn.Drawn(signal, new[kept], spots, height[numbers])
 
-    def total(values: np.ndarray | None = None) -> np.ndarray:
-        return np.bincount(number, values, len(names) + 1)[1:]
 
-    rows, cols = np.divmod(at, owner.shape[1])
-    spots["area"] = area = total()
-    spots["row"], spots["col"] = total(rows) / area, total(cols) / area
-    spots["snr"] = total(signal.flat[at]) / np.maximum(total(noise.flat[at]), 1e-9)
-    return syn.Drawn(signal, owner, spots, height[names])
+def measure_spots(
+    labels: np.ndarray, signal: np.ndarray, noise: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The labels of an image that are there, and their table.
+
+    SNR is the mean signal in the label over the mean noise sigma there, both arrays
+    ``(rows, cols)`` in the same counts.
+
+    Returns
+    -------
+    numbers : int array (n,)
+    spots : array of synthesis.SPOT (n,)
+    """
+    at = np.flatnonzero(labels)
+    number = labels.flat[at]
+    area = np.bincount(number)
+    found = np.flatnonzero(area)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.bincount(number, values)[found] / area[found]
+
+    rows, cols = np.divmod(at, labels.shape[1])
+    spots = np.zeros(len(found), syn.SPOT)
+    spots["area"] = area[found]
+    spots["row"], spots["col"] = mean(rows), mean(cols)
+    spots["snr"] = mean(signal.flat[at]) / np.maximum(mean(noise.flat[at]), 1e-9)
+    spots["detectability"] = spots["snr"] * np.sqrt(spots["area"])
+    return found, spots
+
+
+def typical_signal(projection: Projection) -> float:
+    """Median over the spots of the mean signal in their masks, grey levels."""
+    _, spots = measure_spots(projection.labels, projection.image, np.ones_like(projection.image))
+    return float(np.median(spots["snr"])) if len(spots) else 0.0
+
+
+def brightness(
+    rng: np.random.Generator, settings: MixSettings, typical: float, ground: Ground
+) -> float:
+    """Factor from simulated grey levels to those of the frame.
+
+    Eq. 1 adds I_simu to x0, so it is the gain of eq. 2; with a range of SNR in the settings it
+    brings the typical spot to an SNR drawn from there.
+    """
+    if settings.snr_min is None or typical <= 0:
+        return ground.gain
+    target = syn._log_uniform(rng, settings.snr_min, settings.snr_max)
+    return target * float(np.median(ground.noise[::4, ::4])) / typical
 
 
 class _Spots:
@@ -276,11 +261,7 @@ class _Spots:
         self.places = np.column_stack([spots["row"], spots["col"]])
         self.peaks = np.zeros(len(projection.spots) + 1)
         self.peaks[projection.spots["id"]] = projection.spots["peak"]
-        lit = projection.labels > 0
-        total = np.bincount(projection.labels[lit], projection.image[lit], len(self.peaks))
-        mean = total[spots["id"]] / spots["area_px"]
-        #: Median over the spots of the mean signal in their masks, counts.
-        self.typical = float(np.median(mean)) if len(spots) else 0.0
+        self.typical = typical_signal(projection)
 
     def image(self, window: tuple[slice, slice]) -> np.ndarray:
         return self._image[window].toarray()
@@ -394,8 +375,8 @@ class MixedScan:
         spots = self.spots(number)
         window = self._place(rng, spots, n)
         ground = backdrop.ground(rng, int(rng.integers(backdrop.set.n_frames)), window)
-        noise = np.sqrt(ground.variance(ground.level))  # of the background alone
-        brighter = self._brightness(rng, spots, float(np.median(noise)), ground.gain)
+        noise = ground.noise
+        brighter = brightness(rng, self.settings, spots.typical, ground)
         open_here = ~backdrop.hidden[window]
         signal = spots.image(window) * (np.float32(brighter) * open_here)
         labels = spots.labels(window) * open_here
@@ -447,14 +428,6 @@ class MixedScan:
             place = spots.places[int(rng.integers(len(spots.places)))]
             corner = np.clip(np.rint(place).astype(int) - rng.integers(0, n, 2), 0, room)
         return tuple(slice(int(c), int(c) + n) for c in corner)
-
-    def _brightness(self, rng, spots: _Spots, noise: float, gain: float) -> float:
-        """Factor from simulated grey levels to those of the frame."""
-        s = self.settings
-        if s.snr_min is None:
-            return gain  # eq. 1 adds I_simu to x0
-        target = syn._log_uniform(rng, s.snr_min, s.snr_max)
-        return target * noise / spots.typical if spots.typical > 0 else gain
 
     def _leave_ghosts(self, rng, median, number, window, brighter, noise, medians) -> None:
         """Each other frame of the window that is bright at a pixel moves the median there."""
