@@ -294,6 +294,30 @@ def label_snr(labels, frame, background, noise) -> np.ndarray:
     return np.bincount(label, signal, count) / area / np.maximum(sigma, 1e-12)
 
 
+def by_snr(against: Iterable[Against], edges: Sequence[float] = SNR_EDGES) -> np.ndarray:
+    """Recall, precision and F1 in bins of SNR, rows of `BIN_DTYPE`.
+
+    Recall bins the true spots by their own SNR, precision the spots found by theirs.
+    """
+    table = np.zeros(len(edges) - 1, BIN_DTYPE)
+    table["snr_from"], table["snr_to"] = edges[:-1], edges[1:]
+    for one in against:
+        for snr, column, all_, hit in (
+            (one.truth_snr, 1, "truth", "found"),
+            (one.snr, 0, "spots", "true"),
+        ):
+            # spots fainter than nothing belong to the faintest bin
+            at = np.clip(np.digitize(snr, edges) - 1, 0, len(edges) - 2)
+            table[all_] += np.bincount(at, minlength=len(table)).astype("i4")
+            paired = at[one.match.pairs[:, column] - 1]
+            table[hit] += np.bincount(paired, minlength=len(table)).astype("i4")
+    table["recall"] = _ratio(table["found"], table["truth"])
+    table["precision"] = _ratio(table["true"], table["spots"])
+    recall, precision = table["recall"], table["precision"]
+    table["f1"] = _ratio(2 * recall * precision, recall + precision)
+    return table
+
+
 class Comparison:
     """Everything `compare` said of a scan so far; `add` results in any order.
 
@@ -345,27 +369,8 @@ class Comparison:
         return np.concatenate(tables) if tables else np.zeros(0)
 
     def by_snr(self, which: str, edges: Sequence[float] = SNR_EDGES) -> np.ndarray:
-        """Recall, precision and F1 of A or B in bins of SNR, rows of `BIN_DTYPE`.
-
-        Recall bins the true spots by their own SNR, precision the spots found by theirs.
-        """
-        table = np.zeros(len(edges) - 1, BIN_DTYPE)
-        table["snr_from"], table["snr_to"] = edges[:-1], edges[1:]
-        for one in self._against(which):
-            for snr, column, all_, hit in (
-                (one.truth_snr, 1, "truth", "found"),
-                (one.snr, 0, "spots", "true"),
-            ):
-                # spots fainter than nothing belong to the faintest bin
-                at = np.clip(np.digitize(snr, edges) - 1, 0, len(edges) - 2)
-                table[all_] += np.bincount(at, minlength=len(table)).astype("i4")
-                paired = at[one.match.pairs[:, column] - 1]
-                table[hit] += np.bincount(paired, minlength=len(table)).astype("i4")
-        table["recall"] = _ratio(table["found"], table["truth"])
-        table["precision"] = _ratio(table["true"], table["spots"])
-        recall, precision = table["recall"], table["precision"]
-        table["f1"] = _ratio(2 * recall * precision, recall + precision)
-        return table
+        """Recall, precision and F1 of A or B in bins of SNR; see `by_snr`."""
+        return by_snr(self._against(which), edges)
 
     def numbers(self) -> dict[str, float]:
         """The summary: what the strip in the dock, the report and the CSV all show."""
