@@ -179,10 +179,22 @@ def fields_of(cls: type[Settings]) -> list[Field]:
     return found
 
 
-def add_arguments(parser: argparse.ArgumentParser, cls: type[Settings]) -> None:
-    """Give a parser one flag for every number, word or switch of a settings class."""
+def add_arguments(
+    parser: argparse.ArgumentParser, cls: type[Settings], only: Collection[str] | None = None
+) -> None:
+    """Give a parser one flag for every number, word or switch of a settings class.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+    cls : type
+    only : collection of str, optional
+        Names of the settings that get a flag; all if not given.
+    """
     group = parser.add_argument_group(f"{cls.job or cls.__name__} settings")
     for field in fields_of(cls):
+        if only is not None and field.name not in only:
+            continue
         param = field.param
         unit = f" [{param.unit}]" if param.unit else ""
         text = f"{param.label}{unit}. {param.help} (default: {field.default})".replace("%", "%%")
