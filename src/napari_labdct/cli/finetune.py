@@ -1,43 +1,72 @@
-"""``labdct finetune PAIRS -o MODEL.safetensors``: let a model learn from reviewed spots."""
+"""``labdct finetune``: let a model learn from reviewed spots, or from a scan's own background."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
+from ..errors import SettingsError
 from ..learning.pairs import FineTuneSettings
 from ..parameters import add_arguments, from_namespace
+from ..simulation.settings import SimulateSettings
 from .common import show_progress
 from .train import told
+
+# What of a simulation a scan does not know by itself; its geometry comes from scan.yaml.
+SAMPLE = (
+    "sample", "diameter_um", "height_um", "mean_grain_um", "spread", "grain_map", "voxel_um",
+    "material", "families", "intensity_model", "tube_kv", "power_w", "filter_al_mm", "psf_px",
+    "source_um",
+)  # fmt: skip
 
 
 def add_command(commands) -> None:
     parser = commands.add_parser(
         "finetune",
-        help="fine-tune a trained network on reviewed spots",
+        help="fine-tune a trained network on reviewed spots or on a scan's own background",
         description=(
-            "Let a trained network go on learning from pairs that were saved after a review (Spots "
-            "dock, or labdct spots --pairs), mixed with synthetic crops. The same command goes on "
-            "where it was stopped."
+            "Let a trained network go on learning, mixed with synthetic crops: from PAIRS that "
+            "were saved after a review (Spots dock, or labdct spots --pairs), or from the "
+            "background of a --scan under simulated spots of its geometry. The same command goes "
+            "on where it was stopped. Numbers before and after (.json), a picture (.png) and the "
+            "curve (.log.jsonl) are written beside the model."
         ),
     )
-    parser.add_argument("pairs", metavar="PAIRS", help="folder of reviewed training pairs")
+    parser.add_argument("pairs", metavar="PAIRS", nargs="?", help="folder of reviewed pairs")
+    parser.add_argument(
+        "--scan", nargs="+", metavar="SCAN", help="a TIFF, several, a folder, or a scan.yaml"
+    )
+    parser.add_argument(
+        "--background", metavar="SET.h5", help="of the scan, from labdct background"
+    )
     parser.add_argument("--model", default="compact", help="name or file (default: compact)")
     parser.add_argument("-o", "--output", required=True, metavar="MODEL.safetensors")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, mps")
     parser.add_argument("--overwrite", action="store_true", help="replace another model")
     add_arguments(parser, FineTuneSettings)
+    add_arguments(parser, SimulateSettings, SAMPLE)
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> None:
-    from ..learning.finetuning import fine_tune, work_folder
+    from ..background import BackgroundSet
+    from ..learning.finetuning import fine_tune, fine_tune_on_scan, work_folder
     from ..learning.run_folder import stopping_on_signals
+    from .common import open_given
 
+    if bool(given.pairs) == bool(given.scan):
+        raise SettingsError("Give either a folder of reviewed pairs, or --scan and a scan.")
     settings = from_namespace(FineTuneSettings, given)
-    steps = fine_tune(
-        settings, given.pairs, given.output, given.model, given.device, given.overwrite
-    )
+    common = {"model": given.model, "device": given.device, "overwrite": given.overwrite}
+    if given.pairs:
+        steps = fine_tune(settings, given.pairs, given.output, **common)
+    else:
+        background = BackgroundSet.load(given.background) if given.background else None
+        sample = {k: getattr(given, k) for k in SAMPLE if getattr(given, k) is not None}
+        steps = fine_tune_on_scan(
+            settings, open_given(given), given.output, background=background, simulation=sample,
+            **common,
+        )  # fmt: skip
     with stopping_on_signals(work_folder(given.output)):
         show_progress(told(steps), "finetune", "step")
     if work_folder(given.output).exists():  # stopped; the bar has said where

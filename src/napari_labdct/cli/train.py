@@ -63,21 +63,21 @@ def run(given: argparse.Namespace) -> None:
         else:
             for _ in steps:
                 pass
-    if first:
-        print(RunFolder(given.folder, writes=False).best)
+    best = RunFolder(given.folder, writes=False).best
+    if first and best.exists():
+        print(best)
 
 
 def told(steps: Iterator) -> Iterator:
     """A line for every validation and for the end, instead of one for every step."""
     for step in steps:
-        text = ""
-        if step.validation:
-            score = step.validation
+        score, text = getattr(step, "validation", {}), step.message
+        if score:
             text = (
                 f"step {step.done} ({step.stage}): loss {step.loss:.4f}, validation F1 "
                 f"{score['f1']:.4f}{', the best so far' if step.best else ''}"
             )
-        if step.end:
+        if getattr(step, "end", ""):
             text += f"{'; ' if text else ''}{step.end} at step {step.done}"
         yield replace(step, message=text)
 

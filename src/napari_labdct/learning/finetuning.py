@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from ..background import BackgroundSet, ExtractionSettings, Measurement
 from ..errors import OutputError, SettingsError
+from ..jobs import Progress, cannot_write
+from .batches import Source
+from .before_after import (
+    Row,
+    compare,
+    crop_rows,
+    scan_row,
+    verdict,
+    write_numbers,
+    write_picture,
+)
 from .model import SUFFIX, Model
 from .networks import build_network
 from .pairs import FineTuneSettings, ReviewedPairs
 from .settings import TrainSettings
 from .synthesis import SynthesisSettings
-from .training import STOPPED, TrainProgress, train
+from .training import STOPPED, train
+
+if TYPE_CHECKING:
+    from ..scan import Scan
+    from .mixing import MixSettings
+
+TEST_SEED = 1_000_000_009  # crops that neither training nor validation draws
+FRAMES, TEST_FRAMES = 16, 6  # projections that the spots come from, to learn and to judge
 
 
 def fine_tune(
@@ -22,11 +43,12 @@ def fine_tune(
     model: str | Path = "compact",
     device: str = "auto",
     overwrite: bool = False,
-) -> Iterator[TrainProgress]:
+) -> Iterator[Progress]:
     """Let a trained model learn from reviewed pairs too, and save what comes of it.
 
     Checkpoints are in ``OUTPUT.work`` beside the output until it is done; the same call goes on
-    where it stopped.
+    where it stopped. Beside ``NAME.safetensors`` come ``NAME.json`` (numbers before and after),
+    ``NAME.png`` (pictures) and ``NAME.log.jsonl`` (the curve).
 
     Parameters
     ----------
@@ -44,7 +66,8 @@ def fine_tune(
 
     Yields
     ------
-    TrainProgress
+    Progress
+        `TrainProgress`, and at last a sentence on what it was good for.
 
     Raises
     ------
@@ -57,34 +80,147 @@ def fine_tune(
     OutputError
         The output exists or cannot be written.
     """
-    output = Path(output)
-    work = work_folder(output)
-    if output.suffix != SUFFIX:
-        raise OutputError(f"'{output.name}' is no name of a model; let it end in {SUFFIX}.")
-    if output.exists() and not overwrite:
-        raise OutputError(f"{output} exists; choose another name, or allow it to be replaced.")
+    job = _Job(settings, output, model, device, overwrite)
     pairs = ReviewedPairs(folder, settings.pairs_part)
     pairs.check_size(settings.crop_px)
-    start = Model.load(model, device)
-    multiple = int(build_network(start.network).multiple)
-    if settings.crop_px % multiple:
-        raise SettingsError(
-            f"Crops of {settings.crop_px} px do not suit network '{start.network}'; choose a "
-            f"multiple of {multiple} (--crop-px)."
+    job.load()
+    tests = ReviewedPairs(folder, 1.0)
+    yield from job.learn(pairs, tests, "other places of the same reviewed pairs", lambda: [])
+
+
+def fine_tune_on_scan(
+    settings: FineTuneSettings,
+    scan: Scan,
+    output: Path | str,
+    *,
+    background: BackgroundSet | None = None,
+    simulation: dict[str, Any] | None = None,
+    mixing: MixSettings | None = None,
+    model: str | Path = "compact",
+    device: str = "auto",
+    overwrite: bool = False,
+) -> Iterator[Progress]:
+    """Let a trained model learn the background of a scan, under simulated spots of its geometry.
+
+    It is judged on the same background under the spots of another virtual sample. Otherwise
+    as `fine_tune`.
+
+    Parameters
+    ----------
+    settings : FineTuneSettings
+    scan : Scan
+        Described: pixel size and distances are needed.
+    output : path
+        The new model; its numbers and a picture go beside it.
+    background : BackgroundSet, optional
+        Of the scan; extracted first if not given.
+    simulation : dict, optional
+        Settings of `SimulateSettings` that differ from the scan's: sample, material, ...
+    mixing : MixSettings, optional
+        How bright the spots are; by default a median SNR from 0.5 to 10, frame by frame.
+    model, device, overwrite
+        As in `fine_tune`.
+
+    Yields
+    ------
+    Progress
+        Of the extraction, then `TrainProgress`.
+
+    Raises
+    ------
+    ScanError
+        The scan's geometry is incomplete, or its background is another scan's.
+    SettingsError, ModelError, OutputError
+        As in `fine_tune`.
+    """
+    from .mixing import MixedScan, MixSettings, settings_of_scan
+
+    job = _Job(settings, output, model, device, overwrite)
+    simulated = settings_of_scan(scan, **(simulation or {}))
+    job.load()
+    kept = job.work / "background.h5"
+    if background is None and kept.exists():
+        background = BackgroundSet.load(kept)
+    if background is None:
+        measurement = Measurement(scan, ExtractionSettings())
+        yield from measurement.run()
+        background = measurement.result()
+        background.save(kept)
+    mixing = mixing or MixSettings(snr_min=0.5, snr_max=10.0)
+    source = MixedScan(background, simulated, mixing, settings.pairs_part, FRAMES)
+    other = simulated.replace(seed=simulated.seed + 1)
+    tests = MixedScan(background, other, mixing, 1.0, TEST_FRAMES)
+    where = "simulated spots of another sample over the background of the scan"
+    yield from job.learn(
+        source, tests, where, lambda: [scan_row(job.start, Model.load(job.output, device), scan)]
+    )
+
+
+class _Job:
+    """What both kinds of fine-tuning do alike."""
+
+    def __init__(self, settings: FineTuneSettings, output, model, device, overwrite) -> None:
+        self.settings, self.model, self.device = settings, model, device
+        self.output = Path(output).expanduser()
+        self.work = work_folder(output)
+        if self.output.suffix != SUFFIX:
+            raise OutputError(
+                f"'{self.output.name}' is no name of a model; let it end in {SUFFIX}."
+            )
+        if self.output.exists() and not overwrite:
+            raise OutputError(f"{output} exists; choose another name, or allow it to be replaced.")
+
+    def load(self) -> None:
+        """The model to begin with; crops must suit its network."""
+        self.start = Model.load(self.model, self.device)
+        multiple = int(build_network(self.start.network).multiple)
+        if self.settings.crop_px % multiple:
+            raise SettingsError(
+                f"Crops of {self.settings.crop_px} px do not suit network '{self.start.network}'; "
+                f"choose a multiple of {multiple} (--crop-px)."
+            )
+        try:
+            self.work.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(self.work, error) from error
+
+    def learn(
+        self, source: Source, tests: Source, where: str, more_rows: Callable[[], list[Row]]
+    ) -> Iterator[Progress]:
+        """Train, save the best, compare it with the model it began as."""
+        start, s = self.start, self.settings
+        known = ("iterations", "learning_rate", "warmup", "batch", "validation_crops",
+                 "validate_every", "checkpoint_every", "seed")  # fmt: skip
+        training = TrainSettings(
+            network=start.network, block_px=start.block_px, median_window=start.median_window,
+            report_every=1, **{name: getattr(s, name) for name in known},
+        )  # fmt: skip
+        synthesis = SynthesisSettings(crop_px=s.crop_px)
+        for step in train(training, self.work, synthesis, self.device, start, source):
+            yield step
+            if step.end == STOPPED:
+                return
+        best = Model.load(self.work / f"best{SUFFIX}", self.device)
+        with_median = synthesis.replace(no_median=0.0)
+        crops = [tests.mixed(with_median, TEST_SEED, k) for k in range(s.validation_crops)]
+        numbers = compare(start, best, crops)
+        best.training["fine_tuning"] = {"judged_on": where, **numbers}
+        best.save(self.output)
+        write_numbers(self.output.with_suffix(".json"), best.training["fine_tuning"])
+        write_picture(
+            self.output.with_suffix(".png"), [*more_rows(), *crop_rows(start, best, crops)]
         )
-    known = ("iterations", "learning_rate", "warmup", "batch", "validation_crops",
-             "validate_every", "checkpoint_every", "seed")  # fmt: skip
-    training = TrainSettings(
-        network=start.network, block_px=start.block_px, median_window=start.median_window,
-        report_every=1, **{name: getattr(settings, name) for name in known},
-    )  # fmt: skip
-    synthesis = SynthesisSettings(crop_px=settings.crop_px)
-    for step in train(training, work, synthesis, device, start, pairs):
-        yield step
-        if step.end == STOPPED:
-            return
-    Model.load(work / f"best{SUFFIX}", "cpu").save(output)
-    shutil.rmtree(work, ignore_errors=True)
+        self._keep_log()
+        yield Progress(s.iterations, s.iterations, verdict(numbers))
+
+    def _keep_log(self) -> None:
+        """The curve stays beside the model; checkpoints have done their work."""
+        log = self.work / "log.jsonl"
+        try:
+            os.replace(log, self.output.with_suffix(".log.jsonl"))
+        except OSError as error:
+            raise cannot_write(self.output.with_suffix(".log.jsonl"), error) from error
+        shutil.rmtree(self.work, ignore_errors=True)
 
 
 def work_folder(output: Path | str) -> Path:

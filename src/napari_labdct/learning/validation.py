@@ -42,6 +42,7 @@ def validate(
     crops: list[Crop],
     min_size_px: int = 3,
     loss_of: Callable[..., Any] | None = None,
+    thresholds: tuple[int, ...] = THRESHOLDS,
 ) -> dict[str, Any]:
     """Spot F1 (precision, recall) of a model on crops with known truth, at its best threshold.
 
@@ -57,16 +58,18 @@ def validate(
         Smaller spots are dropped.
     loss_of : callable, optional
         ``loss_of(logits, target, weight)``; adds ``loss`` to the result.
+    thresholds : tuple of int
+        Of 255, the best of them is taken.
 
     Returns
     -------
     dict
         ``loss``, ``f1``, ``precision``, ``recall``, ``pixel_iou``, ``threshold`` (of 255),
-        ``f1_at_128``, ``merged``, ``spots`` and ``crops`` (how many), ``recall_by_snr`` as
-        ``[[from, to, recall, spots], ...]``, bins without spots left out.
+        ``f1_at_128`` (if tried), ``merged``, ``spots`` and ``crops`` (how many),
+        ``recall_by_snr`` as ``[[from, to, recall, spots], ...]``, bins without spots left out.
     """
-    scores = {t: Score() for t in THRESHOLDS}
-    found = {t: np.zeros(len(SNR_EDGES) - 1, int) for t in THRESHOLDS}
+    scores = {t: Score() for t in thresholds}
+    found = {t: np.zeros(len(SNR_EDGES) - 1, int) for t in thresholds}
     present = np.zeros(len(SNR_EDGES) - 1, int)
     outputs = [model(crop.frame, crop.median) for crop in crops]
     for crop, output in zip(crops, outputs, strict=True):
@@ -75,20 +78,21 @@ def validate(
         truth = (truth.reshape(crop.labels.shape) - (names[0] < 0)).astype(np.int32)
         snr = crop.spots["snr"][names[names > 0] - 1]
         present += _histogram(snr)
-        for threshold in THRESHOLDS:
+        for threshold in thresholds:
             mask = drop_small(probability >= threshold, min_size_px)
             match = match_spots(_without_ignored(mask, crop.labels), truth)
             scores[threshold] += match
             found[threshold] += _histogram(snr[match.pairs[:, 1] - 1])
-    best = max(THRESHOLDS, key=lambda t: scores[t].f1)
+    best = max(thresholds, key=lambda t: scores[t].f1)
     score = scores[best]
     ratios = {
         "f1": score.f1,
         "precision": score.precision,
         "recall": score.recall,
         "pixel_iou": score.pixel_iou,
-        "f1_at_128": scores[128].f1,
     }
+    if 128 in scores:
+        ratios["f1_at_128"] = scores[128].f1
     result = {k: 0.0 if math.isnan(v) else round(v, 5) for k, v in ratios.items()}
     if loss_of is not None:
         result["loss"] = round(_loss(loss_of, outputs, crops), 5)
