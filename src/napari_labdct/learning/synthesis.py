@@ -13,7 +13,7 @@ cosmic rays, the median's own noise and what crowded spots leave in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated
@@ -24,7 +24,11 @@ from ..parameters import Param, Settings
 from .rendering import SHAPE, draw, draw_tracks, label, measure_shapes, separate
 
 SMALLEST_LABEL_PX = 6.0  # label area of the smallest spots, so that "at least 3 px" keeps them
-LABEL_LEVEL = 0.4  # a label ends where the spot falls to this part of its own peak
+# A label ends where the spot falls to the truth's part of its own peak (as a simulated scan's truth
+# does, `SimulateSettings.truth_fraction`), but not below the noise: what nobody can see of a weak
+# spot's foot is not asked for. Of spots hardly above the noise it keeps the core.
+LABEL_LEVEL = 0.11
+CORE_LEVEL = 0.4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +138,26 @@ def tau_of(variance_per_level: float) -> float:
     return (v + np.sqrt(v * v + 8 * v)) / 2
 
 
-def make_crop(settings: SynthesisSettings, seed: int, index: int) -> Crop:
+@dataclass
+class Drawn:
+    """The spots of a crop before background and noise; images (crop_px, crop_px), counts of x0.
+
+    ``owner`` numbers the spot that owns each pixel from 1; ``spots`` (a table of `SPOT`) and
+    ``height`` (peak) are in that order.
+    """
+
+    signal: np.ndarray
+    owner: np.ndarray
+    spots: np.ndarray
+    height: np.ndarray
+
+
+SpotSource = Callable[[np.random.Generator, np.ndarray, float], Drawn]
+
+
+def make_crop(
+    settings: SynthesisSettings, seed: int, index: int, spots_from: SpotSource | None = None
+) -> Crop:
     """Crop number `index` of a seed.
 
     Parameters
@@ -142,6 +165,9 @@ def make_crop(settings: SynthesisSettings, seed: int, index: int) -> Crop:
     settings : SynthesisSettings
     seed, index : int
         Not negative; the pair decides everything.
+    spots_from : callable, optional
+        Gives the spots instead of this module: ``spots_from(rng, noise, full) -> Drawn``, with
+        the noise sigma of the crop without spots and the saturation level, both in counts of x0.
 
     Returns
     -------
@@ -167,20 +193,14 @@ def make_crop(settings: SynthesisSettings, seed: int, index: int) -> Crop:
         in_frame += 0.05 * rng.standard_normal() * np.gradient(behind, axis=int(rng.integers(2)))
     in_frame = np.maximum(in_frame, 0).astype(np.float32)
 
-    shapes, snr = _spots(rng, n, settings, near)
-    area, profile_mean = np.zeros(len(shapes)), np.zeros(len(shapes))
-    measure_shapes(shapes, n, area, profile_mean)
-    seen = area > 0
-    shapes, snr, area, profile_mean = (v[seen] for v in (shapes, snr, area, profile_mean))
-    at = tuple(np.clip(np.rint(shapes[k]).astype(int), 0, n - 1) for k in ("row", "col"))
-    noise_x0 = np.sqrt(0.5 * in_frame[at] + 0.05) * tau / gain  # sigma over gain: counts of x0
-    shapes["height"] = snr * noise_x0 / profile_mean
+    noise_x0 = np.sqrt(0.5 * in_frame + 0.05) * np.float32(tau / gain)
     full = 65535 if rng.random() < 0.9 else level * gain + 100 * sigma0  # saturation, counts
-    shapes["clip"] = np.minimum(1, full / gain / np.maximum(shapes["height"], 1e-6))
-    signal, owner = _render(shapes, n)
-    _add_halos(rng, shapes, snr, signal)
+    if spots_from is None:
+        drawn = _draw_spots(rng, noise_x0, full / gain, settings, near)
+    else:
+        drawn = spots_from(rng, noise_x0, full / gain)
 
-    x0 = mix(signal, 0.0, in_frame, 1.0)
+    x0 = mix(drawn.signal, 0.0, in_frame, 1.0)
     frame = add_noise(x0, tau, rng)
     expected = x0 * np.float32(gain)
     variance = np.float32(0.5 * tau * tau) * x0
@@ -194,14 +214,15 @@ def make_crop(settings: SynthesisSettings, seed: int, index: int) -> Crop:
 
     window = int(np.rint(_log_uniform(rng, settings.window_min, settings.window_max)))
     median = _rolling_median(rng, behind * np.float32(gain), frame, expected, sigma, window)
-    if near or rng.random() < 0.2:
+    crowded = 0.2 if spots_from is None else 0.5  # spots of whole scans lie closer
+    if near or rng.random() < crowded:
         _leave_ghosts(rng, median, n, sigma0 * gain)
 
     hits = _cosmic_rays(rng, n, sigma0 * gain)
     frame = frame + hits
     offset = 0.0 if rng.random() < 0.6 else _log_uniform(rng, 1, 3) * 0.3 * level
     frame, median = _digitise(rng, frame + offset, median + offset, sigma0 * gain, full, window)
-    labels, weight, spots = _truth(settings, shapes, snr, area, owner, signal)
+    labels, weight, spots = _truth(settings, drawn)
     weight[(hits > 3 * sigma) & (labels == 0)] = 2.0
 
     if rng.random() < 0.5:  # columns and rows are not alike to a detector, but either may streak
@@ -380,7 +401,7 @@ def _shapes(count: int, rng, n: int) -> np.ndarray:
     shapes["row"], shapes["col"] = rng.uniform(-3, n + 2, (2, count))
     shapes["length"] = shapes["width"] = shapes["clip"] = shapes["height"] = 1
     shapes["flat_u"] = shapes["flat_v"] = 2
-    shapes["level"] = LABEL_LEVEL
+    shapes["level"] = CORE_LEVEL
     return shapes
 
 
@@ -416,7 +437,7 @@ def _spots(rng, n: int, settings: SynthesisSettings, near: bool):
     snr[bright] = _log_uniform(rng, settings.snr_max, 12 * settings.snr_max, bright.sum())
     # Small spots: a lower level, so that their label keeps a few pixels.
     gaussian_area = 2 * np.pi * shapes["length"] * shapes["width"]
-    shapes["level"] = np.minimum(LABEL_LEVEL, np.exp(-SMALLEST_LABEL_PX / gaussian_area))
+    shapes["level"] = np.minimum(CORE_LEVEL, np.exp(-SMALLEST_LABEL_PX / gaussian_area))
     return shapes, snr
 
 
@@ -439,13 +460,29 @@ def _make_large(rng, shapes: np.ndarray, which: np.ndarray, preferred: float) ->
     shapes["angle"][which] = preferred + 0.3 * rng.standard_normal(k)
 
 
-def _render(shapes: np.ndarray, n: int):
-    """Sum of all spots (counts of x0) and the number of the spot that owns each pixel."""
-    signal = np.zeros((n, n), np.float32)
+def _draw_spots(rng, noise: np.ndarray, full: float, settings: SynthesisSettings, near: bool):
+    """Spots of random shapes with the SNR they were given, labelled one by one."""
+    n = len(noise)
+    shapes, snr = _spots(rng, n, settings, near)
+    area, mean = np.zeros(len(shapes)), np.zeros(len(shapes))
+    measure_shapes(shapes, n, area, mean)
+    seen = area > 0
+    shapes, snr, area, mean = (v[seen] for v in (shapes, snr, area, mean))
+    at = tuple(np.clip(np.rint(shapes[k]).astype(int), 0, n - 1) for k in ("row", "col"))
+    shapes["height"] = snr * noise[at] / mean
+    shapes["clip"] = np.minimum(1, full / np.maximum(shapes["height"], 1e-6))
+    foot = np.maximum(LABEL_LEVEL, noise[at] / np.maximum(shapes["height"], 1e-6))
+    shapes["level"] = np.minimum(shapes["level"], foot)
+    measure_shapes(shapes, n, area, mean)
+    signal, owner = np.zeros((n, n), np.float32), np.zeros((n, n), np.int32)
     draw(shapes, signal, 0.002)
-    owner = np.zeros((n, n), np.int32)
     label(shapes, owner, np.zeros((n, n), np.float32))
-    return signal, owner
+    _add_halos(rng, shapes, snr, signal)
+    spots = np.zeros(len(shapes), SPOT)
+    for name in ("row", "col"):
+        spots[name] = shapes[name]
+    spots["snr"], spots["area"] = shapes["height"] * mean / noise[at], area
+    return Drawn(signal, owner, spots, shapes["height"].astype(np.float32))
 
 
 def _add_halos(rng, shapes: np.ndarray, snr: np.ndarray, signal: np.ndarray) -> None:
@@ -459,20 +496,17 @@ def _add_halos(rng, shapes: np.ndarray, snr: np.ndarray, signal: np.ndarray) -> 
     draw(halos, signal, 0.02)
 
 
-def _truth(settings, shapes, snr, area, owner, signal):
+def _truth(settings: SynthesisSettings, drawn: Drawn):
     """Labels, loss weight and the spot table of a crop."""
-    spots = np.zeros(len(shapes), SPOT)
-    for name in ("row", "col"):
-        spots[name] = shapes[name]
-    spots["snr"], spots["area"] = snr, area
-    spots["detectability"] = snr * np.sqrt(area)
-    gap = separate(owner, signal, shapes["height"].astype(np.float32), np.float32(0.9))
+    owner, spots = drawn.owner, drawn.spots
+    spots["detectability"] = spots["snr"] * np.sqrt(spots["area"])
+    gap = separate(owner, drawn.signal, drawn.height, np.float32(0.9))
     # What each label becomes: 0 background, 1 spot, -1 ignored.
     fate = np.where(spots["detectability"] >= settings.visible_from, 1, -1)
     fate[spots["detectability"] < settings.background_below] = 0
     # A spot of 100 px should not count as much as twenty small ones.
-    alike = np.clip(40 / np.maximum(area, 1), 0.4, 1)
-    number = np.concatenate([[0], np.arange(1, len(shapes) + 1) * (fate > 0) - (fate < 0)])
+    alike = np.clip(40 / np.maximum(spots["area"], 1), 0.4, 1)
+    number = np.concatenate([[0], np.arange(1, len(spots) + 1) * (fate > 0) - (fate < 0)])
     weight = np.concatenate([[1.0], np.where(fate < 0, 0.0, np.where(fate > 0, alike, 1.0))])
     labels = number.astype(np.int32)[owner]
     weight = weight.astype(np.float32)[owner]
