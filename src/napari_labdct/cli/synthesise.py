@@ -23,7 +23,7 @@ def add_command(commands) -> None:
     parser.add_argument(
         "backgrounds", nargs="+", metavar="SET.h5", help="background sets, see labdct background"
     )
-    parser.add_argument("-o", "--output", required=True, metavar="FOLDER")
+    parser.add_argument("-o", "--folder", required=True, metavar="FOLDER")
     parser.add_argument(
         "--scan", metavar="SCAN", help="simulate in the geometry of this scan, not of the paper"
     )
@@ -41,5 +41,5 @@ def run(given: argparse.Namespace) -> None:
     scan = open_scan([given.scan]) if given.scan else None
     sets = [BackgroundSet.load(path) for path in given.backgrounds]
     made = TrainingSet(settings, sets, samples_of(settings, scan))
-    show_progress(made.write(given.output, overwrite=given.overwrite), "synthesise", "pair")
-    print(Path(given.output).expanduser() / "train")
+    show_progress(made.write(given.folder, overwrite=given.overwrite), "synthesise", "pair")
+    print(Path(given.folder).expanduser() / "train")
