@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 
-from ..learning.settings import TrainSettings
+from ..learning.settings import SynthesisSettings, TrainSettings
 from ..parameters import Settings, add_arguments, fields_of
 from .common import show_progress
 
@@ -35,6 +35,7 @@ def add_command(commands) -> None:
         "--workers", type=int, default=None, help="processes that draw crops; 0 is one thread"
     )
     add_arguments(parser, TrainSettings)
+    add_arguments(parser, SynthesisSettings)
     parser.set_defaults(run=run)
 
 
@@ -43,7 +44,6 @@ def run(given: argparse.Namespace) -> None:
     from ..learning.model import Model
     from ..learning.pairs import ReviewedPairs
     from ..learning.run_folder import RunFolder, read_recipe, stopping_on_signals
-    from ..learning.synthesis import SynthesisSettings
     from ..learning.training import train
 
     before = read_recipe(given.folder)

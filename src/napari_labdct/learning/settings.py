@@ -115,3 +115,34 @@ class TrainSettings(Settings):
             "processes share them, so they are at least as many as the processes.",
         ),
     ] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthesisSettings(Settings):
+    """What the training crops hold; ranges are sampled per crop, mostly log-uniformly."""
+
+    job = "synthesis"
+
+    crop_px: Annotated[int, Param("Crop size", unit="px", min=32, max=2048, help="Side.")] = 192
+    level_min: Annotated[float, Param("Lowest grey level", unit="counts", min=1)] = 40.0
+    level_max: Annotated[float, Param("Highest grey level", unit="counts", min=1)] = 20000.0
+    noise_min: Annotated[float, Param("Lowest variance per grey level", min=0.05)] = 0.5
+    noise_max: Annotated[float, Param("Highest variance per grey level", min=0.05)] = 2.0
+    snr_min: Annotated[float, Param("Lowest spot SNR", min=0.01)] = 0.1
+    snr_max: Annotated[float, Param("Highest spot SNR", min=0.1)] = 28.0
+    window_min: Annotated[int, Param("Smallest median window", unit="frames", min=3)] = 5
+    window_max: Annotated[int, Param("Largest median window", unit="frames", min=3)] = 61
+    near_field: Annotated[
+        float, Param("Part of near-field crops", min=0, max=1, help="Large, line-like spots.")
+    ] = 0.25
+    no_median: Annotated[
+        float, Param("Part of crops without median", min=0, max=1, help="Channel dropout.")
+    ] = 0.17
+    visible_from: Annotated[
+        float,
+        Param("Ignored below", min=0, help="Spots with SNR sqrt(area) below it: no label."),
+    ] = 3.0
+    background_below: Annotated[
+        float,
+        Param("Background below", min=0, help="Spots with SNR sqrt(area) below it: background."),
+    ] = 1.5

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Annotated
 
 import numpy as np
 
+from ..background import fields
+from ..background.fields import log_uniform, smooth_field
 from ..parameters import Param, Settings
-from .rendering import SHAPE, draw, draw_tracks, label, measure_shapes, separate
+from ..shapes import draw, label, measure_shapes, separate
+from .settings import SynthesisSettings
 
 SMALLEST_LABEL_PX = 6.0  # label area of the smallest spots, so that "at least 3 px" keeps them
 # A label ends where the spot falls to the truth's part of its own peak (as a simulated scan's truth
@@ -29,37 +30,6 @@ SMALLEST_LABEL_PX = 6.0  # label area of the smallest spots, so that "at least 3
 # spot's foot is not asked for. Of spots hardly above the noise it keeps the core.
 LABEL_LEVEL = 0.11
 CORE_LEVEL = 0.4
-
-
-@dataclass(frozen=True, kw_only=True)
-class SynthesisSettings(Settings):
-    """What the training crops hold; ranges are sampled per crop, mostly log-uniformly."""
-
-    job = "synthesis"
-
-    crop_px: Annotated[int, Param("Crop size", unit="px", min=32, max=2048, help="Side.")] = 192
-    level_min: Annotated[float, Param("Lowest grey level", unit="counts", min=1)] = 40.0
-    level_max: Annotated[float, Param("Highest grey level", unit="counts", min=1)] = 20000.0
-    noise_min: Annotated[float, Param("Lowest variance per grey level", min=0.05)] = 0.5
-    noise_max: Annotated[float, Param("Highest variance per grey level", min=0.05)] = 2.0
-    snr_min: Annotated[float, Param("Lowest spot SNR", min=0.01)] = 0.1
-    snr_max: Annotated[float, Param("Highest spot SNR", min=0.1)] = 28.0
-    window_min: Annotated[int, Param("Smallest median window", unit="frames", min=3)] = 5
-    window_max: Annotated[int, Param("Largest median window", unit="frames", min=3)] = 61
-    near_field: Annotated[
-        float, Param("Part of near-field crops", min=0, max=1, help="Large, line-like spots.")
-    ] = 0.25
-    no_median: Annotated[
-        float, Param("Part of crops without median", min=0, max=1, help="Channel dropout.")
-    ] = 0.17
-    visible_from: Annotated[
-        float,
-        Param("Ignored below", min=0, help="Spots with SNR sqrt(area) below it: no label."),
-    ] = 3.0
-    background_below: Annotated[
-        float,
-        Param("Background below", min=0, help="Spots with SNR sqrt(area) below it: background."),
-    ] = 1.5
 
 
 @dataclass(frozen=True)
@@ -175,9 +145,9 @@ def make_crop(
     """
     rng = np.random.default_rng([seed, index])
     n = settings.crop_px
-    tau = tau_of(_log_uniform(rng, settings.noise_min, settings.noise_max))
+    tau = tau_of(log_uniform(rng, settings.noise_min, settings.noise_max))
     gain = 1 + tau / 2  # of eq. 2, from x0 to grey level
-    level = _log_uniform(rng, settings.level_min, settings.level_max) / gain
+    level = log_uniform(rng, settings.level_min, settings.level_max) / gain
     near = rng.random() < settings.near_field
 
     smooth = _smooth_background(rng, n) * np.float32(level)
@@ -186,8 +156,8 @@ def make_crop(
     behind = smooth + static
 
     # This frame's background: the source drifts, and not all static structure with it.
-    drift = 1 + 0.05 * rng.standard_normal() + 0.015 * _smooth_field(rng, n)
-    uneven = 0.03 * rng.standard_normal() + 0.02 * _smooth_field(rng, n)
+    drift = 1 + 0.05 * rng.standard_normal() + 0.015 * smooth_field(rng, (n, n))
+    uneven = 0.03 * rng.standard_normal() + 0.02 * smooth_field(rng, (n, n))
     in_frame = (smooth + static * (1 + uneven)) * drift
     if rng.random() < 0.3:  # the beam stop shakes by a few hundredths of a pixel
         in_frame += 0.05 * rng.standard_normal() * np.gradient(behind, axis=int(rng.integers(2)))
@@ -210,19 +180,19 @@ def make_crop(
         frame = frame + np.float32(readout) * rng.standard_normal((n, n), np.float32)
     sigma = np.sqrt(variance)
     if rng.random() < 0.7:
-        frame = expected + _correlate(frame - expected, rng.uniform(0, 0.08))
+        frame = expected + fields.correlate(frame - expected, rng.uniform(0, 0.08))
 
-    window = int(np.rint(_log_uniform(rng, settings.window_min, settings.window_max)))
-    median = _rolling_median(rng, behind * np.float32(gain), frame, expected, sigma, window)
+    window = int(np.rint(log_uniform(rng, settings.window_min, settings.window_max)))
+    median = modelled_median(rng, behind * np.float32(gain), frame, expected, sigma, window)
     crowded = 0.2 if spots_from is None else 0.5  # spots of whole scans lie closer
     if near or rng.random() < crowded:
         _leave_ghosts(rng, median, n, sigma0 * gain)
 
-    hits = _cosmic_rays(rng, n, sigma0 * gain)
+    hits = cosmic_rays(rng, n, sigma0 * gain)
     frame = frame + hits
-    offset = 0.0 if rng.random() < 0.6 else _log_uniform(rng, 1, 3) * 0.3 * level
+    offset = 0.0 if rng.random() < 0.6 else log_uniform(rng, 1, 3) * 0.3 * level
     frame, median = _digitise(rng, frame + offset, median + offset, sigma0 * gain, full, window)
-    labels, weight, spots = _truth(settings, drawn)
+    labels, weight, spots = truth_of(settings, drawn)
     weight[(hits > 3 * sigma) & (labels == 0)] = 2.0
 
     if rng.random() < 0.5:  # columns and rows are not alike to a detector, but either may streak
@@ -237,32 +207,11 @@ def make_crop(
 # --- backgrounds ---------------------------------------------------------------------------
 
 
-def _log_uniform(rng, low: float, high: float, size: int | None = None):
-    return np.exp(rng.uniform(np.log(low), np.log(high), size))
-
-
-@lru_cache(maxsize=32)
-def _spline_basis(n: int, knots: int) -> np.ndarray:
-    """Cubic B-splines (n, knots) over a crop: smooth fields as two small matrix products."""
-    place = np.linspace(1, knots - 2, n)[:, None] - np.arange(knots)[None]
-    t = np.abs(place)
-    inner = 2 / 3 - t**2 + t**3 / 2
-    outer = np.clip(2 - t, 0, None) ** 3 / 6
-    return np.where(t < 1, inner, outer).astype(np.float32)
-
-
-def _smooth_field(rng, n: int, knots: int | None = None) -> np.ndarray:
-    """Random smooth field of zero mean and unit variance (over many fields)."""
-    knots = knots or int(rng.choice([4, 5, 6, 9]))
-    basis = _spline_basis(n, knots)
-    return 2.0 * (basis @ rng.standard_normal((knots, knots), np.float32)) @ basis.T
-
-
 def _smooth_background(rng, n: int) -> np.ndarray:
     """Positive smooth background of mean about 1, with a beam stop in some crops."""
-    field = np.exp(_log_uniform(rng, 0.01, 0.35) * _smooth_field(rng, n))
+    field = np.exp(log_uniform(rng, 0.01, 0.35) * smooth_field(rng, (n, n)))
     if rng.random() < 0.15:
-        field = field * np.exp(0.3 * _log_uniform(rng, 0.1, 1) * _smooth_field(rng, n, 14))
+        field = field * np.exp(0.3 * log_uniform(rng, 0.1, 1) * smooth_field(rng, (n, n), 14))
     if rng.random() < 0.3:
         for _ in range(1 + (rng.random() < 0.4)):
             field = field * _beam_stop(rng, n)
@@ -271,66 +220,40 @@ def _smooth_background(rng, n: int) -> np.ndarray:
 
 def _beam_stop(rng, n: int) -> np.ndarray:
     """Transmission of a square or round absorber with a penumbra of 1 to 40 px."""
-    row = np.arange(n, dtype=np.float32)[:, None] - np.float32(rng.uniform(-0.2, 1.2) * n)
-    col = np.arange(n, dtype=np.float32)[None] - np.float32(rng.uniform(-0.2, 1.2) * n)
-    half = np.float32(rng.uniform(0.1, 0.7) * n)
-    soft = np.float32(_log_uniform(rng, 0.4, 12))
-    if rng.random() < 0.5:
-        inside = half - np.hypot(row, col)
-    else:
-        inside = np.minimum(half - np.abs(row), half * rng.uniform(0.5, 2) - np.abs(col))
-    dark = 1 / (1 + np.exp(np.clip(-inside / soft, -60, 60)))
-    through = 0.0 if rng.random() < 0.4 else rng.uniform(0, 0.9)
-    return (1 - (1 - through) * dark).astype(np.float32)
+    place = rng.uniform(-0.2, 1.2) * n, rng.uniform(-0.2, 1.2) * n
+    half, soft = rng.uniform(0.1, 0.7) * n, log_uniform(rng, 0.4, 12)
+    is_round = rng.random() < 0.5
+    aspect = 1.0 if is_round else rng.uniform(0.5, 2)
+    depth = fields.stop_depth((n, n), place, half, aspect, is_round)
+    return fields.shadow(depth, soft, 0.0 if rng.random() < 0.4 else rng.uniform(0, 0.9))
 
 
 def _static_structure(rng, n: int, smooth: np.ndarray, sigma: float) -> np.ndarray:
     """What stays the same in every frame, in counts on top of the smooth background."""
     static = np.zeros((n, n), np.float32)
-    kind = rng.random(5)
-    if kind[0] < 0.4:
-        _draw_streaks(rng, static, sigma)
-    if kind[1] < 0.2:
-        columns = rng.standard_normal((1, n), np.float32) * (rng.random((1, n)) < rng.random())
-        static += columns * np.float32(sigma * _log_uniform(rng, 0.1, 2))
-    if kind[2] < 0.12:  # glow towards one edge, uneven along it
-        away = np.arange(n, dtype=np.float32)
-        away = np.exp(-(away if rng.random() < 0.5 else n - 1 - away) / _log_uniform(rng, 0.7, 15))
-        uneven = np.exp(rng.uniform(0, 0.7) * rng.standard_normal((n, 1), np.float32))
-        uneven = np.maximum(uneven, np.exp(0.7 * _smooth_field(rng, n, 9)[:, :1]))
-        static += smooth * (away * uneven * _log_uniform(rng, 0.05, 6)).astype(np.float32)
-    if kind[3] < 0.6:
-        strength = min(rng.uniform(0, 0.03) * float(smooth.mean()), 3 * sigma)
-        static += np.float32(strength) * rng.standard_normal((n, n), np.float32)
-    if kind[4] < 0.7:
-        hot = rng.poisson(_log_uniform(rng, 3e-5, 4e-3) * n * n)
-        place = rng.integers(0, n, (2, hot))
-        static[place[0], place[1]] += sigma * _log_uniform(rng, 2, 100, hot).astype(np.float32)
+    there = rng.random(5)
+    if there[0] < 0.4:
+        fields.radial_streaks(rng, static, sigma)
+    if there[1] < 0.2:
+        static += fields.columns(rng, (n, n), sigma)
+    if there[2] < 0.12:
+        static += smooth * fields.edge_glow(rng, (n, n))
+    if there[3] < 0.6:
+        static += fields.fixed_pattern(rng, (n, n), float(smooth.mean()), sigma)
+    if there[4] < 0.7:
+        place, height = fields.hot_pixels(rng, (n, n), sigma)
+        static[place[0], place[1]] += height
     return static
 
 
-def _draw_streaks(rng, static: np.ndarray, sigma: float) -> None:
-    """Bright streaks pointing at the beam, in frame and median alike."""
-    n = static.shape[0]
-    count = int(_log_uniform(rng, 5, 120))
-    streaks = _shapes(count, rng, n)
-    beam = rng.uniform(-2, 3, 2) * n
-    streaks["angle"] = np.arctan2(streaks["row"] - beam[0], streaks["col"] - beam[1])
-    streaks["angle"] += 0.05 * rng.standard_normal(count)
-    streaks["width"] = _log_uniform(rng, 0.7, 2.0, count)
-    streaks["length"] = streaks["width"] * _log_uniform(rng, 1, 12, count)
-    streaks["height"] = sigma * _log_uniform(rng, 0.3, 25, count)
-    draw(streaks, static, 0.01)
-
-
-def _correlate(noise: np.ndarray, part: float) -> np.ndarray:
-    """Share noise with the neighbours (detector blur): lag-1 correlation about 2 `part`."""
-    for axis in (0, 1):
-        noise = noise + np.float32(part) * (np.roll(noise, 1, axis) + np.roll(noise, -1, axis))
-    return noise / np.float32(1 + 2 * part * part)
-
-
-def _rolling_median(rng, behind, frame, expected, sigma, window: int) -> np.ndarray:
+def modelled_median(
+    rng: np.random.Generator,
+    behind: np.ndarray,
+    frame: np.ndarray,
+    expected: np.ndarray,
+    sigma: np.ndarray,
+    window: int,
+) -> np.ndarray:
     """The median of `window` frames, this one among them, without drawing them all.
 
     Of normal noise it keeps sigma sqrt(pi / 2 / window), of which sigma^2 / window is shared
@@ -345,35 +268,17 @@ def _rolling_median(rng, behind, frame, expected, sigma, window: int) -> np.ndar
 
 def _leave_ghosts(rng, median: np.ndarray, n: int, sigma: float) -> None:
     """What is left in the median where spots crowd: broad faint copies of other frames' spots."""
-    ghosts = _shapes(int(_log_uniform(rng, 2, 40)), rng, n)
+    ghosts = fields.plain_shapes(rng, int(log_uniform(rng, 2, 40)), (n, n))
     _make_large(rng, ghosts, np.arange(len(ghosts)), rng.uniform(0, np.pi))
-    ghosts["height"] = sigma * _log_uniform(rng, 0.1, 2.5, len(ghosts))
+    ghosts["height"] = sigma * log_uniform(rng, 0.1, 2.5, len(ghosts))
     draw(ghosts, median, 0.02)
 
 
-def _cosmic_rays(rng, n: int, sigma: float) -> np.ndarray:
-    """Sharp hits of 1 to 5 px and short tracks, from barely seen to very bright, in counts."""
+def cosmic_rays(rng: np.random.Generator, n: int, sigma: float) -> np.ndarray:
+    """Hits and tracks, from barely seen to very bright, in counts (n, n)."""
     hits = np.zeros((n, n), np.float32)
-    count = rng.poisson(_log_uniform(rng, 3e-5, 8e-4) * n * n)
-    height = sigma * _log_uniform(rng, 4, 250, count).astype(np.float32)
-    kind = rng.random(count)
-    # Hits: charge shared unevenly among pixels that touch, half of the time only one pixel.
-    size = np.where(kind < 0.45, 1, rng.integers(2, 6, count))
-    size[kind > 0.8] = 0
-    walk = rng.integers(-1, 2, (2, count, 5)).cumsum(axis=2)
-    row, col = rng.integers(0, n, (2, count))[:, :, None] + walk
-    share = rng.random((count, 5), np.float32) ** 2
-    share[:, 0] = 1
-    lit = (np.arange(5) < size[:, None]) & (np.minimum(row, col) >= 0) & (np.maximum(row, col) < n)
-    np.add.at(hits, (row[lit], col[lit]), (height[:, None] * share)[lit])
-    # Tracks.
-    straight = kind > 0.8
-    k = int(straight.sum())
-    row, col = rng.uniform(-0.5, n - 0.5, (2, k))
-    thickness = rng.choice([0.6, 0.8, 1.3], k)
-    draw_tracks(
-        hits, row, col, rng.uniform(0, np.pi, k), rng.uniform(0, 13, k), thickness, height[straight]
-    )
+    count = rng.poisson(log_uniform(rng, 3e-5, 8e-4) * n * n)
+    fields.cosmic_rays(rng, hits, sigma * log_uniform(rng, 4, 250, count).astype(np.float32))
     return hits
 
 
@@ -381,7 +286,7 @@ def _digitise(rng, frame, median, sigma: float, full: float, window: int):
     """Round to 16 bit, or to 8 bit with the noise at 0.6 to 6 counts, and clip where full."""
     limit = 65535.0
     if rng.random() < 0.2:
-        scale = np.float32(_log_uniform(rng, 0.6, 6) / sigma)
+        scale = np.float32(log_uniform(rng, 0.6, 6) / sigma)
         # A crop far brighter than its noise does not fit in 8 bit: the camera's offset goes.
         shift = max(float(median.mean()) * scale - 120, 0) * (rng.random() < 0.9)
         frame, median, full = frame * scale - shift, median * scale - shift, 255.0
@@ -396,45 +301,36 @@ def _digitise(rng, frame, median, sigma: float, full: float, window: int):
 # --- spots ---------------------------------------------------------------------------------
 
 
-def _shapes(count: int, rng, n: int) -> np.ndarray:
-    shapes = np.zeros(count, SHAPE)
-    shapes["row"], shapes["col"] = rng.uniform(-3, n + 2, (2, count))
-    shapes["length"] = shapes["width"] = shapes["clip"] = shapes["height"] = 1
-    shapes["flat_u"] = shapes["flat_v"] = 2
-    shapes["level"] = CORE_LEVEL
-    return shapes
-
-
 def _spots(rng, n: int, settings: SynthesisSettings, near: bool):
     """Shapes and SNR of one crop's spots: mostly far-field points, or near-field streaks."""
     if rng.random() < 0.05:
-        return _shapes(0, rng, n), np.zeros(0)
-    per_pixel = _log_uniform(rng, 1e-4, 1e-3) if near else _log_uniform(rng, 1.5e-4, 4e-3)
+        return fields.plain_shapes(rng, 0, (n, n)), np.zeros(0)
+    per_pixel = log_uniform(rng, 1e-4, 1e-3) if near else log_uniform(rng, 1.5e-4, 4e-3)
     count = 1 + rng.poisson(per_pixel * n * n)
-    shapes = _shapes(count, rng, n)
+    shapes = fields.plain_shapes(rng, count, (n, n))
     # Far field: the detector's blur makes all spots much alike.
-    blur = _log_uniform(rng, 0.8, 1.5)
+    blur = log_uniform(rng, 0.8, 1.5)
     shapes["width"] = blur * np.exp(0.08 * rng.standard_normal(count))
     shapes["length"] = shapes["width"] * np.exp(np.abs(rng.normal(0.12, 0.15, count)))
     preferred = rng.uniform(0, np.pi)
-    spread = _log_uniform(rng, 0.03, 2)
+    spread = log_uniform(rng, 0.03, 2)
     shapes["angle"] = preferred + spread * rng.standard_normal(count)
     large = rng.random(count) < (rng.uniform(0.3, 1) if near else rng.choice([0, 0.03, 0.3]))
     _make_large(rng, shapes, np.flatnonzero(large), preferred)
     # Close neighbours: some spots stand a few pixels from another one.
-    for k in np.flatnonzero(rng.random(count) < _log_uniform(rng, 0.02, 0.35)):
+    for k in np.flatnonzero(rng.random(count) < log_uniform(rng, 0.02, 0.35)):
         other = shapes[int(rng.integers(count))]
         away = other["width"] * 2.2 + shapes[k]["width"] + rng.uniform(0, 5)
         turn = rng.uniform(0, 2 * np.pi)
         shapes["row"][k] = other["row"] + away * np.sin(turn)
         shapes["col"][k] = other["col"] + away * np.cos(turn)
-    snr = _log_uniform(rng, settings.snr_min, settings.snr_max, count)
+    snr = log_uniform(rng, settings.snr_min, settings.snr_max, count)
     # A third of them where the decision is hard.
     middle = settings.snr_min ** (1 / 3) * settings.snr_max ** (2 / 3)
     hard = rng.random(count) < 1 / 3
-    snr[hard] = _log_uniform(rng, middle / 4, middle * 2, hard.sum())
+    snr[hard] = log_uniform(rng, middle / 4, middle * 2, hard.sum())
     bright = rng.random(count) < 0.08  # the few that light up a whole neighbourhood
-    snr[bright] = _log_uniform(rng, settings.snr_max, 12 * settings.snr_max, bright.sum())
+    snr[bright] = log_uniform(rng, settings.snr_max, 12 * settings.snr_max, bright.sum())
     # Small spots: a lower level, so that their label keeps a few pixels.
     gaussian_area = 2 * np.pi * shapes["length"] * shapes["width"]
     shapes["level"] = np.minimum(CORE_LEVEL, np.exp(-SMALLEST_LABEL_PX / gaussian_area))
@@ -444,8 +340,8 @@ def _spots(rng, n: int, settings: SynthesisSettings, near: bool):
 def _make_large(rng, shapes: np.ndarray, which: np.ndarray, preferred: float) -> None:
     """Turn some shapes into the spots of large grains: ellipses, blocks, bent thick lines."""
     k = len(which)
-    width = _log_uniform(rng, 1.0, 5.0, k)
-    aspect = _log_uniform(rng, 1, 8, k)
+    width = log_uniform(rng, 1.0, 5.0, k)
+    aspect = log_uniform(rng, 1, 8, k)
     shapes["width"][which] = width
     shapes["length"][which] = np.clip(width * aspect, width, 18)
     kind = rng.random(k)
@@ -492,11 +388,11 @@ def _add_halos(rng, shapes: np.ndarray, snr: np.ndarray, signal: np.ndarray) -> 
         return
     for side in ("length", "width"):
         halos[side] *= rng.uniform(1.5, 5)
-    halos["height"] *= _log_uniform(rng, 0.004, 0.08)
+    halos["height"] *= log_uniform(rng, 0.004, 0.08)
     draw(halos, signal, 0.02)
 
 
-def _truth(settings: SynthesisSettings, drawn: Drawn):
+def truth_of(settings: SynthesisSettings, drawn: Drawn):
     """Labels, loss weight and the spot table of a crop."""
     owner, spots = drawn.owner, drawn.spots
     spots["detectability"] = spots["snr"] * np.sqrt(spots["area"])
