@@ -100,6 +100,20 @@ def test_tiles_give_the_whole_frame_when_memory_runs_out(model, monkeypatch):
     assert len(sizes) > 3
 
 
+@pytest.mark.parametrize("size", [256, 272, 288, 304, 560])
+def test_tiles_end_where_halves_are_no_smaller(model, size, monkeypatch):
+    sizes = []
+
+    def no_memory(x):
+        sizes.append(tuple(x.shape[2:]))
+        raise MemoryError
+
+    monkeypatch.setattr(model, "_net", no_memory)
+    with pytest.raises(ModelError, match="not enough memory"):
+        model(np.zeros((size, 64), np.uint16))
+    assert len(set(sizes)) == len(sizes) < 8
+
+
 def test_no_memory_at_all_is_said(model, frame, monkeypatch):
     def no_memory(x):
         raise MemoryError
@@ -119,7 +133,7 @@ def test_other_faults_of_the_network_are_not_hidden(model, frame, monkeypatch):
 
 
 def test_unknown_names_and_files():
-    with pytest.raises(ModelError, match=r"no shipped model 'compakt'.*compact"):
+    with pytest.raises(ModelError, match=r"no model 'compakt'.*compact"):
         Model.load("compakt")
     with pytest.raises(ModelError, match=r"no model file .*nowhere.safetensors"):
         Model.load("nowhere.safetensors")

@@ -27,6 +27,7 @@ COMMANDS = (
     "spots",
     "train",
     "finetune",
+    "models",
 )
 
 

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-PLUGIN = "napari-labdct"
+from .. import folders
+
+PLUGIN = folders.NAME
 
 # The manifest's defaults, for a napari in which the plugin is switched off or not yet known.
 _DEFAULTS: dict[str, Any] = {
@@ -33,41 +35,26 @@ def preference(name: str) -> Any:
         return _DEFAULTS[name]
 
 
-def config_folder() -> Path:
-    """Where last-used values are kept."""
-    import platformdirs
-
-    return Path(platformdirs.user_config_dir(PLUGIN, appauthor=False))
-
-
 def cache_folder() -> Path:
     """Where running results are kept, as set in Preferences or in the user's cache."""
-    import platformdirs
-
     chosen = str(preference("cache_folder")).strip()
-    if chosen:
-        return Path(chosen).expanduser()
-    return Path(platformdirs.user_cache_dir(PLUGIN, appauthor=False))
+    return Path(chosen).expanduser() if chosen else folders.cache_folder()
 
 
 def backgrounds_folder() -> Path:
     """Where background sets are kept; not a cache: nothing is deleted there by itself."""
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir(PLUGIN, appauthor=False)) / "backgrounds"
+    return folders.data_folder() / "backgrounds"
 
 
 def trainings_folder() -> Path:
     """Where the Train dock keeps its runs; not a cache: nothing is deleted there by itself."""
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir(PLUGIN, appauthor=False)) / "trainings"
+    return folders.data_folder() / "trainings"
 
 
 def load_last(name: str) -> dict[str, Any]:
     """The values saved as `name`, or an empty dict if there are none or they are damaged."""
     try:
-        values = json.loads((config_folder() / f"{name}.json").read_text(encoding="utf-8"))
+        values = json.loads((folders.config_folder() / f"{name}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}
@@ -79,7 +66,7 @@ def save_last(name: str, values: dict[str, Any]) -> None:
     from ..jobs import write_atomically
 
     try:
-        config_folder().mkdir(parents=True, exist_ok=True)
-        write_atomically(config_folder() / f"{name}.json", json.dumps(values, indent=1))
+        folders.config_folder().mkdir(parents=True, exist_ok=True)
+        write_atomically(folders.config_folder() / f"{name}.json", json.dumps(values, indent=1))
     except (OSError, OutputError):
         return

@@ -19,10 +19,11 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from ..corrections import GrowSettings
 from ..detections import Detections
 from ..errors import LabDCTError, SettingsError
+from ..folders import data_folder
 from ..review import REVIEW_DTYPE, Command, with_status
 from ..spots import BinaryFrames
 from . import layers as factory
-from . import preferences, spots_files, spots_layers, spots_work
+from . import spots_files, spots_layers, spots_work
 from .job import Job
 from .spots_canvas import SpotsCanvas
 from .spots_files import Decisions
@@ -39,9 +40,7 @@ _SETTLE_MS = 250
 
 def review_folder() -> Path:
     """Where reviews are kept: beside the other data of the user, not in a cache."""
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir(preferences.PLUGIN, appauthor=False)) / "reviews"
+    return data_folder() / "reviews"
 
 
 class SpotsController(QObject):

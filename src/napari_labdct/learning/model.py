@@ -19,27 +19,20 @@ import numpy as np
 
 from .._version import __version__
 from ..errors import ModelError, OutputError
+from .library import SHIPPED, SUFFIX, find_model, shipped_models  # noqa: F401
 from .normalisation import normalise
 
 if TYPE_CHECKING:
     import torch
 
 KIND = "napari-labdct model"
+CHANNELS = 2  # of the input, from `normalise`
 FORMAT_VERSION = 1
-SUFFIX = ".safetensors"
-SHIPPED = Path(__file__).parent.parent / "models"
-MARGIN_PX = 128  # half the receptive field (106 px for `compact`), to a multiple of 16
-SMALLEST_TILE_PX = 256
 MOST_THREADS = 8  # beyond, one frame gains little and the rest of the computer suffers
 
 
-def shipped_models() -> list[str]:
-    """Names of the models inside the package."""
-    return sorted(p.stem for p in SHIPPED.glob(f"*{SUFFIX}"))
-
-
 def devices() -> dict[str, str]:
-    """The devices this computer has, as ``{name: description}``; ``cpu`` is always there."""
+    """The devices torch has here, as ``{name: description}``; ``cpu`` is always there."""
     import torch
 
     cores = available_cores()
@@ -114,7 +107,7 @@ class Model:
     ) -> None:
         import torch
 
-        from .networks import build_network, fuse_batch_norm
+        from .runtimes import RUNTIMES, start_runtime
 
         self.network, self.options = network, dict(options)
         self.name, self.version = name, version
@@ -124,19 +117,33 @@ class Model:
             k: v.detach().cpu().float() if v.is_floating_point() else v.detach().cpu()
             for k, v in weights.items()
         }
-        self.device = resolve_device(device)
-        net = build_network(network, **self.options)
+        self.runtime = device if device in RUNTIMES else "torch"
+        self.device = resolve_device("cpu" if device in RUNTIMES else device)
+        net = self._probability_network()
+        self._multiple, self._margin = int(net.multiple), int(net[0].margin_px)
+        if self.runtime == "torch":
+            self._net = net.to(self.device, memory_format=torch.channels_last)
+        else:
+            self._net = start_runtime(device, net, CHANNELS, torch.get_num_threads())
+
+    def _probability_network(self) -> torch.nn.Sequential:
+        """The network with folded batch norms and the sigmoid behind it, on the CPU."""
+        import torch
+
+        from .networks import build_network, fuse_batch_norm
+
+        net = build_network(self.network, **self.options)
         try:
             net.load_state_dict(self.weights)
         except RuntimeError as error:
             raise ModelError(
-                f"The weights of model '{name}' do not fit the network '{network}' it names; "
-                "the file is damaged or was made by another program."
+                f"The weights of model '{self.name}' do not fit the network '{self.network}' it "
+                "names; the file is damaged or was made by another program."
             ) from error
-        self._multiple = int(net.multiple)
         self.parameters = sum(p.numel() for p in net.parameters())
-        net = fuse_batch_norm(net.eval()).requires_grad_(False)
-        self._net = net.to(self.device, memory_format=torch.channels_last)
+        whole = torch.nn.Sequential(fuse_batch_norm(net.eval()), torch.nn.Sigmoid())
+        whole.multiple = net.multiple
+        return whole.eval().requires_grad_(False)
 
     @classmethod
     def of(cls, network: str, weights: dict[str, torch.Tensor], **about: Any) -> Model:
@@ -145,14 +152,15 @@ class Model:
 
     @classmethod
     def load(cls, name_or_path: str | os.PathLike, device: str = "auto") -> Model:
-        """Load a shipped model by name, or a model file.
+        """Load a shipped or an own model by name, or a model file.
 
         Parameters
         ----------
         name_or_path : str or path
-            One of `shipped_models`, or a ``.safetensors`` file.
+            The name of one of `library.list_models`, or a ``.safetensors`` file.
         device : str
-            ``auto``, ``cpu``, ``cuda:0``..., ``mps``: see `devices`.
+            ``auto``, ``cpu``, ``cuda:0``..., ``mps``: see `devices`. Or ``onnxruntime`` or
+            ``openvino`` if installed: often quicker than torch on a CPU.
 
         Raises
         ------
@@ -160,7 +168,7 @@ class Model:
             No such model or file, not a model file, truncated, made by a newer version,
             weights that do not fit, or a device this computer does not have.
         """
-        path = _find(name_or_path)
+        path = find_model(name_or_path)
         tensors, metadata = read_file(path)
         if metadata.get("kind") != KIND:
             raise ModelError(
@@ -210,6 +218,30 @@ class Model:
         }
         if not all(torch.isfinite(v).all() for v in tensors.values()):
             raise ModelError("The model's weights are not finite: its training failed.")
+        write_file(Path(path), tensors, self._metadata())
+
+    def export_onnx(self, path: str | os.PathLike) -> None:
+        """Write the network as an ONNX file that takes frames of any size.
+
+        Its input ``input`` (batch, 2, rows, cols) is what `normalise` gives, with sides that
+        are multiples of the ``multiple`` in its metadata; its output ``probability``
+        (batch, 1, rows, cols) is that of a call of this model. The rest of the metadata is
+        that of the model file.
+
+        Raises
+        ------
+        ModelError
+            The package ``onnx`` is not installed.
+        OutputError
+            The file cannot be written.
+        """
+        from .runtimes import to_onnx
+
+        metadata = {**self._metadata(), "multiple": str(self._multiple)}
+        write_bytes(Path(path), to_onnx(self._probability_network(), CHANNELS, metadata))
+
+    def _metadata(self) -> dict[str, str]:
+        """Everything but the weights, as a file keeps it."""
         metadata = {
             "format_version": FORMAT_VERSION,
             "napari_labdct": self.version,
@@ -219,8 +251,7 @@ class Model:
             "median_window": self.median_window,
             "training": self.training,
         }
-        text = {k: json.dumps(v, sort_keys=True) for k, v in metadata.items()}
-        write_file(Path(path), tensors, {"kind": KIND, **text})
+        return {"kind": KIND, **{k: json.dumps(v, sort_keys=True) for k, v in metadata.items()}}
 
     @property
     def info(self) -> dict[str, Any]:
@@ -298,20 +329,20 @@ class Model:
 
         try:
             on_device = x.to(self.device).contiguous(memory_format=torch.channels_last)
-            return torch.sigmoid(self._net(on_device)).cpu()
+            return self._net(on_device).cpu()
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error):
                 raise
         axis = 2 if x.shape[2] >= x.shape[3] else 3
         size = x.shape[axis]
-        if size <= SMALLEST_TILE_PX:
+        if size < 2 * (self._margin + self._multiple):  # halves would be no smaller
             raise ModelError(
                 "There is not enough memory for even a small tile of the frame; close other "
                 "programs or choose another device."
             )
         middle = size // 2 // self._multiple * self._multiple
-        low = self._probability(x.narrow(axis, 0, min(middle + MARGIN_PX, size)))
-        start = max(middle - MARGIN_PX, 0)
+        low = self._probability(x.narrow(axis, 0, min(middle + self._margin, size)))
+        start = max(middle - self._margin, 0)
         high = self._probability(x.narrow(axis, start, size - start))
         return torch.cat(
             [low.narrow(axis, 0, middle), high.narrow(axis, middle - start, size - middle)], axis
@@ -324,22 +355,6 @@ def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
         words in str(error) for words in ("out of memory", "t allocate memory", "not enough memory")
     )
-
-
-def _find(name_or_path: str | os.PathLike) -> Path:
-    """The file of a shipped model's name, or the path itself."""
-    text = os.fspath(name_or_path)
-    if text in shipped_models():
-        return SHIPPED / f"{text}{SUFFIX}"
-    path = Path(text).expanduser()
-    if path.is_file():
-        return path
-    shipped = ", ".join(shipped_models()) or "none"
-    if path.is_dir():
-        raise ModelError(f"'{path}' is a folder; choose a model file inside it.")
-    if path.suffix or len(path.parts) > 1:
-        raise ModelError(f"There is no model file '{path}'; shipped models: {shipped}.")
-    raise ModelError(f"There is no shipped model '{text}'; there is {shipped}, or give a file.")
 
 
 # --- files ---------------------------------------------------------------------------------
@@ -394,7 +409,19 @@ def write_file(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str,
     """
     from safetensors.torch import save
 
-    data = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata)
+    write_bytes(
+        path, save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata)
+    )
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file so that a crash or a full disk leaves the old one or the new one.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
     temporary = path.with_name(path.name + ".tmp")
     try:
         with temporary.open("wb") as file:
