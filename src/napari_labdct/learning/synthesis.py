@@ -20,7 +20,6 @@ import numpy as np
 
 from ..background import fields
 from ..background.fields import log_uniform, smooth_field
-from ..parameters import Param, Settings
 from ..shapes import draw, label, measure_shapes, separate
 from .settings import SynthesisSettings
 
