@@ -103,7 +103,10 @@ def direct_beam_halo(rng: np.random.Generator, depth: np.ndarray, size: int) -> 
 
 
 def radial_streaks(
-    rng: np.random.Generator, image: np.ndarray, sigma: float, beam: tuple[float, float] | None
+    rng: np.random.Generator,
+    image: np.ndarray,
+    sigma: float,
+    beam: tuple[float, float] | None = None,
 ) -> None:
     """Add 5 to 120 bright streaks that point at the beam, 0.3 to 25 sigma high.
 

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..background import fields
+from ..background.fields import log_uniform
 from ..background.sets import BackgroundSet
 from ..errors import ScanError, SettingsError
 from ..geometry import polygon_mask
@@ -136,6 +138,15 @@ class Backdrop:
         return Ground(to_one * np.float32(r_bg) * gain, to_one * np.float32(i0) * gain,
                       tau, readout, top)  # fmt: skip
 
+    def cosmic_rays(self, rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+        """Counts of cosmic rays ``shape``, as many and as bright as were measured."""
+        hits, heights = np.zeros(shape, np.float32), self.set.cosmic_heights
+        if len(heights):
+            part = shape[0] * shape[1] / self.hidden.size
+            count = rng.poisson(self.set.cosmic_events * part)
+            fields.cosmic_rays(rng, hits, rng.choice(heights, count).astype(np.float32))
+        return hits
+
     def _top(self, index: int) -> float:
         """Level that I_BG divides by."""
         if index not in self._tops:
@@ -172,66 +183,11 @@ def expose(
     return frame, expected, np.sqrt(ground.variance(expected))
 
 
-def drawn_spots(
-    signal: np.ndarray, labels: np.ndarray, peaks: np.ndarray, noise: np.ndarray, full: float
-) -> syn.Drawn:
-    """Simulated spots as a crop has them, their labels without the feet that drown in noise.
-
-    Parameters
-    ----------
-    signal : float32 array (rows, cols)
-        Sum of the spots, counts.
-    labels : int array (rows, cols)
-        Number of the spot that owns each pixel, 0 for none.
-    peaks : array (n,)
-        Peak of the spot of each number, counts.
-    noise : float32 array (rows, cols)
-        Noise sigma of the background, counts.
-    full : float
-        Level at which the detector saturates, counts.
-    """
-    height = np.minimum(peaks, full).astype(np.float32)
-    height[0] = np.inf
-    kept = labels * (signal >= np.minimum(noise, syn.CORE_LEVEL * height[labels]))
-    numbers, spots = measure_spots(kept, signal, noise)
-    new = np.zeros(len(height), np.int32)
-    new[numbers] = np.arange(1, len(numbers) + 1)
-    return syn.Drawn(signal, new[kept], spots, height[numbers])
-
-
-def measure_spots(
-    labels: np.ndarray, signal: np.ndarray, noise: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The labels of an image that are there, and their table.
-
-    SNR is the mean signal in the label over the mean noise sigma there, both arrays
-    ``(rows, cols)`` in the same counts.
-
-    Returns
-    -------
-    numbers : int array (n,)
-    spots : array of synthesis.SPOT (n,)
-    """
-    at = np.flatnonzero(labels)
-    number = labels.flat[at]
-    area = np.bincount(number)
-    found = np.flatnonzero(area)
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return np.bincount(number, values)[found] / area[found]
-
-    rows, cols = np.divmod(at, labels.shape[1])
-    spots = np.zeros(len(found), syn.SPOT)
-    spots["area"] = area[found]
-    spots["row"], spots["col"] = mean(rows), mean(cols)
-    spots["snr"] = mean(signal.flat[at]) / np.maximum(mean(noise.flat[at]), 1e-9)
-    spots["detectability"] = spots["snr"] * np.sqrt(spots["area"])
-    return found, spots
-
-
 def typical_signal(projection: Projection) -> float:
     """Median over the spots of the mean signal in their masks, grey levels."""
-    _, spots = measure_spots(projection.labels, projection.image, np.ones_like(projection.image))
+    _, spots = syn.measure_spots(
+        projection.labels, projection.image, np.ones_like(projection.image)
+    )
     return float(np.median(spots["snr"])) if len(spots) else 0.0
 
 
@@ -245,7 +201,7 @@ def brightness(
     """
     if settings.snr_min is None or typical <= 0:
         return ground.gain
-    target = syn._log_uniform(rng, settings.snr_min, settings.snr_max)
+    target = log_uniform(rng, settings.snr_min, settings.snr_max)
     return target * float(np.median(ground.noise[::4, ::4])) / typical
 
 
@@ -380,21 +336,21 @@ class MixedScan:
         open_here = ~backdrop.hidden[window]
         signal = spots.image(window) * (np.float32(brighter) * open_here)
         labels = spots.labels(window) * open_here
-        drawn = drawn_spots(signal, labels, brighter * spots.peaks, noise, ground.top)
+        drawn = syn.drawn_spots(signal, labels, brighter * spots.peaks, noise, ground.top)
 
         frame, expected, sigma = expose(rng, signal, ground)
-        medians = int(np.rint(syn._log_uniform(rng, synthesis.window_min, synthesis.window_max)))
-        median = syn._rolling_median(rng, ground.still, frame, expected, sigma, medians)
+        medians = int(np.rint(log_uniform(rng, synthesis.window_min, synthesis.window_max)))
+        median = syn.modelled_median(rng, ground.still, frame, expected, sigma, medians)
         self._leave_ghosts(rng, median, number, window, brighter, noise, medians)
         hits = np.zeros((n, n), np.float32)
         if not paper:
-            hits = syn._cosmic_rays(rng, n, float(np.median(noise)))
+            hits = backdrop.cosmic_rays(rng, (n, n))
         frame = np.clip(np.rint(frame + hits), 0, ground.top)
         frame = frame.astype(np.uint8 if ground.top < 256 else np.uint16)
         step = 1 if medians % 2 else 2
         median = np.clip(np.rint(median * step) / step, 0, ground.top).astype(np.float32)
 
-        labels, weight, table = syn._truth(synthesis, drawn)
+        labels, weight, table = syn.truth_of(synthesis, drawn)
         weight[(hits > 3 * sigma) & (labels == 0)] = 2.0
         if rng.random() < synthesis.no_median:
             median = None

@@ -23,7 +23,7 @@ from ..errors import ModelError, SettingsError
 from ..jobs import Progress, cannot_write, remove
 from ..parameters import Param, Settings
 from ..simulation import SimulateSettings, Simulation
-from .synthesis import CORE_LEVEL, LABEL_LEVEL, SPOT, Crop, Drawn, SynthesisSettings, make_crop
+from .synthesis import LABEL_LEVEL, Crop, Drawn, SynthesisSettings, drawn_spots, make_crop
 
 MATERIALS = ("Al", "Fe", "Ti", "Ni", "Cu")
 TABLE = np.dtype([("window", "i4"), ("label", "i4"), ("peak", "f4")])
@@ -253,21 +253,6 @@ class SimulatedScans:
         sigma = float(np.median(noise))
         brightness = np.float32(sigma * np.exp(rng.uniform(np.log(0.4), np.log(40))))
         signal = cut(self._images).astype(np.float32) * brightness
-        owner = cut(self._labels).astype(np.int32)
         peaks = self._spots[self._first[window] : self._first[window + 1]]["peak"] * brightness
-        # Cut the feet that drown in noise, of weak spots down to the core.
-        height = np.concatenate([[np.inf], np.minimum(peaks, full)]).astype(np.float32)
-        owner[signal < np.minimum(noise, CORE_LEVEL * height[owner])] = 0
-
-        names, index = np.unique(owner, return_inverse=True)
-        kept = names[names > 0]
-        owner = (index.reshape(n, n) + int(names[0] != 0)).astype(np.int32)
-        area = np.bincount(owner.ravel(), minlength=len(kept) + 1)[1:]
-        spots = np.zeros(len(kept), SPOT)
-        inside = np.bincount(owner.ravel(), signal.ravel(), len(kept) + 1)[1:]
-        sigmas = np.bincount(owner.ravel(), noise.ravel(), len(kept) + 1)[1:]
-        spots["snr"], spots["area"] = inside / np.maximum(sigmas, 1e-9), area
-        rows, cols = np.indices(owner.shape)
-        for name, place in (("row", rows), ("col", cols)):
-            spots[name] = np.bincount(owner.ravel(), place.ravel(), len(kept) + 1)[1:] / area
-        return Drawn(signal, owner, spots, height[kept])
+        peaks = np.concatenate([[np.inf], peaks]).astype(np.float32)
+        return drawn_spots(signal, cut(self._labels).astype(np.int32), peaks, noise, full)

@@ -391,6 +391,63 @@ def _add_halos(rng, shapes: np.ndarray, snr: np.ndarray, signal: np.ndarray) -> 
     draw(halos, signal, 0.02)
 
 
+def drawn_spots(
+    signal: np.ndarray, labels: np.ndarray, peaks: np.ndarray, noise: np.ndarray, full: float
+) -> Drawn:
+    """Simulated spots as a crop has them, their labels without the feet that drown in noise.
+
+    Parameters
+    ----------
+    signal : float32 array (rows, cols)
+        Sum of the spots, counts.
+    labels : int array (rows, cols)
+        Number of the spot that owns each pixel, 0 for none.
+    peaks : array (n,)
+        Peak of the spot of each number, counts.
+    noise : float32 array (rows, cols)
+        Noise sigma of the background, counts.
+    full : float
+        Level at which the detector saturates, counts.
+    """
+    height = np.minimum(peaks, full).astype(np.float32)
+    height[0] = np.inf
+    kept = labels * (signal >= np.minimum(noise, CORE_LEVEL * height[labels]))
+    numbers, spots = measure_spots(kept, signal, noise)
+    new = np.zeros(len(height), np.int32)
+    new[numbers] = np.arange(1, len(numbers) + 1)
+    return Drawn(signal, new[kept], spots, height[numbers])
+
+
+def measure_spots(
+    labels: np.ndarray, signal: np.ndarray, noise: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The labels of an image that are there, and their table.
+
+    SNR is the mean signal in the label over the mean noise sigma there, both arrays
+    ``(rows, cols)`` in the same counts.
+
+    Returns
+    -------
+    numbers : int array (n,)
+    spots : array of SPOT (n,)
+    """
+    at = np.flatnonzero(labels)
+    number = labels.flat[at]
+    area = np.bincount(number)
+    found = np.flatnonzero(area)
+
+    def total(values: np.ndarray) -> np.ndarray:
+        return np.bincount(number, values)[found]
+
+    rows, cols = np.divmod(at, labels.shape[1])
+    spots = np.zeros(len(found), SPOT)
+    spots["area"] = area[found]
+    spots["row"], spots["col"] = total(rows) / area[found], total(cols) / area[found]
+    spots["snr"] = total(signal.flat[at]) / np.maximum(total(noise.flat[at]), 1e-9)
+    spots["detectability"] = spots["snr"] * np.sqrt(spots["area"])
+    return found, spots
+
+
 def truth_of(settings: SynthesisSettings, drawn: Drawn):
     """Labels, loss weight and the spot table of a crop."""
     owner, spots = drawn.owner, drawn.spots

@@ -33,7 +33,6 @@ from .mixing import (
     Backdrop,
     brightness,
     expose,
-    measure_spots,
     resampling_note,
     settings_of_scan,
     typical_signal,
@@ -170,10 +169,12 @@ class TrainingSet:
         signal[backdrop.hidden] = 0
         labels = np.where(backdrop.hidden, 0, projection.labels)
         frame, expected, sigma = expose(rng, signal, ground)
+        if s.output == "16-bit":
+            frame += backdrop.cosmic_rays(rng, self.shape)
         median = None
         if s.median_window is not None:
-            median = syn._rolling_median(rng, ground.still, frame, expected, sigma, s.median_window)
-        spots = measure_spots(labels, signal, noise)[1]
+            median = syn.modelled_median(rng, ground.still, frame, expected, sigma, s.median_window)
+        spots = syn.measure_spots(labels, signal, noise)[1]
         mask = (labels > 0) * np.uint8(255)
         if s.resize_px is not None:
             shape = _shape_of(self.shape, s.resize_px)
