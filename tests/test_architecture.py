@@ -17,7 +17,8 @@ ORDER = [
     "corrections",
     "journal", "review", "selection", "exporting",
     "tuning", "evaluation", "pictures", "report", "simulation", "background", "learning",
-    "denoising", "grains", "cli", "__main__", "gui",
+    "denoising", "testscans", "scoring", "peers", "quality", "verdicts",
+    "grains", "cli", "__main__", "gui",
 ]  # fmt: skip
 
 

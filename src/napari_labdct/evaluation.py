@@ -294,13 +294,21 @@ def label_snr(labels, frame, background, noise) -> np.ndarray:
     return np.bincount(label, signal, count) / area / np.maximum(sigma, 1e-12)
 
 
-def by_snr(against: Iterable[Against], edges: Sequence[float] = SNR_EDGES) -> np.ndarray:
+def by_snr(
+    against: Iterable[Against],
+    edges: Sequence[float] = SNR_EDGES,
+    before: Iterable[np.ndarray] = (),
+) -> np.ndarray:
     """Recall, precision and F1 in bins of SNR, rows of `BIN_DTYPE`.
 
-    Recall bins the true spots by their own SNR, precision the spots found by theirs.
+    Recall bins the true spots by their own SNR, precision the spots found by theirs; tables
+    made `before` are added.
     """
     table = np.zeros(len(edges) - 1, BIN_DTYPE)
     table["snr_from"], table["snr_to"] = edges[:-1], edges[1:]
+    for counted in before:
+        for name in ("truth", "found", "spots", "true"):
+            table[name] += counted[name]
     for one in against:
         for snr, column, all_, hit in (
             (one.truth_snr, 1, "truth", "found"),

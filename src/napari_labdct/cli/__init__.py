@@ -28,6 +28,7 @@ COMMANDS = (
     "train",
     "finetune",
     "models",
+    "evaluate",
 )
 
 

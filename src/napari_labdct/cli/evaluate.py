@@ -1,0 +1,117 @@
+"""``labdct evaluate MODEL``: score models or masks against simulated test scans or a truth."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import SettingsError
+from ..jobs import Progress
+from ..peers import PEERS
+from .common import show_progress
+
+
+def add_command(commands) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        help="score models or masks: spots, shapes, SNR",
+        description="Score models on fixed simulated test scans (made once, then kept), beside "
+        "classical peers tuned on scans of their own; or score models and mask stacks on a SCAN "
+        "with a TRUTH.",
+    )
+    parser.add_argument(
+        "what", nargs="+", metavar="MODEL", help="model name or file; with --scan also masks (TIFF)"
+    )
+    parser.add_argument("--scan", nargs="+", metavar="SCAN", help="projections with a truth")
+    parser.add_argument("--truth", metavar="TRUTH", help="their true spots: labels or masks")
+    parser.add_argument("-o", "--output", metavar="FOLDER", help="for JSON, CSV and pictures")
+    parser.add_argument("--quick", action="store_true", help="four scans only")
+    parser.add_argument(
+        "--peers", nargs="*", choices=tuple(PEERS), metavar="PEER",
+        help=f"tune and score peers too: all, or some of {', '.join(PEERS)}",
+    )  # fmt: skip
+    parser.add_argument("--trials", type=int, default=60, help="settings tried for a peer")
+    parser.add_argument("--changes", action="store_true", help="also gain, offset, 8 bit, median")
+    parser.add_argument("--pictures", action="store_true", help="best, typical, worst frames")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, mps")
+    parser.add_argument("--cache", metavar="FOLDER", help="where test scans and peers are kept")
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> None:
+    if bool(given.scan) != bool(given.truth):
+        raise SettingsError("A scan is judged by its truth: give --scan and --truth together.")
+    if given.pictures and not given.output:
+        raise SettingsError("Pictures need a folder: give --output.")
+    if given.trials < 1:
+        raise SettingsError("A peer needs at least one trial; give --trials 1 or more.")
+    from .. import quality
+    from ..folders import cache_folder
+
+    if given.scan:
+        results = _with_truth(given)
+        print(results.table())
+        _write(results, given.output)
+        return
+    folder = Path(given.cache) if given.cache else cache_folder() / "evaluation"
+    methods = [quality.network(name, given.device) for name in given.what]
+    recipes = quality.quick_recipes() if given.quick else quality.judging_recipes()
+    peers: dict[tuple[str, float], list[quality.Method]] = {}
+    if given.peers is not None:
+        names = given.peers or tuple(PEERS)
+        steps = quality.tuned_peers(recipes, folder, names, given.trials)
+        peers = _last(steps, "tune peers")
+
+    def chosen(recipe) -> list[quality.Method]:
+        return [*methods, *peers.get((recipe.group, recipe.exposure), [])]
+
+    results = _last(quality.evaluate(chosen, recipes, folder), "evaluate")
+    if given.changes:
+        results = _last(quality.invariance(methods, folder, results), "changed inputs")
+    print(results.table())
+    _write(results, given.output)
+    if given.pictures:
+        from ..verdicts import write_pictures
+
+        for group in dict.fromkeys(r.group for r in recipes):
+            shown = [r for r in recipes if r.group == group and r.exposure == 1.0]
+            beside = chosen(shown[0])[: len(methods) + 2]  # the routine and its helped form
+            print(write_pictures(beside, group, shown, folder, given.output))
+
+
+def _write(results, output: str | None) -> None:
+    for path in results.write(output) if output else ():
+        print(path)
+
+
+def _with_truth(given: argparse.Namespace):
+    """Models and mask stacks on a scan of the user's with its truth."""
+    from .. import quality
+    from ..evaluation import open_segmentation
+    from ..io import open_scan
+
+    scan, truth = open_scan(given.scan), open_segmentation(given.truth)
+    methods = []
+    for name in given.what:
+        path = Path(name)
+        if path.is_dir() or path.suffix.lower() in (".tif", ".tiff"):
+            methods.append(open_segmentation(path))
+        else:
+            methods.append(quality.network(name, given.device))
+    return _last(quality.evaluate_scan(methods, scan, truth), "evaluate")
+
+
+def _last(steps: Iterator, what: str):
+    """Run a job under a progress bar and return what it ends with."""
+    result: list = []
+
+    def progress():
+        for step in steps:
+            if isinstance(step, Progress):
+                yield step
+            else:
+                result.append(step)
+
+    show_progress(progress(), what, "step")
+    return result[-1]
