@@ -24,10 +24,16 @@ class DenoiseSettings(Settings):
     job: ClassVar[str] = "denoise"
 
     model: Annotated[
-        str, Param("Model", help="A shipped model's name or a model file (.safetensors).")
+        str,
+        Param("Model", help="Name of a shipped or an own model, or a model file (.safetensors)."),
     ] = "compact"
     device: Annotated[
-        str, Param("Device", help="auto, cpu, cuda:0 ... or mps; only what this computer has.")
+        str,
+        Param(
+            "Device",
+            help="auto, cpu, cuda:0 ... or mps; onnxruntime or openvino if installed, often "
+            "quicker than torch on a CPU.",
+        ),
     ] = "auto"
     median_window: Annotated[
         int | None,

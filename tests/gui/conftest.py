@@ -109,3 +109,16 @@ def wait(qtbot) -> Iterator[Callable[[Callable[[], bool]], None]]:
     from qtpy.QtCore import QThreadPool
 
     assert QThreadPool.globalInstance().waitForDone(WAIT_MS)
+
+
+@pytest.fixture
+def panel(viewer, dock, model_path, wait):
+    """The Denoise dock with the tiny model chosen and read."""
+    from napari_labdct.gui import preferences
+    from napari_labdct.gui.session import session_of
+
+    preferences.save_last("denoise_dock", {"model": str(model_path), "device": "cpu"})
+    panel = dock("Denoise")
+    wait(lambda: "threshold 120" in panel.card.text())
+    wait(lambda: not session_of(viewer).job("model").running)
+    return panel

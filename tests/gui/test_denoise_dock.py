@@ -24,16 +24,6 @@ pytestmark = pytest.mark.gui
 
 
 @pytest.fixture
-def panel(viewer, dock, model_path, wait):
-    """The dock with the tiny model chosen and read."""
-    preferences.save_last("denoise_dock", {"model": str(model_path), "device": "cpu"})
-    panel = dock("Denoise")
-    wait(lambda: "threshold 120" in panel.card.text())
-    wait(lambda: not session_of(viewer).job("model").running)
-    return panel
-
-
-@pytest.fixture
 def run(panel, wait):
     """Press Run with a scope and wait for the end."""
 
@@ -58,8 +48,9 @@ def test_the_card_the_devices_and_the_default_threshold(panel):
     assert "median of 5 frames" in panel.card.text()
     names = [panel.device.itemData(i) for i in range(panel.device.count())]
     from napari_labdct.learning.model import devices
+    from napari_labdct.learning.runtimes import available_runtimes
 
-    assert names == ["auto", *devices()]
+    assert names == ["auto", *devices(), *available_runtimes()]
     assert panel.device.currentData() == "cpu"
     assert not panel.bar.button.isEnabled()  # nothing is open
     assert panel.empty.isVisibleTo(panel)

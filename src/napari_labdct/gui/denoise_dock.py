@@ -25,13 +25,13 @@ from ..errors import LabDCTError
 from ..scan import Scan
 from ..spots import SpotSettings
 from . import preferences
-from .denoising import DenoiseController, ModelCard, disk_bytes, memory_bytes, read_card
+from .denoising import DenoiseController, ModelCard, disk_bytes, memory_bytes
 from .dock import Dock, button, heading, wrapped
 from .forms import SettingsForm, tame
+from .model_choice import ModelChoice
 from .plugin import has_dock, open_dock
 from .run_bar import RunBar
 
-_BROWSE = "Browse..."
 _PAPER_PX = 1200
 _SCOPES = ("This frame", "Range", "Whole stack")
 
@@ -43,15 +43,11 @@ class DenoiseDock(Dock):
 
     def build(self) -> None:
         self.controller = self.session.controller(DenoiseController)
-        self._card: ModelCard | None = None
-        self._card_wanted = ""
-        self._card_job = self.session.job("model")
         self._last = preferences.load_last("denoise_dock")
         self._build_network()
         self._build_spots()
         self._build_footer()
         self._connect()
-        self._fill_models(str(self._last.get("model") or preferences.preference("default_model")))
         self._fill_devices({})
 
     # -------------------------------------------------------------------- building
@@ -62,9 +58,13 @@ class DenoiseDock(Dock):
         form.setContentsMargins(0, 0, 0, 0)
         form.setVerticalSpacing(4)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        self.model = _combo("Model", "The trained network; Browse... opens a model file")
-        self.card = wrapped()
-        self.card.setAccessibleName("About the model")
+        self.choice = ModelChoice(
+            self.session,
+            str(self._last.get("model") or preferences.preference("default_model")),
+            self._last.get("recent", []),
+            self.network,
+        )
+        self.model, self.card = self.choice.box, self.choice.label
         self.device = _combo("Device", "Where the network runs; only what this computer has")
         self.scope = _combo("Frames", "Try the frame on the screen first, then the whole stack")
         self.scope.addItems(_SCOPES)
@@ -83,7 +83,7 @@ class DenoiseDock(Dock):
         self.output.addItem("1200 px, as in the paper", _PAPER_PX)
         self.output.setCurrentIndex(1 if self._last.get("output_px") == _PAPER_PX else 0)
         for label, widget in (
-            ("Model", self.model),
+            ("Model", self.choice.row),
             ("", self.card),
             ("Device", self.device),
             ("Frames", self.scope),
@@ -158,7 +158,10 @@ class DenoiseDock(Dock):
             self.footer.addWidget(widget)
 
     def _connect(self) -> None:
-        self.model.activated.connect(self._model_chosen)
+        self.choice.changed.connect(self._remember)
+        self.choice.read.connect(self._on_card)
+        self.choice.refused.connect(self._show_ready)
+        self.choice.said.connect(self.say)
         self.device.activated.connect(self._remember)
         self.scope.currentIndexChanged.connect(self._scope_changed)
         self.output.currentIndexChanged.connect(self._remember)
@@ -170,8 +173,6 @@ class DenoiseDock(Dock):
         self.spot_form.changed.connect(self._cut)
         self.bar.run_requested.connect(self._run)
         self.bar.discard_requested.connect(self.controller.discard)
-        self._card_job.delivered.connect(self._on_card)
-        self._card_job.ended.connect(self._on_card_ended)
         self.controller.job.changed.connect(self._show_state)
         self.controller.cut.connect(self._show_count)
         self.controller.said.connect(self.say)
@@ -180,65 +181,17 @@ class DenoiseDock(Dock):
 
     # ----------------------------------------------------------------------- model
 
-    def _fill_models(self, chosen: str) -> None:
-        from ..learning.model import shipped_models
-
-        shipped = shipped_models()
-        recent = [p for p in self._last.get("recent", []) if Path(p).is_file()]
-        if chosen not in shipped and chosen not in recent:
-            if Path(chosen).is_file():
-                recent.insert(0, chosen)
-            else:
-                chosen = shipped[0] if shipped else chosen
-        with QSignalBlocker(self.model):
-            self.model.clear()
-            for name in shipped:
-                self.model.addItem(name, name)
-            for path in recent:
-                self.model.addItem(Path(path).name, path)
-                self.model.setItemData(self.model.count() - 1, path, Qt.ItemDataRole.ToolTipRole)
-            self.model.addItem(_BROWSE, None)
-            self.model.setCurrentIndex(max(0, self.model.findData(chosen)))
-        self._last["recent"] = recent[:8]
-        if self.model.currentData():
-            self._read_card()
-
-    def _model_chosen(self, index: int) -> None:
-        path = self.model.itemData(index)
-        if path is None:
-            path, _ = QFileDialog.getOpenFileName(
-                self, "Open a model", "", "Models (*.safetensors)"
-            )
-        self._fill_models(path or str(self._last.get("model", "")))
+    def use_model(self, model: str) -> None:
+        """Choose a model by its name or file, as if the user had."""
+        self.choice.choose(model)
         self._remember()
-
-    def _read_card(self) -> None:
-        self._card_wanted = self.model.currentData()
-        self.card.setText("<small>Reading the model...</small>")
-        if not self._card_job.running:
-            model = self._card_wanted
-            self._card_job.start(lambda: read_card(model), "Read model")
 
     def _on_card(self, card: ModelCard) -> None:
         self._fill_devices(card.devices)
-        if card.model != self._card_wanted:
-            return
-        self._card = card
-        self.card.setText(f"<small>{_card_text(card.info)}</small>")
-        self.card.setToolTip("\n".join(f"{k}: {v}" for k, v in _flat(card.info)))
         if self.controller.mask_layer(self.session.stack) is None:
             self._set_threshold(int(card.info["threshold"]))
         self._show_estimate()
         self._show_ready()
-
-    def _on_card_ended(self, state: str) -> None:
-        if state == "failed":
-            self._card = None
-            self.card.setText(self._card_job.error)
-            self._show_ready()
-            return
-        if self._card is None or self._card.model != self._card_wanted:
-            self._read_card()  # another model was chosen while this one was read
 
     def _fill_devices(self, devices: dict[str, str]) -> None:
         wanted = self._last.get("device") or preferences.preference("device")
@@ -261,7 +214,7 @@ class DenoiseDock(Dock):
             A value is refused.
         """
         return self.form.settings().replace(
-            model=self.model.currentData() or "",
+            model=self.choice.model,
             device=self.device.currentData() or "auto",
             output_px=self.output.currentData(),
         )
@@ -283,7 +236,8 @@ class DenoiseDock(Dock):
 
     def _remember(self, *_: object) -> None:
         self._last.update(
-            model=self.model.currentData(),
+            model=self.choice.model,
+            recent=self.choice.recent,
             device=self.device.currentData(),
             scope=self.scope.currentText(),
             output_px=self.output.currentData(),
@@ -299,7 +253,7 @@ class DenoiseDock(Dock):
 
     def _run(self) -> None:
         layer = self.session.stack
-        if layer is None or self.model.currentData() is None:
+        if layer is None or not self.choice.model:
             return
         try:
             settings = self.settings()
@@ -308,19 +262,19 @@ class DenoiseDock(Dock):
         except LabDCTError as error:
             self.say(str(error))
             return
-        self.controller.start(layer, settings, frames, spots if self._card else None)
+        self.controller.start(layer, settings, frames, spots if self.choice.card else None)
 
     def _show_state(self) -> None:
         job = self.controller.job
         self.network.setEnabled(not job.running)
         self.compare.setVisible(job.state == "done" and has_dock("Compare"))
 
-    def _show_ready(self) -> None:
+    def _show_ready(self, refused: str = "") -> None:
         scan_ok = self.session.stack is not None and not self.problem
         if not scan_ok:
             self.bar.set_ready(False, self.problem or "Open a scan first")
-        elif self._card is None and self._card_job.state == "failed":
-            self.bar.set_ready(False, self._card_job.error)
+        elif refused or self.choice.error:
+            self.bar.set_ready(False, refused or self.choice.error)
         else:
             self.bar.set_ready(True)
 
@@ -339,7 +293,9 @@ class DenoiseDock(Dock):
         except LabDCTError as error:
             self.estimate.setText(str(error))
             return
-        window = settings.median_window or (self._card.info["median_window"] if self._card else 31)
+        window = settings.median_window or (
+            self.choice.card.info["median_window"] if self.choice.card else 31
+        )
         uses_median = settings.use_median and scan.n_frames >= 3
         ram = memory_bytes(scan, window if uses_median else 0)
         disk = disk_bytes(scan, settings.output_px)
@@ -460,25 +416,3 @@ def _combo(name: str, tooltip: str) -> QComboBox:
 
 def _size(n_bytes: float) -> str:
     return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 5e8 else f"{max(1, n_bytes / 1e6):.0f} MB"
-
-
-def _card_text(info: dict[str, Any]) -> str:
-    """Two lines on a model: what it is and how well it did."""
-    parts = [f"{info['network']}, {info['parameters'] / 1e6:.2g} million weights"]
-    validation = info.get("training", {}).get("validation", {})
-    if "f1" in validation:
-        parts.append(f"F1 {validation['f1']:.2f} in training")
-    parts.append(f"median of {info['median_window']} frames")
-    parts.append(f"threshold {info['threshold']}")
-    return "; ".join(parts)
-
-
-def _flat(info: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = []
-    for key, value in info.items():
-        if isinstance(value, dict):
-            rows += _flat(value, f"{prefix}{key}.")
-        else:
-            text = str(value)
-            rows.append((prefix + key, text if len(text) < 80 else text[:77] + "..."))
-    return rows

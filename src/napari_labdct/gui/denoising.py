@@ -21,6 +21,7 @@ from qtpy.QtCore import QObject, Signal
 from ..denoising import Denoiser, DenoiseSettings, output_shape
 from ..errors import LabDCTError, OutputError
 from ..jobs import FrameStore, Progress, recipe_hash, write_atomically
+from ..learning.library import find_model
 from ..scan import Scan
 from ..spots import BinaryFrames, SpotSettings
 from . import preferences, stores
@@ -64,9 +65,8 @@ class _LastModel:
     def get(self, name: str, device: str) -> Model:
         from ..learning.model import Model, resolve_device
 
-        device = str(resolve_device(device))
-        path = Path(name).expanduser()
-        key = (name, device, path.stat().st_mtime if path.is_file() else 0.0)
+        device = str(resolve_device()) if device == "auto" else device
+        key = (name, device, find_model(name).stat().st_mtime)
         with self._lock:
             if self._model is None or self._key != key:
                 self._model = Model.load(name, device)
@@ -80,10 +80,11 @@ models = _LastModel()
 def read_card(model: str) -> Generator[Progress | ModelCard, None, None]:
     """Load a model and tell what it is."""
     from ..learning.model import devices
+    from ..learning.runtimes import available_runtimes
 
     yield Progress(0, 0, "Looking at the model")
     loaded = models.get(model, "auto")
-    yield ModelCard(model, loaded.info, devices())
+    yield ModelCard(model, loaded.info, devices() | available_runtimes())
 
 
 def denoise(
