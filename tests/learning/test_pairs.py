@@ -54,6 +54,10 @@ def folder(tmp_path_factory):
     return folder
 
 
+def read_log_file(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
 def _loss(model, crops):
     """The training's loss of a model on crops."""
     _, target, weight = (
@@ -68,7 +72,7 @@ def _loss(model, crops):
 def test_a_fine_tuned_model_fits_its_pairs_better(tmp_path):
     _write(tmp_path / "p", widen=2)
     settings = QUICK.replace(iterations=25, batch=4, learning_rate=1e-3, warmup=3)
-    steps = list(fine_tune(settings, tmp_path / "p", tmp_path / "m.safetensors", device="cpu"))
+    *steps, said = fine_tune(settings, tmp_path / "p", tmp_path / "m.safetensors", device="cpu")
     assert [s.done for s in steps] == list(range(1, 26))
     pairs = ReviewedPairs(tmp_path / "p")
     crops = [pairs.crop(64, 9, k) for k in range(8)]
@@ -79,6 +83,14 @@ def test_a_fine_tuned_model_fits_its_pairs_better(tmp_path):
     assert after.block_px == before.block_px
     assert after.threshold == steps[-1].validation["threshold"]
     assert not (tmp_path / "m.safetensors.work").exists()
+    # What it was good for stands beside the model, and in it.
+    numbers = json.loads((tmp_path / "m.json").read_text())
+    assert after.training["fine_tuning"] == numbers
+    assert numbers["before"]["threshold"] == before.threshold
+    assert numbers["after"]["pixel_iou"] > numbers["before"]["pixel_iou"]
+    assert f"F1 {numbers['before']['f1']:.3f} before" in said.message
+    assert (tmp_path / "m.png").read_bytes()[:4] == b"\x89PNG"
+    assert [s["done"] for s in read_log_file(tmp_path / "m.log.jsonl")] == list(range(1, 26))
 
 
 def test_a_crop_is_decided_by_seed_and_index(folder):
@@ -143,15 +155,25 @@ def test_the_stream_mixes_the_two_kinds_evenly(folder, part):
 
 
 def test_a_stopped_fine_tuning_goes_on_and_ends_the_same(folder, tmp_path):
-    whole = list(fine_tune(QUICK, folder, tmp_path / "a.safetensors", device="cpu"))
+    *whole, _ = fine_tune(QUICK, folder, tmp_path / "a.safetensors", device="cpu")
     running = fine_tune(QUICK, folder, tmp_path / "b.safetensors", device="cpu")
     assert [s.done for s in itertools.islice(running, 3)] == [1, 2, 3]
     running.close()
     assert not (tmp_path / "b.safetensors").exists()
-    rest = list(fine_tune(QUICK, folder, tmp_path / "b.safetensors", device="cpu"))
+    *rest, _ = fine_tune(QUICK, folder, tmp_path / "b.safetensors", device="cpu")
     assert rest[-1].done == 4
     assert rest[-1].loss == pytest.approx(whole[-1].loss, rel=1e-4)
     assert (tmp_path / "b.safetensors").exists()
+
+
+def test_a_wish_to_stop_leaves_no_model_yet(folder, tmp_path):
+    output = tmp_path / "m.safetensors"
+    steps = []
+    for step in fine_tune(QUICK, folder, output, device="cpu"):
+        steps.append(step)
+        (tmp_path / "m.safetensors.work" / "stop").touch()
+    assert [(s.done, s.end) for s in steps] == [(1, ""), (2, "stopped")]
+    assert not output.exists()
 
 
 def test_a_stopped_fine_tuning_of_other_pairs_is_refused(folder, tmp_path):
@@ -181,6 +203,13 @@ def test_folders_without_usable_pairs_are_refused(folder, tmp_path):
     with pytest.raises(SettingsError, match="multiple of 16"):
         next(fine_tune(QUICK.replace(crop_px=72), folder, output, device="cpu"))
     assert not (tmp_path / "m.safetensors.work").exists()
+
+
+def test_the_command_wants_pairs_or_a_scan(folder, tmp_path, capsys):
+    output = str(tmp_path / "m.safetensors")
+    assert cli.main(["finetune", "-o", output]) == 1
+    assert cli.main(["finetune", str(folder), "--scan", "frames.tif", "-o", output]) == 1
+    assert capsys.readouterr().err.count("Give either a folder of reviewed pairs, or --scan") == 2
 
 
 def test_the_command_makes_a_model_and_keeps_the_one_that_is_there(folder, tmp_path, capsys):

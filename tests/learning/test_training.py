@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from napari_labdct.errors import ModelError
+from napari_labdct.errors import ModelError, SettingsError
+from napari_labdct.learning import training, validation
 from napari_labdct.learning.batches import to_arrays
 from napari_labdct.learning.losses import bce_dice
-from napari_labdct.learning.model import Model
+from napari_labdct.learning.model import Model, read_file
 from napari_labdct.learning.networks import build_network
-from napari_labdct.learning.schedules import learning_rate_at
 from napari_labdct.learning.settings import TrainSettings
 from napari_labdct.learning.synthesis import make_crop
 from napari_labdct.learning.training import train
-from napari_labdct.learning.validation import validate
 
 QUICK = TrainSettings(
     iterations=6,
@@ -124,25 +123,34 @@ def test_truncated_checkpoint_is_refused(tmp_path, tiny_synthesis):
         next(train(settings, tmp_path, tiny_synthesis, "cpu"))
 
 
-def test_learning_rate_warms_up_and_falls():
-    settings = TrainSettings(iterations=1000, warmup=100, learning_rate=1.0)
-    rates = [learning_rate_at(settings, k) for k in range(1000)]
-    assert rates[0] == pytest.approx(0.01)
-    assert max(rates) == pytest.approx(1.0)
-    assert rates[99] == max(rates)
-    assert rates[-1] == pytest.approx(0.01, abs=1e-3)
-    late = [learning_rate_at(settings.replace(decay=200), k) for k in range(1000)]
-    assert late[100:800] == [1.0] * 700
-    assert late[-1] == pytest.approx(0.01, abs=1e-3)
+def test_the_same_seed_gives_the_same_weights(tmp_path, tiny_synthesis):
+    settings = QUICK.replace(iterations=2)
+    for name in "ab":
+        list(train(settings, tmp_path / name, tiny_synthesis, "cpu"))
+    one, other = (read_file(tmp_path / n / "last.safetensors")[0] for n in "ab")
+    assert all(torch.equal(one[k], other[k]) for k in one)
 
 
-def test_validation_counts_spots_and_forgives_invisible_ones(tiny_synthesis):
-    """An oracle that marks the truth, and also all that nobody could see, has F1 of 1."""
-    crops = [make_crop(tiny_synthesis, 4, k) for k in range(10)]
-    answers = {id(c.frame): (c.labels != 0).astype(np.float32) for c in crops}
-    result = validate(lambda frame, median: answers[id(frame)], crops)
-    assert result["spots"] > 10
-    assert result["precision"] > 0.97
-    assert result["recall"] > 0.8  # labels that touch are one component: merged
-    nothing = validate(lambda frame, median: np.zeros(frame.shape), crops)
-    assert nothing["recall"] == 0
+def test_early_stop_when_nothing_gets_better(tmp_path, tiny_synthesis, monkeypatch):
+    scores = iter([0.3, 0.5, 0.5, 0.4, 0.9, 0.2])
+    real = validation.validate
+    monkeypatch.setattr(training, "validate", lambda *a, **k: {**real(*a, **k), "f1": next(scores)})
+    settings = QUICK.replace(iterations=6, validate_every=1, patience=2, batch=1)
+    steps = list(train(settings, tmp_path, tiny_synthesis, "cpu"))
+    assert [s.best for s in steps] == [True, True, False, False]
+    assert steps[-1].end == "no better for long"
+    assert Model.load(tmp_path / "best.safetensors", "cpu").training["iterations_done"] == 2
+    assert list(train(settings, tmp_path, tiny_synthesis, "cpu")) == []
+    longer = list(train(settings.replace(patience=3), tmp_path, tiny_synthesis, "cpu"))
+    assert (longer[0].done, longer[0].best) == (5, True)
+
+
+def test_a_loss_that_is_no_number_ends_the_training(tmp_path, tiny_synthesis):
+    with pytest.raises(ModelError, match="no number any more at iteration"):
+        list(train(QUICK.replace(learning_rate=1e12, clip=1e12), tmp_path, tiny_synthesis, "cpu"))
+
+
+def test_crops_that_do_not_suit_the_network_are_refused(tmp_path, tiny_synthesis):
+    with pytest.raises(SettingsError, match="72 px do not suit network 'compact'"):
+        next(train(QUICK, tmp_path, tiny_synthesis.replace(crop_px=72), "cpu"))
+    assert not list(tmp_path.iterdir())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..background import BackgroundSet, ExtractionSettings, Measurement
-from ..errors import OutputError, SettingsError
+from ..errors import OutputError
 from ..jobs import Progress, cannot_write
 from .batches import Source
 from .before_after import (
@@ -21,8 +21,8 @@ from .before_after import (
     write_numbers,
     write_picture,
 )
+from .learner import check_crop_size
 from .model import SUFFIX, Model
-from .networks import build_network
 from .pairs import FineTuneSettings, ReviewedPairs
 from .settings import TrainSettings
 from .synthesis import SynthesisSettings
@@ -173,12 +173,7 @@ class _Job:
     def load(self) -> None:
         """The model to begin with; crops must suit its network."""
         self.start = Model.load(self.model, self.device)
-        multiple = int(build_network(self.start.network).multiple)
-        if self.settings.crop_px % multiple:
-            raise SettingsError(
-                f"Crops of {self.settings.crop_px} px do not suit network '{self.start.network}'; "
-                f"choose a multiple of {multiple} (--crop-px)."
-            )
+        check_crop_size(self.start.network, self.settings.crop_px)
         try:
             self.work.mkdir(parents=True, exist_ok=True)
         except OSError as error:

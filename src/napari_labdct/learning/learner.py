@@ -187,6 +187,16 @@ class Learner:
             self.scaler.load_state_dict(scaler)
 
 
+def check_crop_size(network: str, crop_px: int) -> None:
+    """Raise SettingsError if crops of this size do not suit a network."""
+    multiple = int(build_network(network).multiple)
+    if crop_px % multiple:
+        raise SettingsError(
+            f"Crops of {crop_px} px do not suit network '{network}'; choose a multiple of "
+            f"{multiple} (--crop-px)."
+        )
+
+
 def _copy(to: list[torch.Tensor], of: list[torch.Tensor]) -> None:
     for target, value in zip(to, of, strict=True):
         target.copy_(value)

@@ -25,7 +25,7 @@ from ..errors import ModelError
 from ..jobs import Progress
 from .batches import Batches, Source
 from .distributed import Ranks, ranks_here
-from .learner import Learner
+from .learner import Learner, check_crop_size
 from .model import Model, available_cores, resolve_device
 from .pairs import ReviewedPairs
 from .run_folder import RunFolder
@@ -131,6 +131,7 @@ class _Run:
     ):
         if device.type == "cpu":  # one core draws crops while the others learn
             torch.set_num_threads(min(torch.get_num_threads(), max(available_cores() - 1, 1)))
+        check_crop_size(settings.network, synthesis.crop_px)
         self.settings, self.synthesis, self.source = settings, synthesis, source
         self.device, self.ranks = device, ranks
         self.recipe = {"train": settings.to_dict(), "synthesis": synthesis.to_dict()}
