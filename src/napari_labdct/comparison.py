@@ -182,6 +182,12 @@ def spot_labels(image: np.ndarray) -> tuple[np.ndarray, int]:
         labels = np.empty(image.shape, np.int32)
         count = kernels.label(np.ascontiguousarray(image > 0), True, labels)
         return labels, int(count)
+    if image.size and image.min() >= 0 and image.max() < image.size:  # no need to sort them
+        present = np.zeros(int(image.max()) + 1, np.int64)
+        present[image.ravel()] = 1
+        present[0] = 0
+        number = np.cumsum(present)
+        return (number * present)[image], int(number[-1])
     values, labels = np.unique(image, return_inverse=True)  # labels need not be consecutive
     labels = labels.reshape(image.shape)
     return (labels, values.size - 1) if 0 in values else (labels + 1, values.size)

@@ -295,7 +295,7 @@ def tune(
             tried = _near(best, tried, rng)
         tally = Tally()
         for projection, truth in zip(projections, truths, strict=True):
-            tally.add(judge(peer.segment(projection, tried), truth))
+            tally.add(judge(peer.segment(projection, tried), truth, why=False))
         if tally.worth > top:
             best, top = tried, tally.worth
     return best, top

@@ -39,7 +39,7 @@ TRIALS = 60
 # Raised when scores of equal masks change, so that nothing old comes from the cache.
 _VERSION = 1
 #: Window of a projection that the search for a peer's settings looks at.
-_WINDOW = (slice(60, 508), slice(60, 508))
+_WINDOW = (slice(60, 444), slice(60, 444))
 
 
 @dataclass(frozen=True, eq=False)
@@ -311,7 +311,7 @@ def tuned_peers(
                 len(kinds) * len(names),
                 f"tune {name}: {group}, {exposure:g}",
             )
-            path = _kept_path(folder, [trials, name, [r.key for r in tuning]])
+            path = _kept_path(folder, [trials, name, str(_WINDOW), [r.key for r in tuning]])
             if not path.exists():
                 seen = seen or _windows(tuning, folder)
                 settings, worth = tune(PEERS[name], *seen, trials)

@@ -87,7 +87,9 @@ class Verdict:
     reasons: dict[str, int]
 
 
-def judge(mask: np.ndarray, truth: Truth, snr_map: np.ndarray | None = None) -> Verdict:
+def judge(
+    mask: np.ndarray, truth: Truth, snr_map: np.ndarray | None = None, *, why: bool = True
+) -> Verdict:
     """Judge a mask or label image.
 
     Parameters
@@ -97,6 +99,8 @@ def judge(mask: np.ndarray, truth: Truth, snr_map: np.ndarray | None = None) -> 
     truth : Truth
     snr_map : array (rows, cols), optional
         (frame - background) / noise, which gives the segmentation's spots an SNR.
+    why : bool
+        Look for `REASONS`, which takes a while.
     """
     spots, count = spot_labels(np.asarray(mask))
     counts = truth.counts
@@ -117,7 +121,9 @@ def judge(mask: np.ndarray, truth: Truth, snr_map: np.ndarray | None = None) -> 
     kept = np.setdiff1d(np.arange(1, count + 1), excused)
     renumber = np.zeros(count + 1, int)
     renumber[kept] = np.arange(1, kept.size + 1)
-    ignored = (weak > 0) | np.isin(spots, excused) & (spots > 0)
+    free = np.zeros(count + 1, bool)
+    free[excused] = True
+    ignored = (weak > 0) | free[spots]
     a, b = (spots > 0) & ~ignored, counted > 0
     both = int((a & b).sum())
     pairs = np.stack([renumber[first.pairs[:, 0]], first.pairs[:, 1]], axis=1)
@@ -132,11 +138,11 @@ def judge(mask: np.ndarray, truth: Truth, snr_map: np.ndarray | None = None) -> 
         area = np.bincount(label, minlength=count)
         snr = np.bincount(label, snr_map.ravel()[inside], count) / np.maximum(area, 1)
     missed = original[first.only_b - 1]
-    merged = _covered(truth.labels, spots, missed, first.pairs[:, 0])
-    reasons = {name: 0 for name in REASONS}
-    reasons[REASONS[0]], reasons[REASONS[1]] = missed.size - merged.size, merged.size
-    for name, hit in zip(REASONS[2:], _why_false(spots, false, truth)):
-        reasons[name] = int(hit.sum())
+    merged, reasons = np.zeros(0, int), dict.fromkeys(REASONS, 0)
+    if why:
+        merged = _covered(truth.labels, spots, missed, first.pairs[:, 0])
+        numbers = (missed.size - merged.size, merged.size, *_why_false(spots, false, truth))
+        reasons = dict(zip(REASONS, numbers, strict=True))
     return Verdict(
         Against(match, snr[kept - 1], truth.snr[counts]),
         spots, original[first.pairs[:, 1] - 1], missed, merged, false, excused, reasons,
@@ -145,28 +151,30 @@ def judge(mask: np.ndarray, truth: Truth, snr_map: np.ndarray | None = None) -> 
 
 def _covered(labels, spots, missed: np.ndarray, used: np.ndarray) -> np.ndarray:
     """Which of the missed spots lie at least half under spots that found another one."""
-    at = np.isin(labels, missed) & (labels > 0)
-    size = np.bincount(labels[at], minlength=labels.max() + 1)
-    under = np.bincount(labels[at & np.isin(spots, used) & (spots > 0)], minlength=size.size)
+    count = int(labels.max())
+    of_interest, taken = np.zeros(count + 1, bool), np.zeros(int(spots.max()) + 1, bool)
+    of_interest[missed], taken[used] = True, True
+    at = of_interest[labels]
+    size = np.bincount(labels[at], minlength=count + 1)
+    under = np.bincount(labels[at & taken[spots]], minlength=count + 1)
     return missed[under[missed] >= 0.5 * size[missed]]
 
 
-def _why_false(spots: np.ndarray, false: np.ndarray, truth: Truth) -> list[np.ndarray]:
-    """For each of the last four of `REASONS`, which false spots it explains; the first wins."""
+def _why_false(spots: np.ndarray, false: np.ndarray, truth: Truth) -> list[int]:
+    """How many false spots each of the last four of `REASONS` explains; the first wins."""
     from scipy import ndimage as ndi
 
-    count = int(spots.max())
     nuisance = np.zeros(spots.shape, np.uint8) if truth.nuisance is None else truth.nuisance
     near = ndi.maximum_filter(truth.labels > 0, 5)
-    left = np.zeros(count + 1, bool)
+    left = np.zeros(int(spots.max()) + 1, bool)
     left[false] = True
     out = []
     for area in (nuisance == 1, nuisance == 2, near):
-        touched = np.zeros(count + 1, bool)
-        touched[np.unique(spots[area])] = True
-        out.append(left & touched)
+        touched = np.zeros(left.size, bool)
+        touched[spots[area]] = True
+        out.append(int((left & touched).sum()))
         left &= ~touched
-    return [*out, left]
+    return [*out, int(left.sum())]
 
 
 @dataclass(eq=False)
