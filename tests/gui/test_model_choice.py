@@ -17,7 +17,7 @@ def menu(panel, wait):
 
     def click(text: str) -> None:
         choice = panel.choice
-        choice.button.menu().aboutToShow.emit()
+        choice.menu.aboutToShow.emit()
         assert choice.actions[text].isEnabled(), text
         choice.actions[text].trigger()
         for name in ("model file", "model"):
@@ -46,7 +46,7 @@ def test_an_imported_model_is_chosen_renamed_and_deleted(panel, menu, model_path
     assert preferences.load_last("denoise_dock")["model"] == "iron"
     menu("Delete...")
     assert panel.settings().model == "compact"
-    panel.choice.button.menu().aboutToShow.emit()
+    panel.choice.menu.aboutToShow.emit()
     assert not panel.choice.actions["Rename..."].isEnabled()
     assert not panel.choice.actions["Delete..."].isEnabled()
 

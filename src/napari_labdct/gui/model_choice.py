@@ -18,7 +18,6 @@ from qtpy.QtWidgets import (
     QMenu,
     QMessageBox,
     QTextBrowser,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -27,7 +26,7 @@ from ..errors import LabDCTError
 from ..jobs import Progress
 from ..learning import library
 from .denoising import ModelCard, read_card
-from .dock import wrapped
+from .dock import button, wrapped
 from .forms import tame
 from .session import Session
 
@@ -78,12 +77,10 @@ class ModelChoice(QObject):
         )
         self.box.setMinimumContentsLength(10)
         tame(self.box, "Model", "The trained network; Browse... opens a model file")
-        self.button = QToolButton()
-        self.button.setText("Models")
-        self.button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        self.button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
-        tame(self.button, "Models", "What the model is; import, rename, delete, write as ONNX")
-        self.button.setMenu(self._menu())
+        self.button = button(
+            "Models...", "What the model is; import, rename, delete, write as ONNX", self._pop_up
+        )
+        self.menu = self._menu()
         self.row = QWidget()
         layout = QHBoxLayout(self.row)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -123,6 +120,9 @@ class ModelChoice(QObject):
             self.actions[text] = action
         menu.aboutToShow.connect(self._show_what_can_be_done)
         return menu
+
+    def _pop_up(self) -> None:
+        self.menu.popup(self.button.mapToGlobal(self.button.rect().bottomLeft()))
 
     # -------------------------------------------------------------------- the choice
 
