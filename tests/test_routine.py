@@ -8,8 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
+from napari_labdct.errors import OutputError
+from napari_labdct.medians import StoredMedian, open_median
 from napari_labdct.routine import (
     RollingMedian,
+    RoutineFrames,
     RoutineSettings,
     laplacian_of_gaussian,
     log_segment,
@@ -180,3 +183,29 @@ def test_the_beam_stop_is_excluded_and_a_stopped_run_goes_on(tmp_path):
         np.testing.assert_array_equal(second[i] == 255, expected)
         assert expected[4 * i + 3 : 4 * i + 7, 30:35].any()
     assert not (second[4][exclude]).any()
+
+
+def test_a_stored_median_is_the_rolling_one_and_is_streamed_once(tmp_path):
+    random = np.random.default_rng(4)
+    scan = Scan(random.poisson(50, (7, 12, 16)).astype(np.uint16))
+    live = RollingMedian(scan, 4)
+    store = open_median(scan, 4, tmp_path / "median.tif")
+    median = StoredMedian(scan, 4, store)
+    steps = median.run()
+    assert [next(steps).done for _ in range(3)] == [0, 1, 2]
+    steps.close()
+    assert store.done.sum() == 2
+    for index in (6, 1, 3):  # what the file lacks is computed
+        np.testing.assert_array_equal(median.at(index), live.at(index))
+
+    again = StoredMedian(scan, 4, open_median(scan, 4, tmp_path / "median.tif"))
+    assert [step.frame for step in again.run()] == [None, 2, 3, 4, 5, 6]
+    assert again.store.complete
+    assert again.store.recipe["settings"] == {"median_window": 5}
+    settings = RoutineSettings(median_window=5, background=4, sigma_px=1, min_size_px=1)
+    read, made = RoutineFrames(scan, settings, again), RoutineFrames(scan, settings)
+    for index in range(7):
+        np.testing.assert_array_equal(again.at(index), live.at(index))
+        np.testing.assert_array_equal(read[index], made[index])
+    with pytest.raises(OutputError, match="another result"):
+        open_median(scan, 3, tmp_path / "median.tif")

@@ -42,18 +42,23 @@ class StoredMedian:
     """
 
     def __init__(self, scan: Scan, window: int, store: FrameStore) -> None:
-        self.store = store
-        self._live = RollingMedian(scan, window)
-        self.window, self.note = self._live.window, self._live.note
+        self.scan, self.store = scan, store
+        median = RollingMedian(scan, window)
+        self.window, self.note = median.window, median.note
+        self._live: RollingMedian | None = None
 
     def at(self, index: int) -> np.ndarray:
         """Median background of projection `index`, float32 ``(rows, cols)``."""
-        return self.store[index] if self.store.done[index] else self._live.at(index)
+        if self.store.done[index]:
+            self._live = None  # and its window of projections
+            return self.store[index]
+        self._live = self._live or RollingMedian(self.scan, self.window)
+        return self._live.at(index)
 
     def run(self, frames: Iterable[int] | None = None) -> Iterator[Progress]:
         """Stream the projections the file lacks, in order, one `Progress` each.
 
         It has a window of its own, so `at` may be called in another thread meanwhile.
         """
-        stream = RollingMedian(self._live.scan, self.window)
+        stream = RollingMedian(self.scan, self.window)
         yield from fill(self.store, stream.at, frames, self.note)

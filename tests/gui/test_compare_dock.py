@@ -93,15 +93,16 @@ def test_each_view_shows_its_layers_and_leaving_restores_all(opened, viewer, wai
     viewer.layers.selection = {viewer.layers[0], viewer.layers["mine"]}
     before = state_of(viewer)
     shown = {
-        "side by side": 6, "overlay": 2, "flicker": 2, "residual": 2, "profile": 2,
+        "side by side": 6, "residual": 2, "overlay": 2, "flicker": 2, "profile": 2,
     }  # fmt: skip
-    for name, count in shown.items():
+    for name, count in [*shown.items(), ("side by side", 6)]:
         dock.set_view(name)
         settle(dock, wait)
         assert dock.view.mode == name
         assert sum(layer.visible for layer in viewer.layers) == count
         assert viewer.canvas.grid.enabled == (name in ("side by side", "residual"))
     assert not viewer.layers["mine"].visible
+    viewer.layers.move(viewer.layers.index("mine"), 0)
     dock.set_view("leave")
     assert state_of(viewer) == before
     assert stack in viewer.layers
@@ -174,6 +175,249 @@ def test_gui_cli_and_library_give_equal_numbers(opened, scan, tmp_path, wait, ca
     wait(lambda: not dock.side_job.running)
     assert read_numbers(tmp_path / "gui" / "summary.csv") == written
     assert (tmp_path / "gui" / "report.html").exists()
+
+
+def test_a_cancelled_comparison_goes_on_where_it_stopped(opened, scan, wait, monkeypatch):
+    from napari_labdct.gui import compare_run
+
+    dock, _, _ = opened
+    asked, whole = [], compare_run.compare
+
+    def watched(scan, a, b, truth, *, median, frames):
+        for one in whole(scan, a, b, truth, median=median, frames=frames):
+            asked.append(one.frame)
+            yield one
+            if len(asked) == 3:
+                dock.compare_job.cancel()
+
+    monkeypatch.setattr(compare_run, "compare", watched)
+    dock.compare_all()
+    wait(lambda: dock.compare_job.state == "stopped")
+    kept = set(dock.result.results)
+    assert kept
+    assert kept <= {0, 1, 2}
+    dock.bar.resume_button.click()
+    wait(lambda: dock.compare_job.state == "done")
+    assert sorted(dock.result.results) == list(range(scan.n_frames))
+    assert not kept & set(asked[3:])  # those were not compared again
+    straight = Comparison()
+    sides = dock.run.sides.fixed()
+    for one in whole(scan, *sides):
+        straight.add(one)
+    assert dock.result.numbers() == pytest.approx(straight.numbers(), nan_ok=True)
+    assert dock.run.tally.numbers["frames"] == scan.n_frames
+
+    dock.routine.set_settings(SETTINGS.replace(background=90))
+    assert not dock.compare_job.resumable  # other masks: from the beginning
+    assert not dock.result.results
+
+
+def test_numbers_outlive_the_dock(opened, viewer, dock, wait):
+    first, _, _ = opened
+    first.compare_all()
+    wait(lambda: first.compare_job.state == "done")
+    counted = first.result.numbers()
+    viewer.window.remove_dock_widget(first)
+    again = dock("Compare")
+    settle(again, wait)
+    assert again.result.numbers() == counted
+    assert "9 frames" in again.numbers.stack_label.text()
+
+
+def test_a_threshold_cut_anew_makes_the_numbers_stale(opened, wait):
+    from napari_labdct.spots import SpotSettings
+
+    dock, stack, _ = opened
+    dock.compare_all()
+    wait(lambda: dock.compare_job.state == "done")
+    (layer,) = dock.session.results(stack, "network mask")
+    layer.data.adopt(SpotSettings(threshold=200))
+    dock.session.results_changed.emit(stack)
+    assert not dock.result.results
+    settle(dock, wait)
+
+
+def test_the_median_is_streamed_once_and_then_read(opened, scan, wait, monkeypatch):
+    from napari_labdct import medians
+    from napari_labdct.routine import RollingMedian
+
+    dock, stack, _ = opened
+    expected = [RollingMedian(scan, 5).at(i) for i in range(scan.n_frames)]
+    masks = [np.array(RoutineFrames(scan, SETTINGS)[i]) for i in range(scan.n_frames)]
+    steps, run_ = [], medians.StoredMedian.run
+
+    def watched(self, frames=None):
+        for step in run_(self, frames):
+            steps.append(step.frame)
+            if steps.count(None) == 1 and step.done == 4:
+                dock.panel._median_job.cancel()
+            yield step
+
+    monkeypatch.setattr(medians.StoredMedian, "run", watched)
+    job = dock.panel._median_job
+    dock.panel.median_button.click()
+    wait(lambda: job.state == "stopped")
+    assert "Go on" in dock.panel.median_button.text()
+    dock.panel.median_button.click()
+    wait(lambda: "is prepared" in dock.panel.median_button.text())
+    assert steps == [None, 0, 1, 2, 3, None, 4, 5, 6, 7, 8]
+    stored = dock.engine.stored_median(5)
+    assert stored.store.recipe["settings"] == {"median_window": 5}
+
+    def never(*_):
+        raise AssertionError("the rolling median was computed again")
+
+    monkeypatch.setattr(medians.RollingMedian, "at", never)
+    for index, ground in enumerate(expected):
+        np.testing.assert_array_equal(stored.at(index), ground)
+    dock.apply()
+    wait(lambda: not dock.routine_job.running)
+    assert dock.routine_job.error == ""
+    (layer,) = dock.session.results(stack, "routine mask")
+    np.testing.assert_array_equal([layer.data[i] for i in range(scan.n_frames)], masks)
+    dock.suggest()
+    wait(lambda: not dock.side_job.running)
+    assert dock.side_job.error == ""
+
+
+def test_another_window_is_another_median(opened, wait):
+    dock, _, _ = opened
+    dock.panel.median_button.click()
+    wait(lambda: "is prepared" in dock.panel.median_button.text())
+    dock.routine.set_settings(SETTINGS.replace(median_window=7))
+    settle(dock, wait)
+    assert dock.panel.median_button.text() == "Prepare the median of 7"
+    assert dock.panel.median_button.isEnabled()
+    dock.routine.set_settings(SETTINGS)
+    settle(dock, wait)
+    assert "is prepared" in dock.panel.median_button.text()
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory):
+    """A small simulated scan on disk: frames, truth, labels, grains."""
+    from napari_labdct.simulation import SimulateSettings, simulate_scan
+
+    settings = SimulateSettings(
+        diameter_um=80, height_um=80, mean_grain_um=40, rows=160, cols=160, pixel_um=40, frames=5,
+        step_deg=25, noise=True, background=50, beam_stop_width_mm=2, beam_stop_height_mm=2,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("simulated")
+    for _ in simulate_scan(settings, folder):
+        pass
+    return folder
+
+
+@pytest.fixture
+def simulation(simulated, add_scan, dock, wait):
+    """The Compare dock on the simulated scan, its truth and its grains found."""
+    from napari_labdct.io import open_scan
+
+    add_scan(open_scan(simulated))
+    made = dock("Compare")
+    settle(made, wait)
+    wait(lambda: bool(made.picker.beside) and made.grains.prediction is not None)
+    return made
+
+
+def test_a_simulations_truth_is_offered_and_counted(simulation, simulated, wait):
+    import tifffile
+
+    dock = simulation
+    labels = tifffile.imread(simulated / "labels.tif")
+    truth = dock.picker.beside[0]
+    dock.picker.set_source("a", truth.key)
+    dock.picker.set_source("truth", truth.key)
+    dock.session.show_frame(2)
+    dock.set_view("side by side")
+    settle(dock, wait)
+    np.testing.assert_array_equal(dock._view.images["a"] > 0, labels[2] > 0)
+    dock.compare_all()
+    wait(lambda: not dock.compare_job.running)
+    numbers = dock.result.numbers()
+    assert numbers["pixel_iou_a_truth"] == 1
+    assert numbers["recall_a_truth"] <= 1  # touching spots of the mask are one
+    bins, _ = dock.run.tally.by_snr
+    assert bins["truth"].sum() == sum(len(np.unique(x)) - 1 for x in labels)
+    assert bins["truth"].sum() > 20
+    shown = dock.numbers.snr_label.text()
+    filled = bins[bins["truth"] > 0][-1]
+    assert f"{filled['recall']:.2f}" in shown
+    assert dock.numbers.snr_label.isVisibleTo(dock.numbers)
+
+
+def test_rings_lie_where_the_grain_reflects_and_go_with_the_view(simulation, viewer, wait):
+    dock = simulation
+    before = state_of(viewer)
+    dock.set_view("side by side")
+    settle(dock, wait)
+    predicted = dock.grains.prediction.frame(1)
+    grain, count = max(zip(*np.unique(predicted["grain"], return_counts=True)), key=lambda x: x[1])
+    dock.session.show_frame(1)
+    dock.grains.choose(int(grain))
+    settle(dock, wait)
+    rings = dock.view.rings.layers
+    wanted = predicted[predicted["grain"] == grain]
+    for key in ("a", "b", "residual_a", "agreement"):
+        assert rings[key].visible
+        np.testing.assert_allclose(rings[key].data[:, 1], wanted["row"])
+        np.testing.assert_allclose(rings[key].data[:, 2], wanted["col"])
+        grid, layers = viewer.canvas.grid, viewer.layers
+        places = [
+            grid.position(layers.index(x), layers) for x in (rings[key], dock.view.layers[key])
+        ]
+        assert places[0] == places[1]  # in the cell of what they ring
+    cells = {grid.position(k, layers) for k, x in enumerate(layers) if x.visible}
+    assert len(cells) == 6
+    assert f"{count} spot" in dock.grains.note.text()
+
+    viewer.add_labels(np.zeros((160, 160), int), name="mine")
+    viewer.layers.move(viewer.layers.index("mine"), 0)
+    viewer.layers.remove("mine")  # every layer has another place now, and back again
+    dock.session.show_frame(3)
+    settle(dock, wait)
+    there = dock.grains.prediction.frame(3)
+    there = there[there["grain"] == grain]
+    np.testing.assert_allclose(rings["b"].data[:, 1], there["row"])
+    dock.set_view("overlay")
+    settle(dock, wait)
+    assert [key for key, layer in rings.items() if layer.visible] == ["agreement"]
+    dock.set_view("leave")
+    dock.session.show_frame(0)
+    assert state_of(viewer) == before
+    settle(dock, wait)
+    assert state_of(viewer) == before
+
+
+def test_predicted_spots_are_found_where_there_is_one():
+    from napari_labdct.gui.compare_work import count_near
+
+    spots = np.array([(10, 10), (30, 30), (0, 39)], [("row", "f4"), ("col", "f4")])
+    mask = np.zeros((40, 40), bool)
+    mask[12, 12] = mask[30, 36] = mask[0, 39] = True
+    assert count_near(mask, spots) == 2
+    assert count_near(mask, spots[:0]) == 0
+
+
+def test_a_map_without_geometry_is_one_sentence(opened, simulated, wait):
+    dock, _, _ = opened
+    dock.grains.open(simulated / "grains.h5")
+    wait(lambda: not dock.grains.job.running)
+    assert "distance" in dock.grains.note.text()
+    assert dock.grains.grain is None
+
+
+def test_a_result_that_comes_meanwhile_waits_for_its_turn(opened, viewer, wait):
+    dock, stack, _ = opened
+    dock.set_view("side by side")
+    settle(dock, wait)
+    dock.apply()
+    wait(lambda: not dock.routine_job.running)
+    (layer,) = dock.session.results(stack, "routine mask")
+    assert not layer.visible
+    dock.set_view("leave")
+    assert layer.visible
+    settle(dock, wait)
 
 
 def test_apply_writes_the_masks_and_offers_them(opened, scan, wait):
@@ -267,9 +511,29 @@ def test_the_profile_follows_line_and_frame(opened, scan, tmp_path, wait):
     dock.session.show_frame(index - 1)
     settle(dock, wait)
     np.testing.assert_allclose(dock.profile.curves["raw"], scan.frame(index - 1)[20], atol=1e-3)
+    plot = dock.profile.plot
+    plot.hovered.emit(31.2)
+    pointer = dock.view.layers["pointer"]
+    assert pointer.visible
+    np.testing.assert_allclose(pointer.data, [[20, 31]])
+    assert plot.marker == 31
+    assert f"raw {scan.frame(index - 1)[20, 31]}" in dock.status.text()
+    plot.left.emit()
+    assert not pointer.visible
     dock.profile.write(tmp_path / "profile.csv")
     assert (tmp_path / "profile.csv").read_text().startswith("distance,raw,median_corrected")
     assert (tmp_path / "profile.png").exists()
+
+
+@pytest.mark.parametrize("letters", [40, 20, 12])
+def test_captions_keep_their_counts(letters):
+    from napari_labdct.gui.compare_view import shorten
+
+    text = shorten("A: ", "pin 1: standard routine", ", 418", letters)
+    assert len(text) <= letters
+    assert text.startswith("A: pin")
+    assert text.endswith(", 418")
+    assert ("…" in text) == (letters < 31)
 
 
 def test_keys_switch_views_while_the_dock_has_focus(opened, viewer, qtbot, wait):

@@ -57,10 +57,14 @@ class CompareDock(Dock):
 
         self.picker = SourcePicker(self.session)
         self.picker.changed.connect(self._source_chosen)
+        self.picker.found.connect(self._fill_sources)
         self.picker.pin_wanted.connect(self.pin)
         self.picker.import_wanted.connect(self.import_masks)
         self.body.addWidget(self.picker)
         self._build_views()
+        self.grains = GrainPicker(self.session)
+        self.grains.changed.connect(self._grain_chosen)
+        self.body.addWidget(self.grains)
         self.panel = RoutinePanel(self.session, self.side_job, self.routine_job)
         self.panel.changed.connect(self._routine_changed)
         self.panel.suggest_wanted.connect(self.suggest)
@@ -83,9 +87,6 @@ class CompareDock(Dock):
         row.addWidget(self.report_button)
         row.addWidget(self.recipes_button)
         self.body.addLayout(row)
-        self.grains = GrainPicker(self.session)
-        self.grains.changed.connect(self._grain_chosen)
-        self.body.addWidget(self.grains)
 
         self.bar = RunBar(self.compare_job, "Compare all", "frame")
         self.bar.run_requested.connect(self.compare_all)
@@ -148,11 +149,14 @@ class CompareDock(Dock):
     # ------------------------------------------------------------------ the sources
 
     def source(self, which: str) -> Source | None:
-        """What A, B or the truth is."""
+        """A, B or the truth."""
         return self.picker.source(which)
 
     def _fill_sources(self, *_: object) -> None:
-        self.picker.fill(None if self.engine is None else self.engine.scan)
+        scan = None if self.engine is None else self.engine.scan
+        self.picker.fill(scan)
+        if scan is not None:
+            self.picker.seek_truth(scan)
         self._show_captions()
 
     def _source_chosen(self) -> None:
@@ -234,27 +238,11 @@ class CompareDock(Dock):
         return "" if source is None else source.name
 
     def _show_captions(self) -> None:
-        if not self.view.on:
-            return
-        counts = {"a": "", "b": ""}
-        agreement = "agreement"
         view, shown = self._view, self.session.shown_frame()
         match = view.match if view is not None and view.request.index == shown else None
-        if match is not None:
-            counts = {"a": f", {match.n_a}", "b": f", {match.n_b}"}
-            agreement = f"both {match.found}; only {len(match.only_a)}/{len(match.only_b)}"
-        self.view.set_captions(
-            {
-                "a": ("A: ", self._name("a"), counts["a"]),
-                "b": ("B: ", self._name("b"), counts["b"]),
-                "residual_a": ("left by A", ": a − a·A", ""),
-                "residual_b": ("left by B", ": a − a·B", ""),
-                "agreement": ("", agreement, ""),
-            }
-        )
+        self.view.set_captions(self._name("a"), self._name("b"), match)
         omega = self._omega()
-        angle = "" if np.isnan(omega) else f", {omega:g}°"
-        self.view.set_corner(f"frame {shown}{angle}")
+        self.view.set_corner(f"frame {shown}" + ("" if np.isnan(omega) else f", {omega:g}°"))
 
     def _preset(self, name: str) -> None:
         if self.engine is not None:
@@ -482,11 +470,22 @@ class CompareDock(Dock):
             self.grains.set_scan(scan)
         self.view_buttons.button(0).parentWidget().setEnabled(scan is not None)
         self._fill_sources()
+        if known is None:
+            self._take_up()
         self._check_numbers()
         self.numbers.show_stack(self.run.tally)
         self.bar.set_ready(scan is not None, self.problem or "Open a scan first")
         self.numbers.set_frame(self.session.shown_frame(), self._omega())
         self.refresh()
+
+    def _take_up(self) -> None:
+        """A reopened dock goes on with what its predecessor compared."""
+        sides = self.run.sides
+        if sides is not None and sides.engine is self.engine:
+            with QSignalBlocker(self.panel), QSignalBlocker(self.picker):
+                self.routine.set_settings(sides.settings)
+                for which, source in zip(("a", "b", "truth"), sides.sources):
+                    self.picker.set_source(which, "" if source is None else source.key)
 
 
 def _farewell(view: CompareView, viewer: Viewer, on_step: Callable) -> Callable[..., None]:

@@ -10,23 +10,26 @@ import numpy as np
 from napari.layers import Layer, Points
 from napari.viewer import Viewer
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QVBoxLayout
 
 from ..jobs import Progress, recipe_beside
 from ..scan import Scan
 from . import layers as factory
 from .compare_sources import wide_combo
-from .dock import button, heading, wrapped
+from .dock import button, wrapped
 from .forms import tame
 from .session import Session
+from .simulate_form import Section
 from .simulate_spots import features_of, ring_px
 
 if TYPE_CHECKING:
     from ..simulation.measured import Prediction
 
-VIOLET = "#b9a6ff"
+#: Apart from cyan, orange and white for colour-blind eyes too.
+MAGENTA = "#ff61d2"
 _RINGED = ("a", "b", "residual_a", "residual_b", "agreement")
-_SMALLEST_PX = 14  # on the screen, however far one zooms out
+_LINE = 0.12  # of the ring's diameter
+_SMALLEST_PX = 13  # on the screen, however far one zooms out
 
 
 def map_beside(scan: Scan) -> str:
@@ -52,7 +55,7 @@ def open_prediction(scan: Scan, path: str, mirrored: bool) -> Iterator[Progress 
     yield Progress(1, 1)
 
 
-class GrainPicker(QWidget):
+class GrainPicker(Section):
     """Chooses the grain whose predicted spots lie over A and B.
 
     Attributes
@@ -64,7 +67,7 @@ class GrainPicker(QWidget):
     changed = Signal()
 
     def __init__(self, session: Session) -> None:
-        super().__init__()
+        super().__init__("Predicted spots", "Where a grain of a known map should be seen")
         self.job = session.job("compare grains")
         self.prediction: Prediction | None = None
         self._scan: Scan | None = None
@@ -84,12 +87,11 @@ class GrainPicker(QWidget):
                 "Grain map...", "A GrainMapper3D HDF5 file with the grains of this scan", self._ask
             )
         )
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(heading("Predicted spots of a grain"))
+        layout = QVBoxLayout(self.inside)
+        layout.setContentsMargins(12, 0, 0, 4)
         layout.addLayout(row)
-        layout.addWidget(self.mirror)
         layout.addWidget(self.note)
+        layout.addWidget(self.mirror)
         self.job.delivered.connect(self._on_read)
         self.job.changed.connect(self._show)
         self._fill()
@@ -170,16 +172,17 @@ class GrainPicker(QWidget):
     def _show(self) -> None:
         """What is missing, while no grain is shown."""
         if self.grain is not None:
+            self.say(f"grain {self.grain}")
             return
+        text, known = "", self.prediction
         if self.job.running:
             text = "Reading the grain map..."
         elif self.job.state == "failed":
             text = self.job.error
-        else:
-            text = ""
         self.note.setText(text)
         self.note.setVisible(bool(text))
-        self.mirror.setVisible(self.prediction is not None)
+        self.mirror.setVisible(known is not None)
+        self.say(f"{known.grains.n_grains} grains known" if known else "of a grain map")
 
 
 class Rings:
@@ -192,6 +195,7 @@ class Rings:
 
     def __init__(self) -> None:
         self.layers: dict[str, Points] = {}
+        self._size = 0.0
 
     @property
     def on(self) -> bool:
@@ -208,7 +212,18 @@ class Rings:
             layer.selected_data = set()
             layer.data = at.astype(float)
             layer.features = features_of(spots)
-            layer.size = ring_px(stack.data.shape[-1])
+            # points that come to an empty layer look like napari's, not like those before
+            layer.size = self._size
+            layer.border_width = _LINE
+            layer.border_color, layer.face_color = MAGENTA, "transparent"
+
+    def resize(self, cols: int, zoom: float) -> None:
+        """Keep the rings large enough to be seen at `zoom` screen pixels a detector pixel."""
+        size = max(ring_px(cols), _SMALLEST_PX / zoom)
+        if abs(size - self._size) > 0.05 * self._size:
+            self._size = size
+            for layer in self.layers.values():
+                layer.size = size
 
     def follow(self, under: Mapping[str, Layer]) -> None:
         """Show the rings of the layers that are shown."""
@@ -229,11 +244,6 @@ class Rings:
                 np.zeros((0, 3)),
                 ndim=3,
                 name=f"predicted spots ({key.replace('_', ' ')})",
-                face_color="transparent",
-                border_color=VIOLET,
-                border_width=0.1,
-                size=ring_px(stack.data.shape[-1]),
-                canvas_size_limits=(_SMALLEST_PX, 10_000),
                 visible=False,
                 metadata={factory.KEY: {"kind": "predicted spots"}},
                 **placed,

@@ -283,6 +283,8 @@ class RoutinePanel(QWidget):
         whole = stored is not None and stored.store.complete
         if whole:
             text = f"The median of {window} is prepared"
+        elif job.running:
+            text = f"Preparing the median of {window}"
         elif stored is not None and stored.store.done.any():
             text = f"Go on preparing the median of {window}"
         else:

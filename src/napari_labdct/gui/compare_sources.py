@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from napari.layers import Labels, Layer
 from qtpy.QtCore import QSignalBlocker, Signal
@@ -18,7 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ..evaluation import Segmentation
+from ..evaluation import Segmentation, open_segmentation
 from ..medians import StoredMedian
 from ..routine import RoutineSettings
 from ..scan import Scan
@@ -29,6 +31,8 @@ from .dock import button
 from .forms import tame
 from .session import Session
 
+#: What a simulation leaves beside its frames; in labels even touching spots are apart.
+_TRUTHS = ("labels.tif", "truth.tif")
 _KINDS = ("network mask", "routine mask", "mask", "truth")
 
 
@@ -39,6 +43,8 @@ class SourcePicker(QWidget):
     ----------
     changed : signal
         A, B or the truth is another one.
+    found : signal
+        There is one source more.
     pin_wanted : signal(str)
         ``"a"`` or ``"b"`` is to be kept as it is.
     import_wanted : signal(str)
@@ -46,6 +52,7 @@ class SourcePicker(QWidget):
     """
 
     changed = Signal()
+    found = Signal()
     pin_wanted = Signal(str)
     import_wanted = Signal(str)
 
@@ -55,6 +62,9 @@ class SourcePicker(QWidget):
         self._chosen = False
         self.pins: list[Source] = []
         self.imported: list[Source] = []
+        self.beside: list[Source] = []
+        self._truth_job = session.job("compare truth")
+        self._truth_job.delivered.connect(self._on_truth)
         self.combos: dict[str, QComboBox] = {}
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -104,7 +114,7 @@ class SourcePicker(QWidget):
             theirs = isinstance(layer, Labels) and not factory.kind_of(layer)
             if theirs and tuple(layer.data.shape) == shape:
                 found.append(from_layer(layer))
-        return [*found, *self.pins, *self.imported]
+        return [*found, *self.beside, *self.pins, *self.imported]
 
     def source(self, which: str) -> Source | None:
         """What ``"a"``, ``"b"`` or the ``"truth"`` is."""
@@ -162,7 +172,21 @@ class SourcePicker(QWidget):
 
     def forget(self) -> None:
         """Another scan: pins, files and choices are of no use for it."""
-        self.pins, self.imported, self._chosen = [], [], False
+        self.pins, self.imported, self.beside, self._chosen = [], [], [], False
+
+    def seek_truth(self, scan: Scan) -> None:
+        """Offer the truth that a simulation left beside its projections."""
+        folder = None if not scan.source else Path(scan.source)
+        if folder is None or self.beside or self._truth_job.running:
+            return
+        folder = folder if folder.is_dir() else folder.parent
+        path = next((folder / name for name in _TRUTHS if (folder / name).exists()), None)
+        if path is not None:
+            self._truth_job.start(lambda: open_truth(scan, path), "Read the truth")
+
+    def _on_truth(self, source: Source) -> None:
+        self.beside = [source]
+        self.found.emit()
 
     def _select(self, which: str, key: str) -> bool:
         combo = self.combos[which]
@@ -196,6 +220,13 @@ def wide_combo(name: str, tooltip: str) -> QComboBox:
     combo.setMinimumContentsLength(10)
     tame(combo, name, tooltip)
     return combo
+
+
+def open_truth(scan: Scan, path: Path) -> Iterator[Source]:
+    """The truth of a simulated scan as a source."""
+    truth = replace(open_segmentation(path), name="simulated truth")
+    truth.check(scan)
+    yield Source(f"truth {path}", truth.name, truth, kind="truth")
 
 
 def from_layer(layer: Layer) -> Source:

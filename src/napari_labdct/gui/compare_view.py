@@ -12,8 +12,9 @@ from napari.layers import Layer, Points, Shapes
 from napari.utils.colormaps import DirectLabelColormap
 from napari.viewer import Viewer
 
+from ..comparison import Match
 from . import layers as factory
-from .compare_grain import VIOLET, Rings
+from .compare_grain import Rings
 from .compare_work import FrameView, Held, Line
 from .session import Session
 
@@ -27,9 +28,11 @@ _SHOWN = {
     "profile": ("stack", "line"),
 }
 _GRIDS = {"side by side": (2, 3), "residual": (1, 2)}
+_POINTER_PX = 14
 _FLAT = ("scale", "translate", "units", "axis_labels")
 _CORNER = ("text", "visible", "gridded", "position", "font_size")
 _CAPTION_PT = 7
+_VIOLET = "#b9a6ff"
 #: Width of a caption's letter, and what lies left and right of it, in canvas pixels.
 _LETTER_PX, _MARGIN_PX = 6.9, 22
 _PALETTES = {
@@ -149,9 +152,11 @@ class CompareView:
             viewer.layers.events.removed.connect(self._on_removed)
             viewer.layers.events.inserted.connect(self._on_inserted)
             viewer.canvas.events.size.connect(self._caption)
+            viewer.scene.camera.events.zoom.connect(self._on_zoom)
         self._set_mode(viewer, stack, mode)
         if fresh:
             viewer.reset_view()
+            self._on_zoom()
 
     def leave(self) -> None:
         """Take the layers away and bring back what the user had."""
@@ -165,6 +170,7 @@ class CompareView:
         viewer.layers.events.removed.disconnect(self._on_removed)
         viewer.layers.events.inserted.disconnect(self._on_inserted)
         viewer.canvas.events.size.disconnect(self._caption)
+        viewer.scene.camera.events.zoom.disconnect(self._on_zoom)
         self.rings.remove(viewer)
         for layer in layers.values():
             if layer in viewer.layers:
@@ -229,18 +235,17 @@ class CompareView:
         }
         line = Shapes(
             name=f"{stack.name} [profile line]",
-            edge_color=VIOLET,
+            edge_color=_VIOLET,
             edge_width=max(shape[1:]) / 400,
             metadata={factory.KEY: {"kind": "profile line"}},
             **flat,
         )
         pointer = Points(
+            np.zeros((1, 2)),
             name=f"{stack.name} [pointer]",
             symbol="cross",
             face_color="#ffe066",
-            border_width=0,
-            size=max(shape[1:]) / 60,
-            canvas_size_limits=(12, 40),
+            border_color="transparent",
             metadata={factory.KEY: {"kind": "pointer"}},
             **flat,
         )
@@ -260,14 +265,15 @@ class CompareView:
                 layer.visible = False
         stack.visible = "stack" in shown
         grid = viewer.canvas.grid
+        grid.shape = (-1, -1)  # napari cannot have fewer cells than there are layers to show
         grid.stride = 2 if self.rings.on else 1
-        grid.shape = _GRIDS.get(mode, (-1, -1))
         gridded = mode in _GRIDS
         for key, layer in self.layers.items():
             layer.visible = key in shown and not (mode == "flicker" and key == "b")
             layer.name_overlay.visible = gridded or mode == "flicker"
             layer.name_overlay.font_size = _CAPTION_PT
         self.rings.follow(self.layers)
+        grid.shape = _GRIDS.get(mode, (-1, -1))
         for key, colours in _PALETTES.items():
             ground = "black" if gridded else "transparent"  # a light theme's canvas is white
             wanted = {**colours, 0: ground}
@@ -324,15 +330,29 @@ class CompareView:
             self.rings.follow(self.layers)
             viewer.layers.selection = {self.layers["line"] if self.mode == "profile" else stack}
 
-    def set_captions(self, captions: dict[str, tuple[str, str, str]]) -> None:
-        """Names of the layers, which stand in the cells.
+    def _on_zoom(self, _event: object = None) -> None:
+        """Marks keep a size on the screen, whatever the camera does."""
+        viewer, stack = self._session.viewer, self.stack
+        if viewer is None or stack is None:
+            return
+        zoom = viewer.scene.camera.zoom * float(stack.scale[-1])
+        self.rings.resize(stack.data.shape[-1], zoom)
+        self.layers["pointer"].size = _POINTER_PX / zoom
 
-        Parameters
-        ----------
-        captions : dict of (before, name, behind)
-            Where a cell is too narrow, the name is shortened.
-        """
-        self._captions = captions
+    def set_captions(self, a: str, b: str, match: Match | None) -> None:
+        """What stands in the cells: the names of A and B, and the counts if they are known."""
+        n_a = n_b = ""
+        agreement = "agreement"
+        if match is not None:
+            n_a, n_b = f", {match.n_a}", f", {match.n_b}"
+            agreement = f"both {match.found}; only {len(match.only_a)}/{len(match.only_b)}"
+        self._captions = {
+            "a": ("A: ", a, n_a),
+            "b": ("B: ", b, n_b),
+            "residual_a": ("left by A", ": a − a·A", ""),
+            "residual_b": ("left by B", ": a − a·B", ""),
+            "agreement": ("", agreement, ""),
+        }
         self._caption()
 
     def _caption(self, _event: object = None) -> None:
@@ -391,7 +411,7 @@ class CompareView:
             return
         self._changing = True
         layer.data = []
-        layer.add_lines([np.array(line, float)], edge_color=VIOLET)
+        layer.add_lines([np.array(line, float)], edge_color=_VIOLET)
         self._changing = False
         layer.mode = "select"
         self._line_moved()

@@ -221,9 +221,12 @@ class Engine:
         return StoredMedian(self.scan, window, store)
 
     def _adopt(self, window: int, median: RollingMedian | StoredMedian) -> None:
-        # measuring has its own window whatever the slider says: keep two streams
-        keep = {w: m for w, m in self._streams.items() if w == MEASURE_WINDOW}
-        self._streams = {**keep, window: median}
+        # measuring has its own window whatever the slider says, and files cost no memory
+        self._streams = {
+            w: m
+            for w, m in self._streams.items()
+            if w == MEASURE_WINDOW or isinstance(m, StoredMedian)
+        } | {window: median}
 
     def note(self, window: int) -> str:
         """What the user should know of the median."""
