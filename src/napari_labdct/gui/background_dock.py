@@ -9,6 +9,7 @@ from napari.layers import Layer
 from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import (
+    QAbstractItemView,
     QCheckBox,
     QComboBox,
     QFileDialog,
@@ -21,6 +22,8 @@ from qtpy.QtWidgets import (
 from ..background import Card, ExtractionSettings
 from ..errors import LabDCTError, SettingsError
 from ..scan import Scan
+from .background_pairs import PairsController
+from .background_pairs_form import PairsForm
 from .background_work import STEPS, BackgroundController, Shown
 from .dock import Dock, button, heading, wrapped
 from .forms import SettingsForm, tame
@@ -49,6 +52,8 @@ class BackgroundDock(Dock):
         self.body.addWidget(self.form)
         self._build_steps()
         self._build_sets()
+        self.pairs = PairsForm(self.session.controller(PairsController))
+        self.body.addWidget(self.pairs)
         self.run_bar = RunBar(self.controller.job, "Extract", "step")
         self.run_bar.run_requested.connect(self._extract)
         self.run_bar.discard_requested.connect(self.controller.discard)
@@ -104,9 +109,13 @@ class BackgroundDock(Dock):
         self.sets.setUniformItemSizes(True)
         self.sets.setMinimumHeight(96)
         self.sets.setMaximumHeight(3 * (_PICTURE_PX + 8))
+        self.sets.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.sets.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.sets.setTextElideMode(Qt.TextElideMode.ElideRight)
-        tame(self.sets, "Background sets", "Backgrounds that were extracted, to be used again")
+        tame(
+            self.sets, "Background sets",
+            "Backgrounds that were extracted; choose one, or several for a training set",
+        )  # fmt: skip
         self.sets.itemSelectionChanged.connect(self._show_buttons)
         self.sets.itemDoubleClicked.connect(self._show_set)
         self.body.addWidget(self.sets)
@@ -128,6 +137,7 @@ class BackgroundDock(Dock):
     def show_stack(self, layer: Layer | None, scan: Scan | None) -> None:
         """Offer the run if the stack is a scan."""
         self._usable = scan is not None
+        self.pairs.set_scan(scan)
         self._show_ready()
         if layer is None:
             self.say("Open a scan to extract its background.")
@@ -209,7 +219,7 @@ class BackgroundDock(Dock):
     # -------------------------------------------------------------------------- sets
 
     def _on_listed(self, found: list[tuple[Path, Card | str]]) -> None:
-        chosen = self._chosen()
+        chosen = self._all_chosen()
         self.sets.clear()
         for path, card in found:
             item = QListWidgetItem(self.sets)
@@ -226,7 +236,7 @@ class BackgroundDock(Dock):
                 )
                 item.setIcon(QIcon(_pixmap(card.thumbnail)))
                 item.setToolTip(f"{path}\n{card.created}")
-            if path == chosen:
+            if path in chosen:
                 item.setSelected(True)
         self.sets.setVisible(bool(found))
         if not found:
@@ -234,14 +244,19 @@ class BackgroundDock(Dock):
         self.sets_note.setVisible(not found)
         self._show_buttons()
 
-    def _chosen(self) -> Path | None:
+    def _all_chosen(self) -> tuple[Path, ...]:
         items = self.sets.selectedItems()
-        return Path(items[0].data(Qt.ItemDataRole.UserRole)) if items else None
+        return tuple(sorted(Path(x.data(Qt.ItemDataRole.UserRole)) for x in items))
+
+    def _chosen(self) -> Path | None:
+        chosen = self._all_chosen()
+        return chosen[0] if len(chosen) == 1 else None
 
     def _show_buttons(self) -> None:
         chosen = self._chosen() is not None
         for one in (self.show_button, self.save_button, self.delete_button):
             one.setEnabled(chosen)
+        self.pairs.set_sets(self._all_chosen())
 
     def _show_set(self, *_: object) -> None:
         path = self._chosen()

@@ -441,7 +441,7 @@ class BackgroundController(QObject):
             return
         placed: dict[str, Any] = {}
         if stack is not None and tuple(stack.data.shape[-2:]) == thing.shape:
-            placed = _placement(stack)
+            placed = placement(stack)
         image = normalised(thing.mean, thing.brightest_percent)
         name = factory.free_name([x.name for x in viewer.layers], f"{thing.name} [background set]")
         info = {"kind": "background set", "recipe": thing.recipe}
@@ -450,7 +450,7 @@ class BackgroundController(QObject):
         )
 
 
-def _placement(stack: Layer) -> dict[str, Any]:
+def placement(stack: Layer) -> dict[str, Any]:
     """Puts one image over all projections of a stack."""
     return {
         "scale": tuple(stack.scale[-2:]),
@@ -475,5 +475,5 @@ def _step_layer(stack: Layer, name: str, image: np.ndarray) -> Image:
         contrast_limits=limits,
         blending="opaque",
         metadata={factory.KEY: info},
-        **_placement(stack),
+        **placement(stack),
     )

@@ -53,10 +53,12 @@ class MixSettings(Settings):
             0.1,
             "Spots are made brighter or weaker so that the median SNR of a frame's spots lies "
             "between these two; if not given, they stay as bright as simulated.",
+            advanced=True,
         ),
     ] = None
     snr_max: Annotated[
-        float | None, Param("Highest typical SNR", "", 0.01, 1000, 0.1, "See the lowest one.")
+        float | None,
+        Param("Highest typical SNR", "", 0.01, 1000, 0.1, "See the lowest one.", advanced=True),
     ] = None
 
     def __post_init__(self) -> None:
@@ -89,7 +91,7 @@ class TrainingSetSettings(MixSettings):
     ] = "D18,D35,D64"
     validation_percent: Annotated[
         float,
-        Param("Validation", "%", 0, 90, 1, "Part of the pairs that is kept for validation."),
+        Param("Validation", "%", 0, 90, 1, "Part of the pairs kept for validation.", advanced=True),
     ] = 15.0
     resize_px: Annotated[
         int | None,
@@ -118,4 +120,6 @@ class TrainingSetSettings(MixSettings):
     binning: Annotated[
         int, Param("Binning", "px", 1, 16, 1, "Of the simulated frames.", advanced=True)
     ] = 1
-    seed: Annotated[int, Param("Seed", "", 0, 2**31 - 1, 1, "Same seed, same pairs.")] = 1
+    seed: Annotated[
+        int, Param("Seed", "", 0, 2**31 - 1, 1, "Same seed, same pairs.", advanced=True)
+    ] = 1

@@ -12,6 +12,7 @@ Crop n of a seed is always the same, as in `synthesis`.
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -104,6 +105,12 @@ class Backdrop:
         at = tuple(background.hot_pixels.T)
         self.hot[at] = background.hot_values - background.mean[at]
         self._tops: dict[int, float] = {}
+
+    def with_settings(self, settings: MixSettings) -> Backdrop:
+        """The same background, mixed in another way."""
+        other = copy.copy(self)
+        other.settings = settings
+        return other
 
     def ground(
         self, rng: np.random.Generator, index: int, window: tuple[slice, slice] | None = None

@@ -8,6 +8,7 @@ SNR of every spot, its histogram (the paper's Fig. S1) as ``snr.csv`` and ``snr.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -77,6 +78,8 @@ class TrainingSet:
         One for each sample, all with frames of one size; those of the settings if not given.
     threads : int, optional
         For projecting; all cores, 8 at most, if None.
+    like : TrainingSet, optional
+        Another one of the same backgrounds and samples; what it has made is used again.
 
     Attributes
     ----------
@@ -96,6 +99,7 @@ class TrainingSet:
         backgrounds: Sequence[BackgroundSet],
         simulations: Sequence[SimulateSettings] | None = None,
         threads: int | None = None,
+        like: TrainingSet | None = None,
     ) -> None:
         self.settings = settings
         self._samples = list(simulations or samples_of(settings))
@@ -107,7 +111,12 @@ class TrainingSet:
             raise SettingsError("Simulate frames of one size, and give at least one background.")
         self.shape = shapes.pop()
         self.note = " ".join(filter(None, (resampling_note(b, self.shape) for b in backgrounds)))
-        self._backdrops = [Backdrop(b.resampled(self.shape), settings) for b in backgrounds]
+        self._sets = list(backgrounds)
+        if like is not None and like._samples == self._samples and like._sets == self._sets:
+            self._made, self._last = like._made, like._last
+            self._backdrops = [b.with_settings(settings) for b in like._backdrops]
+        else:
+            self._backdrops = [Backdrop(b.resampled(self.shape), settings) for b in backgrounds]
         self.recipe: dict[str, Any] = {
             "job": "training set",
             "settings": settings.to_dict(),
@@ -330,6 +339,25 @@ def _entry_path(folder: Path, index: int) -> Path:
     return folder / "made" / f"{index:06d}.json"
 
 
+def discard(folder: str | Path) -> None:
+    """Delete what `TrainingSet.write` left in a folder, finished or not, and nothing else."""
+    folder = Path(folder)
+    if not (folder / "recipe.json").exists():
+        return
+    for entry in (folder / "made").glob("*.json"):
+        remove(entry)
+    for split in SPLITS:
+        for name in ("frame", "median", "mask"):
+            for image in (folder / split).glob(f"{name}_*.tif"):
+                remove(image)
+        remove(folder / split / "pairs.json")
+    for name in ("spots.csv", "snr.csv", "snr.png", "recipe.json"):
+        remove(folder / name)
+    for empty in (*(folder / split for split in SPLITS), folder / "made", folder):
+        with contextlib.suppress(OSError):  # something of the user's is in it
+            empty.rmdir()
+
+
 def _begin(folder: Path, recipe: dict[str, Any], count: int, overwrite: bool) -> list[int]:
     """Numbers of the pairs that are still to be made; an empty folder is begun."""
     path = folder / "recipe.json"
@@ -349,10 +377,8 @@ def _begin(folder: Path, recipe: dict[str, Any], count: int, overwrite: bool) ->
                 f"{folder} already holds something else; choose another folder or allow "
                 "overwriting."
             )
-        for old in (folder / "made").glob("*.json"):
-            remove(old)
-        for old in ("snr.png", "train/pairs.json", "validation/pairs.json"):
-            remove(folder / old)
+        discard(folder)
+        folder.mkdir(exist_ok=True)
     write_atomically(path, json.dumps(made, indent=1))
     (folder / "made").mkdir(exist_ok=True)
     return [k for k in range(count) if not _entry_path(folder, k).exists()]
