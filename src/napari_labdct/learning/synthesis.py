@@ -20,7 +20,7 @@ import numpy as np
 
 from ..background import fields
 from ..background.fields import log_uniform, smooth_field
-from ..shapes import draw, label, measure_shapes, separate
+from ..shapes import draw, keep_apart, label, measure_shapes, separate
 from .settings import SynthesisSettings
 
 SMALLEST_LABEL_PX = 6.0  # label area of the smallest spots, so that "at least 3 px" keeps them
@@ -29,6 +29,7 @@ SMALLEST_LABEL_PX = 6.0  # label area of the smallest spots, so that "at least 3
 # spot's foot is not asked for. Of spots hardly above the noise it keeps the core.
 LABEL_LEVEL = 0.11
 CORE_LEVEL = 0.4
+GAP_WEIGHT = 5.0  # of the loss, between close spots: neighbours that merge are lost
 
 
 @dataclass(frozen=True)
@@ -359,10 +360,17 @@ def _draw_spots(rng, noise: np.ndarray, full: float, settings: SynthesisSettings
     """Spots of random shapes with the SNR they were given, labelled one by one."""
     n = len(noise)
     shapes, snr = _spots(rng, n, settings, near)
+    streaks = [
+        _streak(rng, n) for _ in range(int(near and rng.random() < 0.5) * rng.integers(1, 6))
+    ]
+    spot_of = np.arange(len(shapes) + len(streaks))  # the spot that each shape belongs to
+    spot_of = np.repeat(spot_of, [1] * len(shapes) + [len(s) for s, _ in streaks])
+    shapes = np.concatenate([shapes, *(s for s, _ in streaks)])
+    snr = np.concatenate([snr, *(s for _, s in streaks)])
     area, mean = np.zeros(len(shapes)), np.zeros(len(shapes))
     measure_shapes(shapes, n, area, mean)
     seen = area > 0
-    shapes, snr, area, mean = (v[seen] for v in (shapes, snr, area, mean))
+    shapes, snr, area, mean, spot_of = (v[seen] for v in (shapes, snr, area, mean, spot_of))
     at = tuple(np.clip(np.rint(shapes[k]).astype(int), 0, n - 1) for k in ("row", "col"))
     shapes["height"] = snr * noise[at] / mean
     shapes["clip"] = np.minimum(1, full / np.maximum(shapes["height"], 1e-6))
@@ -377,7 +385,38 @@ def _draw_spots(rng, noise: np.ndarray, full: float, settings: SynthesisSettings
     for name in ("row", "col"):
         spots[name] = shapes[name]
     spots["snr"], spots["area"] = shapes["height"] * mean / noise[at], area
-    return Drawn(signal, owner, spots, shapes["height"].astype(np.float32))
+    height = shapes["height"].astype(np.float32)
+    if streaks:  # the shapes of a streak are one spot
+        _, first, spot_of = np.unique(spot_of, return_index=True, return_inverse=True)
+        owner = np.concatenate([[0], spot_of + 1]).astype(np.int32)[owner]
+        whole, tall = spots[first], np.zeros(len(first), np.float32)
+        np.maximum.at(tall, spot_of, height)
+        whole["snr"] = np.bincount(spot_of, spots["snr"] * area) / np.bincount(spot_of, area)
+        # Neighbours in a streak overlap by more than half.
+        whole["area"] = np.bincount(spot_of, area) / np.where(np.bincount(spot_of) > 1, 2.2, 1)
+        spots, height = whole, tall
+    return Drawn(signal, owner, spots, height)
+
+
+def _streak(rng, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """A spot of a deformed grain (paper, Fig. 10d): long, thick, bent, of uneven brightness.
+
+    Returns
+    -------
+    shapes, snr : ndarray (k,)
+        Round pieces along a curve that overlap, and their SNR.
+    """
+    width = log_uniform(rng, 1.2, 6)
+    k = 2 + int(log_uniform(rng, 15, 180) / (1.1 * width))
+    angle = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, 0.25) / k + np.zeros(k))
+    shapes = fields.plain_shapes(rng, k, (n, n))
+    row, col = rng.uniform(-0.2, 1.2, 2) * n
+    shapes["row"] = row + 1.1 * width * np.cumsum(np.sin(angle))
+    shapes["col"] = col + 1.1 * width * np.cumsum(np.cos(angle))
+    shapes["width"] = shapes["length"] = width
+    uneven = np.cumsum(rng.standard_normal(k)) * np.sqrt(1.1 * width / 30)
+    snr = log_uniform(rng, 0.7, 25) * np.exp(rng.uniform(0.2, 0.8) * (uneven - uneven.max()))
+    return shapes, snr
 
 
 def _add_halos(rng, shapes: np.ndarray, snr: np.ndarray, signal: np.ndarray) -> None:
@@ -452,7 +491,8 @@ def truth_of(settings: SynthesisSettings, drawn: Drawn):
     """Labels, loss weight and the spot table of a crop."""
     owner, spots = drawn.owner, drawn.spots
     spots["detectability"] = spots["snr"] * np.sqrt(spots["area"])
-    gap = separate(owner, drawn.signal, drawn.height, np.float32(0.9))
+    separate(owner, drawn.signal, drawn.height, np.float32(0.9))
+    gap = keep_apart(owner, drawn.signal, drawn.height, np.float32(0.6))
     # What each label becomes: 0 background, 1 spot, -1 ignored.
     fate = np.where(spots["detectability"] >= settings.visible_from, 1, -1)
     fate[spots["detectability"] < settings.background_below] = 0
@@ -462,5 +502,5 @@ def truth_of(settings: SynthesisSettings, drawn: Drawn):
     weight = np.concatenate([[1.0], np.where(fate < 0, 0.0, np.where(fate > 0, alike, 1.0))])
     labels = number.astype(np.int32)[owner]
     weight = weight.astype(np.float32)[owner]
-    weight[gap] = 3.0
+    weight[gap] = GAP_WEIGHT
     return labels, weight, spots
