@@ -139,13 +139,12 @@ def fine_tune_on_scan(
     simulated = settings_of_scan(scan, **(simulation or {}))
     job.load()
     kept = job.work / "background.h5"
-    if background is None and kept.exists():
-        background = BackgroundSet.load(kept)
     if background is None:
-        measurement = Measurement(scan, ExtractionSettings())
-        yield from measurement.run()
-        background = measurement.result()
-        background.save(kept)
+        if not kept.exists():
+            measurement = Measurement(scan, ExtractionSettings())
+            yield from measurement.run()
+            measurement.result().save(kept)
+        background = BackgroundSet.load(kept)
     mixing = mixing or MixSettings(snr_min=0.5, snr_max=10.0)
     source = MixedScan(background, simulated, mixing, settings.pairs_part, FRAMES)
     other = simulated.replace(seed=simulated.seed + 1)
