@@ -151,7 +151,8 @@ def make_crop(
     near = rng.random() < settings.near_field
 
     smooth = _smooth_background(rng, n) * np.float32(level)
-    sigma0 = np.sqrt(0.5 * smooth.mean()) * tau / gain  # typical noise, in counts of x0
+    lit = max(smooth.mean(), 1e-3 * level)  # beam stops may hide the whole crop
+    sigma0 = np.sqrt(0.5 * lit) * tau / gain  # typical noise, in counts of x0
     static = _static_structure(rng, n, smooth, sigma0)
     behind = smooth + static
 
@@ -191,7 +192,9 @@ def make_crop(
     hits = cosmic_rays(rng, n, sigma0 * gain)
     frame = frame + hits
     offset = 0.0 if rng.random() < 0.6 else log_uniform(rng, 1, 3) * 0.3 * level
-    frame, median = _digitise(rng, frame + offset, median + offset, sigma0 * gain, full, window)
+    frame, median = _digitise(
+        rng, frame + offset, median + offset, sigma0 * gain, full + offset, window
+    )
     labels, weight, spots = truth_of(settings, drawn)
     weight[(hits > 3 * sigma) & (labels == 0)] = 2.0
 
