@@ -185,6 +185,7 @@ class TrainingSet:
             median = syn.modelled_median(rng, ground.still, frame, expected, sigma, s.median_window)
         spots = syn.measure_spots(labels, signal, noise)[1]
         mask = (labels > 0) * np.uint8(255)
+        frame = np.clip(np.rint(frame), 0, ground.top)
         if s.resize_px is not None:
             shape = _shape_of(self.shape, s.resize_px)
             for name, size, old in zip(("row", "col"), shape, self.shape):
@@ -192,7 +193,7 @@ class TrainingSet:
             frame, mask = resize(frame, shape), (resize(mask, shape) >= 127.5) * np.uint8(255)
             median = None if median is None else resize(median, shape)
         kind = np.uint8 if ground.top < 256 else np.uint16
-        frame = np.clip(np.rint(frame), 0, ground.top).astype(kind)
+        frame = np.rint(frame).astype(kind)
         made_from = {
             "sample": simulation.settings.sample,
             "sample_seed": simulation.settings.seed,
