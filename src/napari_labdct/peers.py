@@ -244,7 +244,7 @@ def _draw_blobs(rng: np.random.Generator, noise: float) -> BlobSettings:
     return BlobSettings(
         min_sigma=small,
         max_sigma=small * _between(rng, 1, 5),
-        threshold=_between(rng, 0.3, 3),
+        threshold=_between(rng, 0.6, 4),
         radius=_between(rng, 0.8, 2.2),
         remove_cosmic_rays=bool(rng.random() < 0.8),
     )
@@ -278,7 +278,7 @@ def tune(
     projections, truths : sequences
         What is tuned on, and only that.
     trials : int
-        Settings tried; a quarter of them near the best so far.
+        Settings tried.
     seed : int
 
     Returns
@@ -286,18 +286,43 @@ def tune(
     settings : Settings
     worth : float
     """
-    rng = np.random.default_rng([seed, sum(peer.name.encode())])
+
+    def worth(settings: Settings) -> float:
+        tally = Tally()
+        for projection, truth in zip(projections, truths, strict=True):
+            tally.add(judge(peer.segment(projection, settings), truth, why=False))
+        return tally.worth
+
     noise = float(np.median([np.median(p.noise) for p in projections]))
+    return search(peer, worth, noise, trials, seed)
+
+
+def search(
+    peer: Peer,
+    worth: Callable[[Settings], float],
+    noise: float,
+    trials: int = 60,
+    seed: int = 0,
+) -> tuple[Settings, float]:
+    """The best of random settings by any measure; the last quarter stays near the best so far.
+
+    Parameters
+    ----------
+    peer : Peer
+    worth : callable (Settings) -> float
+    noise : float
+        Noise sigma of the scan, counts.
+    trials, seed : int
+    """
+    rng = np.random.default_rng([seed, sum(peer.name.encode())])
     best, top = None, -1.0
     for trial in range(trials):
         tried = peer.draw(rng, noise)
         if best is not None and trial >= 0.75 * trials:
             tried = _near(best, tried, rng)
-        tally = Tally()
-        for projection, truth in zip(projections, truths, strict=True):
-            tally.add(judge(peer.segment(projection, tried), truth, why=False))
-        if tally.worth > top:
-            best, top = tried, tally.worth
+        value = worth(tried)
+        if value > top:
+            best, top = tried, value
     return best, top
 
 

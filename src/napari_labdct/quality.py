@@ -313,7 +313,7 @@ def tuned_peers(
             )
             path = _kept_path(folder, [trials, name, str(_WINDOW), [r.key for r in tuning]])
             if not path.exists():
-                seen = seen or _windows(tuning, folder)
+                seen = seen or tuning_windows(tuning, folder)
                 settings, worth = tune(PEERS[name], *seen, trials)
                 made = {"settings": settings.to_dict(), "worth": worth, "trials": trials}
                 write_atomically(path, _json(made))
@@ -323,8 +323,10 @@ def tuned_peers(
     yield found
 
 
-def _windows(recipes: Sequence[ScanRecipe], folder) -> tuple[list[Projection], list[Truth]]:
-    """One window of the first scored projection of every tuning scan."""
+def tuning_windows(
+    recipes: Sequence[ScanRecipe], folder: str | Path
+) -> tuple[list[Projection], list[Truth]]:
+    """One window of the first scored projection of every tuning scan, and its truth."""
     projections, truths = [], []
     for recipe in recipes:
         projection, truth = next(projections_of(cached_scan(recipe, folder)))
@@ -351,7 +353,7 @@ def evaluate_scan(
         snr_map = projection.in_noise(follow_drift=True)
         for method, tally in zip(methods, tallies):
             if isinstance(method, Segmentation):
-                mask = method.mask(index, scan.shape)
+                mask = fit(np.asarray(method.masks[index]), scan.shape)  # labels stay apart
             else:
                 mask = method.segment(projection)
             tally.add(judge(mask, true, snr_map))

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -450,9 +451,11 @@ class _Background:
         return hits
 
 
-def exposure_recipes(parts, names=("medium", "iron")) -> tuple[ScanRecipe, ...]:
+def exposure_recipes(
+    parts: Iterable[float], names: Iterable[str] = ("medium", "iron"), *, tuning: bool = False
+) -> tuple[ScanRecipe, ...]:
     """One near-field and one far-field scan at several exposures with the truth of exposure 1."""
-    full = {r.name: r for r in judging_recipes((1.0,))}
+    full = {r.name: r for r in (tuning_recipes if tuning else judging_recipes)((1.0,))}
     return tuple(
         replace(full[name], exposure=part, truth_exposure=1.0) for name in names for part in parts
     )
