@@ -14,6 +14,8 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox
 from napari_labdct.gui import preferences, train_process
 from napari_labdct.gui.layers import kind_of
 from napari_labdct.gui.train_form import REVIEWED, SCAN, SCRATCH
+from napari_labdct.gui.train_plot import stretched
+from napari_labdct.gui.train_process import preparing
 from napari_labdct.gui.train_runs import Curve, LogTail, Run, alive, free_path
 from napari_labdct.gui.train_work import Plan, paced
 from napari_labdct.learning.pairs import FineTuneSettings
@@ -172,6 +174,21 @@ def test_a_short_training_is_validated_as_often_as_a_long_one():
     assert by_hand.validate_every == 77
     tune = paced(FineTuneSettings(), 60)
     assert (tune.iterations, tune.validate_every, tune.warmup) == (60, 3, 6)
+
+
+def test_what_goes_on_before_the_first_iteration_is_told():
+    assert preparing("") == "Starting"
+    assert (
+        preparing("background:  34%|###  | 3/9\rbackground:  56%|#### | 5/9") == "Preparing, 56 %"
+    )
+
+
+def test_pictures_are_grey_levels_in_rows_however_they_were_turned():
+    counts = np.rot90(np.linspace(100, 900, 48, dtype=np.float32).reshape(6, 8))
+    grey = stretched(counts)
+    assert grey.flags.c_contiguous
+    assert (grey.dtype, grey.min(), grey.max()) == (np.uint8, 0, 255)
+    np.testing.assert_array_equal(stretched(grey), grey)
 
 
 def test_the_dead_are_not_alive():
@@ -385,7 +402,7 @@ def test_a_training_of_the_command_line_is_added(panel, wait, fake, tmp_path):
 
 
 def test_the_best_model_is_saved_and_the_crops_become_layers(
-    panel, train, viewer, wait, fake, tmp_path, monkeypatch
+    panel, train, viewer, wait, fake, add_scan, scan, tmp_path, monkeypatch
 ):
     train()
     target = tmp_path / "mine"
@@ -396,12 +413,20 @@ def test_the_best_model_is_saved_and_the_crops_become_layers(
     panel.as_layers.setChecked(True)
     names = [layer.name for layer in viewer.layers]
     assert names == ["validation [x]", "validation [output]", "validation [y_c]"]
-    assert viewer.layers[1].data.shape == (3, 32, 32)
-    assert viewer.layers[1].translate[2] > viewer.layers[0].translate[2]
+    assert viewer.layers[1].data.shape == (3 * 32 + 2 * 8, 32)
+    assert viewer.layers[1].translate[1] > viewer.layers[0].translate[1] + 32
     assert panel.session.stacks() == []  # nobody may take a crop for a scan
     assert kind_of(viewer.layers[0]) == "validation"
     panel.as_layers.setChecked(False)
     assert len(viewer.layers) == 0
+    # beside a scan they stand at its right, as high as it is
+    stack = add_scan(scan)
+    panel.as_layers.setChecked(True)
+    crops = viewer.layers["validation [x]"]
+    assert crops.units == stack.units[-2:]
+    assert crops.extent.world[0, 1] > stack.extent.world[1, 2]
+    height = stack.data.shape[1] * stack.scale[1]
+    np.testing.assert_allclose(crops.data.shape[0] * crops.scale[0], height)
 
 
 def test_what_is_missing_is_said_before_anything_runs(panel, add_scan, scan, tmp_path):

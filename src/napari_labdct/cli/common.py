@@ -45,6 +45,8 @@ def show_progress(steps: Iterator[Progress], what: str, unit: str = "frame") -> 
                 tqdm.write(step.message, file=sys.stderr)
             if bar is None:
                 bar = tqdm(total=step.total, initial=step.done, desc=what, unit=unit)
+            elif step.total != bar.total:  # a job of two parts
+                bar.reset(step.total)
             bar.update(step.done - bar.n)
     finally:
         steps.close()

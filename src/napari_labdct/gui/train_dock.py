@@ -38,7 +38,7 @@ from .run_bar import RunBar
 from .simulate_form import Section
 from .train_form import TrainForm
 from .train_plot import TrainPlot, Triptych, loss_lines, score_lines
-from .train_runs import Listed, Run, free_path
+from .train_runs import Listed, free_path
 from .train_work import TrainController
 
 
@@ -197,11 +197,11 @@ class TrainDock(Dock):
 
     def _show_plan(self) -> None:
         """Say what the time comes to, or why the plan cannot be carried out."""
+        self.plan_section.say(self.form.kind.currentText())
         try:
             plan = self.form.plan()
         except LabDCTError as error:
             self.form.note.setText(str(error))
-            self.plan_section.say(self.form.kind.currentText())
             self.run_bar.set_ready(False, str(error))
             return
         each, count = plan.seconds_each, plan.iterations
@@ -215,7 +215,6 @@ class TrainDock(Dock):
                     text += f": about {_duration(count * each)}"
             text += "."
         self.form.note.setText(f"<small>{text}</small>")
-        self.plan_section.say(f"{self.form.kind.currentText()}, {self.form.budget.currentText()}")
         self.run_bar.set_ready(True)
 
     def _train(self) -> None:
@@ -324,35 +323,35 @@ class TrainDock(Dock):
     # -------------------------------------------------------------------------- the runs
 
     def _on_listed(self, found: list[Listed]) -> None:
-        self._runs = found
         chosen = self._chosen()
+        self._runs = found
         self.runs.clear()
         for one in found:
             day = time.strftime("%d %b %H:%M", time.localtime(one.touched))
             item = QListWidgetItem(f"{one.run.title}, {day}\n{one.sentence}", self.runs)
             item.setToolTip(f"{one.run.folder}\n{one.run.error}".strip())
-            item.setSelected(chosen is not None and one.run.folder == chosen.folder)
+            item.setSelected(chosen is not None and one.run.folder == chosen.run.folder)
         unfinished = sum(one.state in ("stopped", "failed") for one in found)
         text = f"{len(found)}" if found else "none yet"
         self.runs_section.say(text + (f", {unfinished} can go on" if unfinished else ""))
         self._show_run_buttons()
 
-    def _chosen(self) -> Run | None:
+    def _chosen(self) -> Listed | None:
         rows = [index.row() for index in self.runs.selectedIndexes()]
-        return self._runs[rows[0]].run if rows and rows[0] < len(self._runs) else None
+        return self._runs[rows[0]] if rows and rows[0] < len(self._runs) else None
 
     def _show_run_buttons(self) -> None:
         for one in (self.show_button, self.delete_button):
             one.setEnabled(self._chosen() is not None)
 
     def _show_run(self, *_: object) -> None:
-        run = self._chosen()
-        if run is None:
+        chosen = self._chosen()
+        if chosen is None:
             return
         if self.controller.job.running:
             self.say("Stop the training that is shown before you look at another one.")
             return
-        self.controller.show(run)
+        self.controller.show(chosen)
         self.plan_section.title.setChecked(False)
 
     def _add_folder(self) -> None:
@@ -368,9 +367,10 @@ class TrainDock(Dock):
             self.say(f"{folder} holds no training; choose a folder that labdct train made.")
 
     def _delete_run(self) -> None:
-        run = self._chosen()
-        if run is None:
+        chosen = self._chosen()
+        if chosen is None:
             return
+        run = chosen.run
         asked = QMessageBox.question(
             self, "Delete a training", f"Delete {run.title} with its models? There is no undo."
         )

@@ -45,7 +45,8 @@ _COUNTED = "a number of iterations"
 # What the user is asked about the simulated spots; everything else is as in the Simulate dock.
 _SPOT_FIELDS = ("material", "mean_grain_um", "diameter_um", "height_um", "families", "tube_kv")
 _ELSEWHERE = ("network", "loss", "iterations")
-_FROM_SCAN = "taken from the open scan"
+_NUMBER_PX = 132  # the width of "500 iterations" with its buttons
+_FROM_SCAN = "of the open scan"
 
 
 class TrainForm(QWidget):
@@ -149,6 +150,8 @@ class TrainForm(QWidget):
         self.synthesis = SettingsForm(
             SynthesisSettings, remember_as="synthesis", reset_button=False
         )
+        for form in (self.train, self.tune, self.synthesis, self.spots):
+            _give_room(form)
         self.device = _combo("Device", "Where it runs; auto takes a GPU if there is one")
         self.device.addItem("auto", "auto")
         self.keep_going = QCheckBox("Go on when this window is closed")
@@ -158,7 +161,7 @@ class TrainForm(QWidget):
             "Otherwise closing the window writes a checkpoint and stops; Resume goes on from it",
         )
         self.more = Section("More", "Device, and every other setting of the training")
-        self.more.say("device, batches, crops, learning rate, seed")
+        self.more.say("device, all settings")
         where = _form()
         where.addRow("Device", self.device)
         _put(
@@ -351,6 +354,14 @@ def _combo(name: str, tooltip: str) -> QComboBox:
     combo.setMinimumContentsLength(10)
     tame(combo, name, tooltip)
     return combo
+
+
+def _give_room(form: SettingsForm) -> None:
+    """Numbers stay whole beside long labels, and labels go above them in a narrow dock."""
+    for control in form.controls.values():
+        control.widget.setMinimumWidth(_NUMBER_PX)
+    for rows in form.findChildren(QFormLayout):
+        rows.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
 
 
 def _form() -> QFormLayout:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from qtpy.QtCore import QPointF, QRectF, QSize, Qt
+from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QImage, QPainter, QPen, QPixmap
 from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
 
@@ -192,22 +192,25 @@ class Triptych(QWidget):
         self._paint()
 
     def _paint(self) -> None:
+        keep, smooth = (
+            Qt.AspectRatioMode.KeepAspectRatio,
+            Qt.TransformationMode.SmoothTransformation,
+        )
         for name, view in self.views.items():
             stack = self._pictures.get(name)
             if stack is None or not len(stack):
                 view.clear()
                 continue
-            image = stack[self._index % len(stack)]
-            limits = (0, 255) if name != "frame" else tuple(np.percentile(image, (1, 99.7)))
-            view.setPixmap(_pixmap(image, limits, view.size()))
+            grey = stretched(stack[self._index % len(stack)])
+            rows, cols = grey.shape
+            image = QImage(grey.data, cols, rows, cols, QImage.Format.Format_Grayscale8)
+            view.setPixmap(QPixmap.fromImage(image.copy()).scaled(view.size(), keep, smooth))
 
 
-def _pixmap(image: np.ndarray, limits: tuple[float, float], size: QSize) -> QPixmap:
-    low, high = limits
-    grey = np.clip((image.astype(np.float32) - low) / max(high - low, 1e-6), 0, 1) * 255
-    grey = np.ascontiguousarray(grey.astype(np.uint8))
-    rows, cols = grey.shape
-    made = QImage(grey.data, cols, rows, cols, QImage.Format.Format_Grayscale8).copy()
-    return QPixmap.fromImage(made).scaled(
-        size, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
-    )
+def stretched(image: np.ndarray) -> np.ndarray:
+    """A picture as grey levels 0 to 255; counts are stretched, what is 8 bit stays."""
+    if image.dtype == np.uint8:
+        return np.ascontiguousarray(image)
+    low, high = np.percentile(image, (1, 99.7))
+    grey = (image - np.float32(low)) * np.float32(255 / max(high - low, 1e-6))
+    return np.ascontiguousarray(np.clip(grey, 0, 255), np.uint8)

@@ -7,7 +7,9 @@ way.
 
 from __future__ import annotations
 
+import re
 import shutil
+import time
 
 from qtpy.QtCore import QCoreApplication, QObject, QProcess, QTimer, Signal
 
@@ -20,6 +22,8 @@ _LOOK_MS = 300
 # After Stop: until the process is asked by a signal, and until it is ended by force.
 _PATIENCE_MS, _FORCE_MS = 120_000, 30_000
 _KEPT_CHARACTERS = 20_000
+# A process of elsewhere that wrote nothing for so long is another one with the same number.
+_SILENT_S = 600
 
 #: Processes of closed windows that are writing their last checkpoint.
 leaving: list[QProcess] = []
@@ -67,23 +71,17 @@ class TrainingJob(Job):
 
     # ------------------------------------------------------------------ start and follow
 
-    def show_run(self, run: Run) -> None:
-        """Show a run that is there: at work in another process, or over."""
+    def show_run(self, run: Run, state: str) -> None:
+        """Show a run that is there: ``running`` in another process, or over.
+
+        Its log is read a piece at a time, as a growing one is.
+        """
         if self.running:
             return
         self._begin(run)
-        while self._tail.read():  # runs that are listed were read before: this is quick
-            pass
-        if run.alive:
-            self.state = "running"
-            self._timer.start()
-        else:
-            self.state = {"": "stopped"}.get(run.ended, run.ended)
-            if self.state == "stopped" and self.curve.complete:
-                self.state = "done"
-            self.error = run.error
-        self._follow()
-        self.changed.emit()
+        self.state, self.error = state, run.error
+        self._timer.start()
+        self._look()
 
     def start_run(self, run: Run, keep_going: bool = False) -> None:
         """Start the process of a run, or go on with it.
@@ -151,25 +149,30 @@ class TrainingJob(Job):
     def discard(self) -> None:
         """Show no run; its files stay."""
         if not self.running:
+            self._timer.stop()
             self.run = self._tail = None
             self.progress = Progress(0, 0)
             self.curve_changed.emit()
         super().discard()
 
     def _look(self) -> None:
-        if self._tail is not None and self._tail.read():
+        if self._tail.read():
             self._follow()
+        elif not self.running:  # a run that is over, read to its end
+            self._timer.stop()
         if self._process is None and self.running and not self.run.alive:
             self._over(None)
         elif self._process is None and self.running:
             self._read_output()
+        if self.running and not self.curve.total:
+            self.progress = Progress(0, 0, preparing(self._said))
         self.changed.emit()
 
     def _follow(self) -> None:
         curve = self.curve
         if curve.total:
             self.progress = Progress(curve.done, curve.total)
-            self.note = f"Stage: {curve.stage}." if curve.stage else ""
+            self.note = f"Stage: {curve.stage}." if curve.stage and self.running else ""
         self.curve_changed.emit()
 
     def _listen(self) -> None:
@@ -203,8 +206,11 @@ class TrainingJob(Job):
     def _insist(self) -> None:
         """The note was not heeded: ask by signal, then end it by force."""
         process = self._process
-        if process is None:
-            self.note = "The process does not answer; it was started elsewhere, so end it there."
+        if process is None and _silent_s(self.run) > _SILENT_S:
+            self._end("stopped")  # another process got the number of one that died unseen
+        elif process is None:
+            self.note = "It does not answer yet; it was started elsewhere, so end it there."
+            self._patience.start(_PATIENCE_MS)
             self.changed.emit()
         elif self._patience.interval() == _PATIENCE_MS:
             process.terminate()
@@ -261,7 +267,7 @@ class TrainingJob(Job):
     def _end(self, state: str, error: str = "") -> None:
         self._timer.stop()
         self._patience.stop()
-        self.state, self.error = state, error
+        self.state, self.error, self.note = state, error, ""
         if state == "failed" and "the details" in error:
             self.details = self._said
         self.run.ended, self.run.error = state, error
@@ -313,6 +319,18 @@ def _wait_for_leaving() -> None:
         if not process.waitForFinished(20_000):
             process.kill()
             process.waitForFinished(5_000)
+
+
+def _silent_s(run: Run) -> float:
+    """How long a run has written nothing."""
+    newest = max((p.stat().st_mtime for p in run.files.glob("*")), default=0.0)
+    return time.time() - newest
+
+
+def preparing(said: str) -> str:
+    """What a training does before its first iteration, as far as its progress bar says."""
+    found = re.findall(r"(\d+)%\|", said)
+    return f"Preparing, {found[-1]} %" if found else "Starting"
 
 
 def fault_of(said: str) -> str:

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Image, Layer
@@ -20,8 +20,9 @@ from ..learning.settings import TrainSettings
 from ..parameters import arguments_of
 from . import layers as factory
 from . import preferences
+from .train_plot import stretched
 from .train_process import TrainingJob
-from .train_runs import Run, copy_model, free_path, list_runs, load_pictures
+from .train_runs import Listed, Run, copy_model, free_path, list_runs, load_pictures
 
 if TYPE_CHECKING:
     from .session import Session
@@ -31,6 +32,8 @@ _WORKING_PART = 0.85
 _MEASURED_ITERATIONS = 10
 _MEASURED_S = 20.0
 _GAP_PX = 8
+#: The triptych: captions of the layers and names in the file of pictures.
+_COLUMNS = {"x": "frame", "output": "output", "y_c": "target"}
 
 
 @dataclass(frozen=True)
@@ -215,12 +218,12 @@ class TrainController(QObject):
         elif state == "stopped":
             self.job.discard()
 
-    def show(self, run: Run) -> None:
+    def show(self, listed: Listed) -> None:
         """Show another run: its curve, its pictures, and Resume if it can go on."""
         if not self.job.running:
             self._plan = None
             self._seen, self._pictures = (-1, -1), None
-            self.job.show_run(run)
+            self.job.show_run(listed.run, listed.state)
 
     # ------------------------------------------------------------------------ the list
 
@@ -335,28 +338,46 @@ class TrainController(QObject):
             return
         iteration, pictures = self._pictures
         shown = [layer for ref in self._layers if self._session.contains(layer := ref())]
-        names = ("x", "output", "y_c")
-        stacks = [pictures[key] for key in ("frame", "output", "target")]
-        if len(shown) == 3 and shown[0].data.shape == stacks[0].shape:
-            for layer, data in zip(shown, stacks, strict=True):
+        columns = {name: mosaic(pictures[key]) for name, key in _COLUMNS.items()}
+        same = len(shown) == len(columns) and shown[0].data.shape == columns["x"].shape
+        if same:
+            for layer, data in zip(shown, columns.values(), strict=True):
                 layer.data = data
         else:
             self.show_in_viewer(False)
             self.in_viewer = True
-            for number, (name, data) in enumerate(zip(names, stacks, strict=True)):
-                layer = _validation_layer(f"validation [{name}]", data, number)
+            shown = _columns_of_layers(columns, self._session.stack)
+            for layer in shown:
                 viewer.layers.append(layer)
-                self._layers.append(weakref.ref(layer))
-            shown = [ref() for ref in self._layers]
+            self._layers = [weakref.ref(layer) for layer in shown]
             viewer.reset_view()
         for layer in shown:
             factory.remember(layer, kind="validation", iteration=iteration)
 
 
-def _validation_layer(name: str, data: np.ndarray, number: int) -> Image:
-    """One column of the triptych, ``(k, n, n)``, right of the one before."""
-    limits: Any = (0, 255) if data.dtype == np.uint8 else factory.contrast_limits(data)
-    shift = number * (data.shape[2] + _GAP_PX)
-    layer = Image(data, name=name, contrast_limits=limits, translate=(0, 0, shift))
-    factory.remember(layer, kind="validation")
-    return layer
+def mosaic(stack: np.ndarray) -> np.ndarray:
+    """Crops ``(k, n, n)`` under one another, 0 to 255; those of counts each stretched alone."""
+    tiles = [np.pad(stretched(image), ((0, _GAP_PX), (0, 0))) for image in stack]
+    return np.concatenate(tiles)[:-_GAP_PX]
+
+
+def _columns_of_layers(columns: dict[str, np.ndarray], stack: Layer | None) -> list[Image]:
+    """The columns side by side, as high as the scan and at its right if one is open."""
+    scale, corner, units = np.ones(2), np.zeros(2), None
+    rows, cols = columns["x"].shape
+    if stack is not None:
+        own_rows, own_cols = stack.data.shape[-2:]
+        scale = np.asarray(stack.scale)[-2:] * own_rows / rows
+        right = 1.05 * own_cols * stack.scale[-1]
+        corner = np.asarray(stack.translate)[-2:] + np.array([0, right])
+        units = stack.units[-2:]
+    made = []
+    for number, (name, data) in enumerate(columns.items()):
+        shift = corner + scale * np.array([0, number * (cols + _GAP_PX)])
+        layer = Image(
+            data, name=f"validation [{name}]", contrast_limits=(0, 255), scale=scale,
+            translate=shift, units=units,
+        )  # fmt: skip
+        factory.remember(layer, kind="validation")
+        made.append(layer)
+    return made
