@@ -126,7 +126,10 @@ def main() -> None:
                 r = json.loads(out.splitlines()[-1])
                 if name == "fastai":
                     slowest = r
-                ratio = f", {slowest['wall_s'] / r['wall_s']:.0f} x fastai" if slowest else ""
+                ratio = ""
+                if slowest:
+                    wall, cpu = (slowest[key] / r[key] for key in ("wall_s", "cpu_s"))
+                    ratio = f"  fastai / this: {wall:.0f} in time, {cpu:.0f} in CPU-s"
                 print(
                     f"{size:>5} px  {name:<9} {runtime:<12} {r['wall_s']:7.2f} s  "
                     f"{r['cpu_s']:7.2f} CPU-s  {r['gb']:5.2f} GB{ratio}",
