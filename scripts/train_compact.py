@@ -34,7 +34,8 @@ def main() -> None:
     settings = SETTINGS.replace(iterations=given.iterations)
     for step in train(settings, given.folder):
         line = f"{step.done:6d}/{step.total}  loss {step.loss:.4f}  {step.seconds:6.0f} s"
-        line += "".join(f"  {k} {v}" for k, v in step.validation.items())
+        shown = {k: v for k, v in step.validation.items() if not isinstance(v, list)}
+        line += "".join(f"  {k} {v}" for k, v in shown.items())
         print(line, flush=True)
     if given.install:
         Model.load(given.folder / "best.safetensors").save(SHIPPED / "compact.safetensors")

@@ -128,6 +128,12 @@ def test_a_wish_to_stop_ends_after_the_iteration(tmp_path, how):
     assert [step.done for step in rest] == [5, 6]
 
 
+def test_only_the_first_of_several_processes_asks(tmp_path):
+    with stopping_on_signals(tmp_path, first=False):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert not (tmp_path / "stop").exists()
+
+
 def test_a_wish_to_stop_of_long_ago_was_meant_for_another(tmp_path):
     (tmp_path / "stop").touch()
     os.utime(tmp_path / "stop", (time.time() - 3600,) * 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from napari_labdct.errors import ModelError, SettingsError
 from napari_labdct.learning import training, validation
 from napari_labdct.learning.batches import to_arrays
+from napari_labdct.learning.distributed import Ranks
 from napari_labdct.learning.losses import bce_dice
 from napari_labdct.learning.model import Model, read_file
 from napari_labdct.learning.networks import build_network
@@ -148,6 +150,21 @@ def test_early_stop_when_nothing_gets_better(tmp_path, tiny_synthesis, monkeypat
 def test_a_loss_that_is_no_number_ends_the_training(tmp_path, tiny_synthesis):
     with pytest.raises(ModelError, match="no number any more at iteration"):
         list(train(QUICK.replace(learning_rate=1e12, clip=1e12), tmp_path, tiny_synthesis, "cpu"))
+
+
+def test_crops_are_drawn_beside_a_gpu_and_not_beside_a_cpu(monkeypatch):
+    monkeypatch.setattr(training, "available_cores", lambda: 16)
+
+    def workers(device, world_here=1, source=None):
+        run = SimpleNamespace(
+            device=torch.device(device), ranks=Ranks(0, world_here, world_here), source=source
+        )
+        return training._workers(run)
+
+    assert workers("cpu") == 0
+    assert workers("cuda") == 15
+    assert workers("cuda", 4) == 3
+    assert workers("cuda", source=object()) == 0  # a scan, which is projected only once
 
 
 def test_crops_that_do_not_suit_the_network_are_refused(tmp_path, tiny_synthesis):

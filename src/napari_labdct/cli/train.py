@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import replace
 
 from ..learning.settings import SynthesisSettings, TrainSettings
@@ -57,7 +56,7 @@ def run(given: argparse.Namespace) -> None:
         settings, given.folder, synthesis, given.device, start, source, given.workers, inputs
     )
     first = rank_here() == 0
-    with stopping_on_signals(given.folder) if first else nullcontext():
+    with stopping_on_signals(given.folder, first):
         if first:
             show_progress(told(steps), "train", "step")
         else:

@@ -199,16 +199,20 @@ def read_log(folder: Path | str) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def stopping_on_signals(folder: Path | str) -> Iterator[None]:
-    """SIGTERM and SIGINT (Ctrl-C) become a wish to stop; a second Ctrl-C ends at once."""
+def stopping_on_signals(folder: Path | str, first: bool = True) -> Iterator[None]:
+    """SIGTERM and SIGINT (Ctrl-C) become a wish to stop; a second Ctrl-C ends at once.
+
+    Of several processes only the first one asks; the others end with it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # Python hands signals to the main thread only
         return
     stop = Path(folder).expanduser() / "stop"
 
     def ask(number: int, frame: Any) -> None:
-        stop.parent.mkdir(parents=True, exist_ok=True)
-        stop.touch()
+        if first:
+            stop.parent.mkdir(parents=True, exist_ok=True)
+            stop.touch()
         signal.signal(signal.SIGINT, before[signal.SIGINT])
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -120,7 +120,7 @@ def train(
         settings = settings.replace(parts=max(settings.parts, ranks.world))
         run = _Run(settings, folder, synthesis or SynthesisSettings(), resolve_device(device),
                    ranks, start_from, source, given)  # fmt: skip
-        yield from run.loop(_workers(run.device, ranks) if workers is None else workers)
+        yield from run.loop(_workers(run) if workers is None else workers)
 
 
 class _Run:
@@ -240,8 +240,9 @@ def _mean(losses: list[float]) -> float:
     return float(np.mean(losses)) if losses else math.nan
 
 
-def _workers(device: torch.device, ranks: Ranks) -> int:
+def _workers(run: _Run) -> int:
     """Processes that draw crops, by default."""
-    if device.type == "cpu":
+    own_scan = run.source is not None and not isinstance(run.source, ReviewedPairs)
+    if run.device.type == "cpu" or own_scan:  # each process would project the scan again
         return 0
-    return max(1, min(available_cores() // ranks.world_here - 1, MOST_WORKERS))
+    return max(1, min(available_cores() // run.ranks.world_here - 1, MOST_WORKERS))
