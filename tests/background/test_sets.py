@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -17,6 +18,7 @@ from napari_labdct.background import (
     open_store,
     read_card,
 )
+from napari_labdct.background.steps import resize
 from napari_labdct.errors import OutputError, ScanError
 from napari_labdct.io import open_scan, write_frames
 from napari_labdct.jobs import FrameStore
@@ -219,3 +221,41 @@ def test_a_run_that_was_not_finished_has_no_result(scan):
     next(measurement.run())
     with pytest.raises(ValueError, match="not gone to its end"):
         measurement.result()
+
+
+# --------------------------------------------------------------- parts and other pixels
+
+
+def test_a_part_of_the_background_is_that_part_of_the_whole(measured):
+    assert len(measured.components)
+    whole = measured.level(4)
+    for rows, cols in [((0, 64), (30, 94)), ((70, 140), (98, 162)), ((13, 17), (55, 141))]:
+        part = measured.level(4, (slice(*rows), slice(*cols)))
+        np.testing.assert_allclose(part, whole[slice(*rows), slice(*cols)], rtol=1e-6)
+
+
+def test_resampling_keeps_level_change_and_places(measured):
+    for shape in ((70, 81), (280, 324)):
+        other = measured.resampled(shape)
+        factor = shape[0] / ROWS
+        assert other.shape == shape
+        assert other.level(3).mean() == pytest.approx(measured.level(3).mean(), rel=2e-3)
+        there = resize(measured.level(3), shape)
+        inner = (slice(4, -4), slice(4, -4))
+        # the change is kept in cells of 8 px, whatever their size: a third of the noise of a pixel
+        assert np.quantile(np.abs(other.level(3) / there - 1)[inner], 0.99) < 0.015
+        np.testing.assert_array_equal(
+            other.hot_pixels, np.floor(measured.hot_pixels * factor).astype(int)
+        )
+        assert other.identity() != measured.identity()
+    assert measured.resampled((ROWS, COLS)) is measured
+    with pytest.raises(ScanError, match="simulate frames of the same proportions"):
+        measured.resampled((ROWS, ROWS))
+
+
+def test_the_identity_is_that_of_the_pixels(measured, tmp_path):
+    saved = BackgroundSet.load(measured.save(tmp_path / "set.h5"))
+    again = BackgroundSet.load(saved.save(tmp_path / "copy.h5"))
+    assert again.identity() == saved.identity()
+    assert replace(saved, gain=saved.gain * 1.1).identity() != saved.identity()
+    assert replace(saved, name="other").identity() == saved.identity()

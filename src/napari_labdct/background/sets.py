@@ -99,10 +99,7 @@ class BackgroundSet:
         return self.mean.shape
 
     def level(self, index: int, window: tuple[slice, slice] | None = None) -> np.ndarray:
-        """Background of projection `index` at drift 1, counts, float32 ``(rows, cols)``.
-
-        Of a part of it, if a `window` of rows and columns is given (with start and stop).
-        """
+        """Background of a projection, or of a `window` of it, at drift 1, counts, float32."""
         if window is None:
             window = tuple(slice(0, n) for n in self.shape)
         # Whole cells, one beyond the window: within it nothing differs from the whole frame.
@@ -135,6 +132,8 @@ class BackgroundSet:
         ScanError
             Rows and columns differ by other factors: it is another field of view.
         """
+        from scipy.ndimage import map_coordinates
+
         if tuple(shape) == self.shape:
             return self
         factors = np.divide(shape, self.shape)
@@ -144,7 +143,10 @@ class BackgroundSet:
                 f"have {tuple(shape)}; simulate frames of the same proportions."
             )
         grid = [-(-n // self.cell_px) for n in shape]
-        cells = [resize(c, grid) for c in self.components]
+        # Cells keep their size in pixels, so they do not lie where the old ones did.
+        places = ((np.arange(n) + 0.5) / f - 0.5 for n, f in zip(grid, factors))
+        at = np.meshgrid(*places, indexing="ij")
+        cells = [map_coordinates(c, at, order=1, mode="nearest") for c in self.components]
         moved = np.minimum(self.hot_pixels * factors, np.subtract(shape, 1)).astype(np.int32)
         return replace(
             self,
