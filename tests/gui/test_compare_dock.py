@@ -82,7 +82,10 @@ def test_network_and_routine_are_chosen_and_counted(opened, scan, wait):
     match = dock._view.match
     assert (match.n_a, match.n_b, match.found) == (expected.n_a, expected.n_b, expected.found)
     assert match.n_b > 0
-    assert f"A {match.n_a}" in dock.numbers.frame_label.text()
+    text = dock.numbers.frame_label.text()
+    assert f"both have {match.found}" in text
+    assert f">{match.n_a}&nbsp;" in text
+    assert f">{match.n_b}<" in text
 
 
 def test_each_view_shows_its_layers_and_leaving_restores_all(opened, viewer, wait):
@@ -129,6 +132,8 @@ def test_cells_hold_what_they_say(opened, viewer, scan, wait):
 
 
 def test_a_slider_recomputes_only_what_is_seen(opened, wait):
+    from napari_labdct.gui import preferences
+
     dock, _, _ = opened
     dock.set_view("side by side")
     settle(dock, wait)
@@ -138,6 +143,8 @@ def test_a_slider_recomputes_only_what_is_seen(opened, wait):
     slider.setValue(slider.value() + 40)
     settle(dock, wait)
     after = dock._view
+    kept = preferences.load_last("routine_log")  # for the next session
+    assert kept["background"] == after.request.routine.background
     assert after.request.routine.background > before.request.routine.background
     assert after.match.n_b <= before.match.n_b
     # the median is the very same array: it was not computed again

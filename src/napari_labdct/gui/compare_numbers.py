@@ -15,7 +15,7 @@ from ..report import number, recipe_rows
 from . import layers as factory
 from .compare_plot import Curve, Plot
 from .compare_run import Tally
-from .dock import heading, wrapped
+from .dock import heading
 from .forms import tame
 
 _RANKED = 12
@@ -46,11 +46,12 @@ class NumbersPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(heading("Numbers"))
-        self.frame_label = wrapped("<small>Switch a view on to count the spots.</small>")
+        # not wrapped: the layout squeezes wrapped texts when another part of the dock grows
+        self.frame_label = QLabel("<small>Switch a view on to count the spots.</small>")
         self.frame_label.setAccessibleName("Numbers of this projection")
-        self.stack_label = wrapped()
+        self.stack_label = QLabel()
         self.stack_label.setAccessibleName("Numbers of the stack")
-        self.snr_label = wrapped()
+        self.snr_label = QLabel()
         self.snr_label.setAccessibleName("Against the truth, by SNR")
         self.curve = Plot("Spots in every projection", "Click to go to a projection", "omega (deg)")
         self.curve.clicked.connect(self._clicked)
@@ -85,14 +86,14 @@ class NumbersPanel(QWidget):
 
     def show_match(self, index: int, match: Match) -> None:
         """The counts, which come before the measured numbers."""
-        self.frame_label.setText(_counts(f"frame {index}", match.n_a, match.n_b, match.found))
+        text, rows = _counts(f"frame {index}", match.n_a, match.n_b, match.found)
+        self.frame_label.setText(text + _table(rows))
 
     def show_frame(self, result: FrameResult) -> None:
         """All numbers of one projection."""
         m = result.match
         angle = f", {result.omega_deg:g}°" if np.isfinite(result.omega_deg) else ""
-        text = _counts(f"frame {result.frame}{angle}", m.n_a, m.n_b, m.found)
-        rows = []
+        text, rows = _counts(f"frame {result.frame}{angle}", m.n_a, m.n_b, m.found)
         for label, name in (("median area, px", "area_px"), ("median SNR", "snr")):
             values = [
                 float(np.median(t[name])) if t.size else float("nan")
@@ -115,10 +116,10 @@ class NumbersPanel(QWidget):
         if by_snr is not None:
             self.snr_label.setText(_snr_table(*by_snr))
         table, numbers = tally.frames, tally.numbers
-        text = _counts(
+        text, rows = _counts(
             f"{numbers['frames']} frames", numbers["spots_a"], numbers["spots_b"], numbers["both"]
         )
-        rows = [
+        rows += [
             ("median area, px", numbers["median_area_px_a"], numbers["median_area_px_b"]),
             ("median SNR", numbers["median_snr_a"], numbers["median_snr_b"]),
             ("bright pixels left", numbers["unexplained_a"], numbers["unexplained_b"]),
@@ -178,28 +179,37 @@ class NumbersPanel(QWidget):
             self.frame_chosen.emit(int(self._tally.frames["frame"][nearest]))
 
 
-def _counts(title: str, n_a: float, n_b: float, both: float) -> str:
-    return (
-        f"<b>{title}</b>: <span style='color:#00b4c8'>A {n_a:g}</span>, "
-        f"<span style='color:#ff9f1c'>B {n_b:g}</span>; both {both:g}, "
-        f"only A {n_a - both:g}, only B {n_b - both:g}"
-    )
+Rows = list[tuple[str, float, float]]
 
 
-def _table(rows: list[tuple[str, float, float]]) -> str:
+def _counts(title: str, n_a: float, n_b: float, both: float) -> tuple[str, Rows]:
+    """The title of a table, and its first rows."""
+    rows = [("spots", n_a, n_b), ("only there", n_a - both, n_b - both)]
+    return f"<b>{title}</b>: both have {number(both)}", rows
+
+
+def _table(rows: Rows) -> str:
     cells = "".join(
         f"<tr><td>{html.escape(label)}&nbsp;&nbsp;</td><td align='right'>{number(float(a))}"
         f"&nbsp;&nbsp;</td><td align='right'>{number(float(b))}</td></tr>"
         for label, a, b in rows
     )
-    return f"<table><tr><td></td><td>A</td><td>B</td></tr>{cells}</table>"
+    return f"<table><tr><td></td>{_heads('A', 'B')}</tr>{cells}</table>"
+
+
+def _heads(*names: str) -> str:
+    """Heads of columns in the colour of their side."""
+    colours = {"A": "#00b4c8", "B": "#e08000"}
+    return "".join(
+        f"<td align='right'>&nbsp;&nbsp;<b style='color:{colours[n[0]]}'>{n}</b></td>"
+        for n in names
+    )
 
 
 def _snr_table(a: np.ndarray, b: np.ndarray) -> str:
     """Recall, precision and F1 of A and B in bins of SNR; empty bins are left out."""
     gap = "&nbsp;&nbsp;"
-    names = (f"{side} {what}" for side in "AB" for what in ("rec.", "prec.", "F1"))
-    head = "".join(f"<td align='right'>{gap}{name}</td>" for name in names)
+    head = _heads(*(f"{side} {what}" for side in "AB" for what in ("rec.", "prec.", "F1")))
     rows = []
     for one, two in zip(a, b):
         if not (one["truth"] or one["spots"] or two["spots"]):

@@ -32,6 +32,7 @@ from .compare_work import Engine, Thumbnail, Window, apply_routine, sweep
 from .dock import button, heading, wrapped
 from .forms import SettingsForm, tame
 from .job import Job
+from .preferences import save_last
 from .run_bar import RunBar
 from .session import Session
 
@@ -111,7 +112,7 @@ class RoutineForm(QWidget):
         self.form.set_settings(settings, quietly=True)
         self.boxes.set_settings(settings, quietly=True)
         self._show_sliders()
-        self.changed.emit(settings)
+        self._emit()
 
     def _slid(self, name: str, at: int) -> None:
         control = self.boxes.controls[name]
@@ -131,7 +132,11 @@ class RoutineForm(QWidget):
         self._emit()
 
     def _emit(self) -> None:
-        self.changed.emit(self.settings())
+        settings = self.settings()
+        for form, name in ((self.form, "routine"), (self.boxes, "routine_log")):
+            # the forms remember what is typed into them; sliders and suggestions count too
+            save_last(name, {n: getattr(settings, n) for n in form.controls})
+        self.changed.emit(settings)
 
     def _show_sliders(self) -> None:
         for name, slider in self.sliders.items():
