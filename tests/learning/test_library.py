@@ -107,6 +107,18 @@ def test_the_card_of_a_model_that_tells_nothing(model):
     assert "Validation" not in card
 
 
+def test_the_card_says_what_a_fine_tuned_model_learnt_from(model):
+    model.training = {
+        "start_from": "abcdef0123456789" * 4,
+        "pairs": {"part": 0.5, "pairs": 12, "sha256": "0"},
+        "scan": {"part": 0.7, "backgrounds": [{"name": "iron", "id": "0"}]},
+    }
+    card = library.model_card(model.info)
+    assert "12 reviewed pairs (50% of the crops)" in card
+    assert "simulated spots on the background of iron (70%)" in card
+    assert "begun from the model abcdef0123456789\n" in card
+
+
 def test_the_command(file, capsys):
     assert main(["models", "--import", str(file), "--name", "iron"]) == 0
     assert main(["models"]) == 0

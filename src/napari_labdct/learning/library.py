@@ -178,8 +178,12 @@ def _learnt_from(training: dict[str, Any]) -> str:
             f"simulated crops of {synthesis['crop_px']} px, SNR {synthesis['snr_min']:g} to "
             f"{synthesis['snr_max']:g}"
         )
-    if training.get("pairs"):
-        parts.append("pairs reviewed by a person or made on a scan's own background")
+    pairs, scan = training.get("pairs"), training.get("scan")
+    if pairs:
+        parts.append(f"{pairs['pairs']} reviewed pairs ({pairs['part']:.0%} of the crops)")
+    if scan:
+        names = ", ".join(b["name"] for b in scan["backgrounds"])
+        parts.append(f"simulated spots on the background of {names} ({scan['part']:.0%})")
     if training.get("start_from"):
         parts.append(f"begun from the model {str(training['start_from'])[:16]}")
     return "; ".join(parts) or "not said in the file"
