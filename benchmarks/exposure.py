@@ -25,7 +25,7 @@ from napari_labdct.quality import (
     score,
     tuning_windows,
 )
-from napari_labdct.testscans import ScanRecipe, cached_scan, exposure_recipes
+from napari_labdct.testscans import ScanRecipe, cached_scan, exposure_recipes, tuning_twin
 
 PARTS = (1.0, 0.5, 0.25, 0.125)
 
@@ -46,8 +46,8 @@ def curves(given: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
 
 
 def tuned(name: str, recipe: ScanRecipe, given: argparse.Namespace) -> Method:
-    twin = exposure_recipes([recipe.exposure], (recipe.name,), tuning=True)
-    settings, _ = tune(PEERS[name], *tuning_windows(twin, given.cache), given.trials)
+    seen = tuning_windows(tuning_twin(recipe), given.cache)
+    settings, _ = tune(PEERS[name], *seen, given.trials)
     return peer_method(PEERS[name], settings.to_dict())
 
 

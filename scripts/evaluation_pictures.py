@@ -67,13 +67,12 @@ def main() -> None:
     peers = last(tuned_peers(recipes, given.cache, given.peers))
 
     def chosen(recipe):
-        return [model, *peers[recipe.group, recipe.exposure]]
+        return [model, *peers[recipe.key]]
 
     draw_recall(last(evaluate(chosen, recipes, given.cache)), given.output / "recall_by_snr.png")
     for group in dict.fromkeys(r.group for r in recipes):
-        shown = [r for r in recipes if r.group == group]
-        methods = chosen(shown[0])[:2]
-        print(write_pictures(methods, group, shown, given.cache, given.output))
+        beside = write_pictures(lambda r: chosen(r)[:2], group, recipes, given.cache, given.output)
+        print(beside)
 
 
 if __name__ == "__main__":

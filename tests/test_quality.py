@@ -52,11 +52,11 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture
 def one_scan(monkeypatch):
     """The command and the peers see one small scan of each kind."""
-    tuning = replace(SMALL, seed=6)
     monkeypatch.setattr(quality, "judging_recipes", lambda: (SMALL,))
     monkeypatch.setattr(quality, "quick_recipes", lambda: (SMALL,))
     monkeypatch.setattr(quality, "window_recipes", lambda: (SMALL,))
-    monkeypatch.setattr(quality, "tuning_recipes", lambda exposures: (tuning,))
+    twin = replace(SMALL, seed=6)
+    monkeypatch.setattr(quality, "tuning_twin", lambda recipe: twin)
 
 
 def above(sigma: float, name: str = "threshold") -> Method:
@@ -85,12 +85,12 @@ def test_better_methods_have_better_numbers(folder, tmp_path):
 
 def test_peers_are_tuned_once_and_their_scores_kept(folder, one_scan, monkeypatch):
     peers = last(tuned_peers([SMALL], folder, ["cc"], trials=4))
-    (cc,) = peers[NEAR, 1.0]
+    (cc,) = peers[SMALL.key]
     first = last(evaluate([cc], [SMALL], folder)).total("cc").numbers()
     calls = []
     monkeypatch.setattr(quality, "tune", lambda *a: calls.append(a))
     monkeypatch.setattr(quality, "score", lambda *a: calls.append(a))
-    (again,) = last(tuned_peers([SMALL], folder, ["cc"], trials=4))[NEAR, 1.0]
+    (again,) = last(tuned_peers([SMALL], folder, ["cc"], trials=4))[SMALL.key]
     assert again.about == cc.about
     np.testing.assert_equal(last(evaluate([again], [SMALL], folder)).total("cc").numbers(), first)
     assert not calls
@@ -133,7 +133,7 @@ def test_pictures_show_best_typical_and_worst(folder, tmp_path, monkeypatch):
     assert list(chosen) == ["best", "typical", "worst"]
     f1 = [window.f1[0] for window in chosen.values()]
     assert f1[0] >= f1[1] >= f1[2]
-    path = verdicts.write_pictures(methods, NEAR, [SMALL], folder, tmp_path)
+    path = verdicts.write_pictures(lambda recipe: methods, NEAR, [SMALL], folder, tmp_path)
     assert path.name == "verdicts_near_field.png"
     assert path.stat().st_size > 10_000
 

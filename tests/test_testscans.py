@@ -20,7 +20,7 @@ from napari_labdct.testscans import (
     exposure_recipes,
     judging_recipes,
     make_scan,
-    tuning_recipes,
+    tuning_twin,
     window_recipes,
 )
 
@@ -145,7 +145,8 @@ def test_bent_grains_give_one_streak_each():
 
 
 def test_no_scan_that_judges_is_tuned_on():
-    judging, tuning = judging_recipes(), tuning_recipes()
+    judging = judging_recipes()
+    tuning = [tuning_twin(recipe) for recipe in judging]
     assert {r.group for r in judging} == {NEAR, FAR}
     assert {r.exposure for r in judging} == {1.0, 0.25}
     assert not {r.seed for r in judging} & {r.seed for r in tuning}

@@ -1,8 +1,8 @@
 """How good a segmentation is: any of them, on the fixed test scans or on a stack with a truth.
 
 `evaluate` runs methods over scans and gives one `Tally` for each of both.  Networks stand as
-they are, at their own threshold; classical peers are tuned for each field and exposure on
-tuning scans of their own, which helps them more than a user could.
+they are, at their own threshold; classical peers are tuned for each scan on
+another one of its kind with a known truth, which helps them more than a user could.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from .testscans import (
     ScanRecipe,
     cached_scan,
     judging_recipes,
-    tuning_recipes,
+    tuning_twin,
     window_recipes,
 )
 
 TRIALS = 60
 # Raised when scores of equal masks change, so that nothing old comes from the cache.
 _VERSION = 1
-#: Window of a projection that the search for a peer's settings looks at.
-_WINDOW = (slice(60, 444), slice(60, 444))
+#: What the search for a peer's settings looks at: a window of each of two projections.
+_WINDOWS = ((slice(60, 444), slice(60, 444)), (slice(-444, -60), slice(-444, -60)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +148,7 @@ class Results:
     tallies : dict of (scan key, method name) to Tally
         The key is (group, scan, exposure).
     about : dict of str to dict
-        What each method was, by name; peers by group and exposure too.
+        What each method was, by name; peers by scan too.
     changed : dict of (method name, scan, change) to Tally
         See `changed_inputs`.
     """
@@ -278,7 +278,7 @@ def evaluate(
                 if method.kept:
                     write_atomically(path, _json(tally.to_dict()))
             results.tallies[key, method.name] = tally
-            place = f"{recipe.group}, exposure {recipe.exposure:g}"
+            place = f"{recipe.name}, exposure {recipe.exposure:g}"
             if method.kept:
                 results.about.setdefault(method.name, {})[place] = method.about
             else:
@@ -292,47 +292,39 @@ def tuned_peers(
     folder: str | Path,
     names: Sequence[str] = tuple(PEERS),
     trials: int = TRIALS,
-) -> Iterator[Progress | dict[tuple[str, float], list[Method]]]:
-    """Peers tuned for each group and exposure among `recipes`, on the tuning scans of these.
+) -> Iterator[Progress | dict[str, list[Method]]]:
+    """Peers tuned for every scan, on a scan of the same kind with another seed.
 
     Yields
     ------
-    Progress, and at the end a dict of (group, exposure) to the tuned peers
+    Progress, and at the end a dict of `ScanRecipe.key` to the tuned peers
     """
-    kinds = list(dict.fromkeys((r.group, r.exposure) for r in recipes))
-    found: dict[tuple[str, float], list[Method]] = {}
-    for done, (group, exposure) in enumerate(kinds):
-        tuning = [r for r in tuning_recipes((exposure,)) if r.group == group]
+    found: dict[str, list[Method]] = {}
+    total = len(recipes) * len(names)
+    for recipe in recipes:
+        twin = tuning_twin(recipe)
         seen: tuple[list[Projection], list[Truth]] | None = None
-        found[group, exposure] = []
-        for k, name in enumerate(names):
-            yield Progress(
-                done * len(names) + k,
-                len(kinds) * len(names),
-                f"tune {name}: {group}, {exposure:g}",
-            )
-            path = _kept_path(folder, [trials, name, str(_WINDOW), [r.key for r in tuning]])
+        found[recipe.key] = []
+        for name in names:
+            done = sum(len(methods) for methods in found.values())
+            yield Progress(done, total, f"tune {name}: {recipe.name}, {recipe.exposure:g}")
+            path = _kept_path(folder, [trials, name, str(_WINDOWS), twin.key])
             if not path.exists():
-                seen = seen or tuning_windows(tuning, folder)
+                seen = seen or tuning_windows(twin, folder)
                 settings, worth = tune(PEERS[name], *seen, trials)
                 made = {"settings": settings.to_dict(), "worth": worth, "trials": trials}
                 write_atomically(path, _json(made))
             settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
-            found[group, exposure].append(peer_method(PEERS[name], settings))
-    yield Progress(len(kinds) * len(names), len(kinds) * len(names))
+            found[recipe.key].append(peer_method(PEERS[name], settings))
+    yield Progress(total, total)
     yield found
 
 
-def tuning_windows(
-    recipes: Sequence[ScanRecipe], folder: str | Path
-) -> tuple[list[Projection], list[Truth]]:
-    """One window of the first scored projection of every tuning scan, and its truth."""
-    projections, truths = [], []
-    for recipe in recipes:
-        projection, truth = next(projections_of(cached_scan(recipe, folder)))
-        projections.append(projection.crop(_WINDOW))
-        truths.append(truth.crop(_WINDOW))
-    return projections, truths
+def tuning_windows(recipe: ScanRecipe, folder: str | Path) -> tuple[list[Projection], list[Truth]]:
+    """One window of each scored projection of a tuning scan, and its truth."""
+    pairs = list(projections_of(cached_scan(recipe, folder)))
+    cut = [(p.crop(w), t.crop(w)) for (p, t), w in zip(pairs, _WINDOWS)]
+    return [p for p, _ in cut], [t for _, t in cut]
 
 
 def evaluate_scan(

@@ -185,26 +185,23 @@ _SAMPLES: tuple[dict[str, Any], ...] = (
      | _DETECTOR_FAR | {"source_sample_mm": 50.0}},
 )  # fmt: skip
 
-TEST_SEED, TUNING_SEED = 900_000, 910_000
+TEST_SEED, TUNING_OFFSET = 900_000, 10_000
 EXPOSURES = (1.0, 0.25)
 
 
-def _recipes(seed: int, exposures, **more: Any) -> tuple[ScanRecipe, ...]:
+def judging_recipes(exposures: Iterable[float] = EXPOSURES) -> tuple[ScanRecipe, ...]:
+    """The scans that judge: five samples in the near field, three in the far field."""
+    exposures = tuple(exposures)
     return tuple(
-        ScanRecipe(**sample | {"seed": seed + k, "exposure": exposure} | more)
+        ScanRecipe(**sample, seed=TEST_SEED + k, exposure=exposure)
         for k, sample in enumerate(_SAMPLES)
         for exposure in exposures
     )
 
 
-def judging_recipes(exposures=EXPOSURES) -> tuple[ScanRecipe, ...]:
-    """The scans that judge: five samples in the near field, three in the far field."""
-    return _recipes(TEST_SEED, exposures)
-
-
-def tuning_recipes(exposures=EXPOSURES) -> tuple[ScanRecipe, ...]:
-    """The scans peers are tuned on: the same kinds, other seeds, fewer projections."""
-    return _recipes(TUNING_SEED, exposures, scored=(4, 20))
+def tuning_twin(recipe: ScanRecipe) -> ScanRecipe:
+    """The scan peers are tuned on for this one: of the same kind, with another seed."""
+    return replace(recipe, seed=recipe.seed + TUNING_OFFSET, scored=(4, 20), windows=())
 
 
 def cached_scan(recipe: ScanRecipe, folder: str | Path) -> MadeScan:
@@ -452,10 +449,10 @@ class _Background:
 
 
 def exposure_recipes(
-    parts: Iterable[float], names: Iterable[str] = ("medium", "iron"), *, tuning: bool = False
+    parts: Iterable[float], names: Iterable[str] = ("medium", "iron")
 ) -> tuple[ScanRecipe, ...]:
     """One near-field and one far-field scan at several exposures with the truth of exposure 1."""
-    full = {r.name: r for r in (tuning_recipes if tuning else judging_recipes)((1.0,))}
+    full, parts = {r.name: r for r in judging_recipes((1.0,))}, tuple(parts)
     return tuple(
         replace(full[name], exposure=part, truth_exposure=1.0) for name in names for part in parts
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,13 +125,15 @@ def _outline(axis, mask: np.ndarray, colour: str) -> None:
 
 
 def write_pictures(
-    methods: Sequence[Method],
+    chosen: Callable[[ScanRecipe], Sequence[Method]],
     group: str,
     recipes: Sequence[ScanRecipe],
     folder: str | Path,
     output: str | Path,
 ) -> Path:
     """Best, typical and worst windows of a group of test scans as one PNG.
+
+    `chosen` gives the methods for a scan, as `quality.evaluate` takes it.
 
     Raises
     ------
@@ -140,16 +142,13 @@ def write_pictures(
     """
     from .jobs import cannot_write
 
-    found = [
-        window
-        for recipe in recipes
-        if recipe.group == group
-        for window in windows(methods, recipe, folder)
-    ]
+    shown = [recipe for recipe in recipes if recipe.group == group]
+    found = [window for recipe in shown for window in windows(chosen(recipe), recipe, folder)]
+    names = [method.name for method in chosen(shown[0])]
     path = Path(output) / f"verdicts_{group.replace(' ', '_')}.png"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draw(picked(found), [method.name for method in methods]).savefig(path)
+        draw(picked(found), names).savefig(path)
     except OSError as error:
         raise cannot_write(path, error) from error
     return path

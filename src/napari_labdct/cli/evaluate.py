@@ -57,14 +57,14 @@ def run(given: argparse.Namespace) -> None:
     folder = Path(given.cache) if given.cache else cache_folder() / "evaluation"
     methods = [quality.network(name, given.device) for name in given.what]
     recipes = quality.quick_recipes() if given.quick else quality.judging_recipes()
-    peers: dict[tuple[str, float], list[quality.Method]] = {}
+    peers: dict[str, list[quality.Method]] = {}
     if given.peers is not None:
         names = given.peers or tuple(PEERS)
         steps = quality.tuned_peers(recipes, folder, names, given.trials)
         peers = _last(steps, "tune peers")
 
     def chosen(recipe) -> list[quality.Method]:
-        return [*methods, *peers.get((recipe.group, recipe.exposure), [])]
+        return [*methods, *peers.get(recipe.key, [])]
 
     results = _last(quality.evaluate(chosen, recipes, folder), "evaluate")
     if given.changes:
@@ -74,10 +74,10 @@ def run(given: argparse.Namespace) -> None:
     if given.pictures:
         from ..verdicts import write_pictures
 
-        for group in dict.fromkeys(r.group for r in recipes):
-            shown = [r for r in recipes if r.group == group and r.exposure == 1.0]
-            beside = chosen(shown[0])[: len(methods) + 2]  # the routine and its helped form
-            print(write_pictures(beside, group, shown, folder, given.output))
+        few = len(methods) + 2  # the routine and its helped form beside the models
+        shown = [r for r in recipes if r.exposure == 1.0]
+        for group in dict.fromkeys(r.group for r in shown):
+            print(write_pictures(lambda r: chosen(r)[:few], group, shown, folder, given.output))
 
 
 def _write(results, output: str | None) -> None:
