@@ -42,7 +42,7 @@ class PairsForm(QWidget):
         self._paths: tuple[Path, ...] = ()
         self._scan: Scan | None = None
         self._number = 0
-        self._refused = ""
+        self._refused = self._said = ""
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(_REST_MS)
@@ -161,6 +161,7 @@ class PairsForm(QWidget):
         if self.controller.has_preview or self.controller.preview_job.running:
             self._rest.stop()
             self.controller.hide_preview()
+            self._said = ""
             self._tell("")
             self._show_ready()
         else:
@@ -200,6 +201,7 @@ class PairsForm(QWidget):
         self._show_ready()
 
     def _on_shown(self, mixed: Mixed) -> None:
+        self._said = mixed.sentence
         self._tell(mixed.sentence)
         self._show_ready()
 
@@ -209,6 +211,8 @@ class PairsForm(QWidget):
             self._tell(job.error)
         elif job.state == "running":
             self._tell(f"{job.progress.message or 'Mixing'}...")
+        elif job.state == "done":  # the last word, whatever came late from the job
+            self._tell(self._said)
         self._show_ready()
 
     def _tell(self, sentence: str) -> None:

@@ -400,9 +400,9 @@ class MixedScan:
         if not others:
             return
         drawn = rng.choice(others, min(medians - 1, len(others)), replace=False)
-        lit = np.zeros(median.shape, np.float32)
+        lit, scale = np.zeros(median.shape, np.float32), brighter / np.maximum(noise, 1e-3)
         for k in drawn:
-            lit += np.minimum(self.spots(int(k)).image(window) * np.float32(brighter) / noise, 1)
+            lit += np.minimum(self.spots(int(k)).image(window) * scale, 1)
         lit *= 1.25 / (len(drawn) + 1)
         median += noise * np.minimum(lit, 3)
 
