@@ -82,13 +82,13 @@ class Ranks:
         for tensor, mean in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
             tensor.copy_((mean / self.world).view_as(tensor))
 
-    def agree(self, answer: bool, device: torch.device) -> bool:
+    def agree(self, answer: int, device: torch.device) -> int:
         """What the first process says, said to all."""
         if self.world == 1:
             return answer
-        said = torch.tensor([float(answer)], device=device)
+        said = torch.tensor([answer], device=device)
         distributed.broadcast(said, 0)
-        return bool(said.item())
+        return int(said.item())
 
 
 @contextmanager

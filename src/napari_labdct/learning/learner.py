@@ -153,6 +153,10 @@ class Learner:
                 else:
                     self.average[name].copy_(value)
 
+    def loss_anywhere(self, *tensors: torch.Tensor) -> torch.Tensor:
+        """The loss of logits, target and weight that may be on another device."""
+        return self.loss_of(*(t.to(self.device) for t in tensors))
+
     def model(self) -> Model:
         """The averaged weights as a model."""
         return Model.of(

@@ -35,8 +35,9 @@ from .synthesis import SynthesisSettings, make_crop
 from .validation import triptychs, validate, validation_crops
 
 MOST_WORKERS = 16
-# Why a training ended.
-FINISHED, EARLY, STOPPED = "finished", "no better for long", "stopped"
+# Why a training ended; the first one says that it goes on.
+ENDS = ("", "finished", "no better for long", "stopped")
+_, FINISHED, EARLY, STOPPED = ENDS
 
 
 @dataclass(frozen=True)
@@ -167,16 +168,11 @@ class _Run:
                 done = iteration + 1
                 state["iteration"], state["seconds"] = done, time.monotonic() - began
 
-                validation, best, end = {}, False, ""
+                validation, best = {}, False
                 validates = done % s.validate_every == 0 or done == s.iterations
                 if validates and self.ranks.first:
                     validation, best = self._validate(done)
-                if done == s.iterations:
-                    end = FINISHED
-                elif self.ranks.agree(self._out_of_patience(), self.device):
-                    end = EARLY
-                elif self.ranks.agree(self.folder.stop_asked, self.device):
-                    end = STOPPED
+                end = ENDS[self.ranks.agree(ENDS.index(self._end()), self.device)]
 
                 reports = done % s.report_every == 0 or validates or end in (FINISHED, EARLY)
                 saves = done % s.checkpoint_every == 0 or end
@@ -207,7 +203,7 @@ class _Run:
         if self._crops is None:
             self._crops = validation_crops(self.settings, self.synthesis, self.source)
         model = self.learner.model()
-        validation = validate(model, self._crops, loss_of=self.learner.loss_of)
+        validation = validate(model, self._crops, loss_of=self.learner.loss_anywhere)
         state["history"].append({"iteration": done, **validation})
         best = validation["f1"] > state["best_f1"]
         state["since_best"] = 0 if best else state["since_best"] + 1
@@ -219,6 +215,14 @@ class _Run:
             self.folder.save_best(model)
         self.folder.keep_pictures(done, triptychs(model, self._crops))
         return validation, best
+
+    def _end(self) -> str:
+        """Why to end here; empty to go on."""
+        if self.state["iteration"] == self.settings.iterations:
+            return FINISHED
+        if self._out_of_patience():
+            return EARLY
+        return STOPPED if self.folder.stop_asked else ""
 
     def _out_of_patience(self) -> bool:
         return 0 < self.settings.patience <= self.state["since_best"]
