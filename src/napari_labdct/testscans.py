@@ -172,7 +172,7 @@ _SAMPLES: tuple[dict[str, Any], ...] = (
     {"name": "coarse", "group": NEAR, "level": 1500.0, "noise": 1.6, "median_peak_snr": 5.0,
      "sample": _cylinder(400.0, 600.0, 64.0) | _near(20.0)},
     {"name": "deformed", "group": NEAR, "level": 700.0, "noise": 1.2, "median_peak_snr": 2.0,
-     "bend_deg": 0.8, "sample": _cylinder(160.0, 220.0, 45.0) | _near(11.0)},
+     "bend_deg": 0.8, "sample": _cylinder(160.0, 220.0, 45.0, voxel_um=2.0) | _near(11.0)},
     {"name": "magnified", "group": NEAR, "level": 300.0, "noise": 0.5, "median_peak_snr": 4.0,
      "readout": 6.0, "sample": _cylinder(150.0, 200.0, 32.0, material="Fe", tube_kv=160.0)
      | _near(11.0, sample_detector_mm=18.0, beam_stop_width_mm=4.0, beam_stop_height_mm=4.0)},
