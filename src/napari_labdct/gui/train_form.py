@@ -88,8 +88,8 @@ class TrainForm(QWidget):
             self.loss.currentTextChanged, self.budget.currentTextChanged,
             self.iterations.valueChanged, self.model.currentTextChanged,
             self.background.currentTextChanged, self.pairs.textChanged, self.name.textEdited,
-            self.device.currentTextChanged, self.train.changed, self.tune.changed,
-            self.synthesis.changed, self.spots.changed, self.keep_going.toggled,
+            self.device.currentTextChanged, self.train.refused, self.tune.refused,
+            self.synthesis.refused, self.spots.refused, self.keep_going.toggled,
         ):  # fmt: skip
             signal.connect(self._on_changed)
         self._show_rows()

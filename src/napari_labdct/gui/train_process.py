@@ -7,6 +7,7 @@ way.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import time
@@ -252,8 +253,9 @@ class TrainingJob(Job):
             self._end("failed", sentence or self._why(code))
 
     def _why(self, code: int) -> str:
-        free = shutil.disk_usage(self.run.folder).free
-        if free < 1 << 24:
+        if not self.run.folder.is_dir():
+            return f"The folder {self.run.folder} is gone; train anew."
+        if shutil.disk_usage(self.run.folder).free < 1 << 24:
             return f"The disk of {self.run.folder} is full; free some space, then resume."
         if code < 0 or code == 137:
             return (
@@ -301,7 +303,8 @@ def let_go(process: QProcess, run: Run) -> None:
         if process in leaving:
             leaving.remove(process)
             run.ended = "stopped"
-            run.save()
+            with contextlib.suppress(OutputError):  # nobody is there to be told
+                run.save()
             process.deleteLater()
 
     process.finished.connect(gone)
