@@ -481,6 +481,20 @@ def test_sweep_and_a_click_adopts(opened, wait):
     assert dock.routine.settings().background == SETTINGS.background
 
 
+def test_the_recipes_stand_side_by_side(opened, wait):
+    from qtpy.QtWidgets import QDialog, QTextBrowser
+
+    dock, _, _ = opened
+    dock.recipes_button.click()
+    wait(lambda: not dock.side_job.running)
+    assert dock.side_job.error == ""
+    (dialog,) = dock.findChildren(QDialog)
+    text = dialog.findChild(QTextBrowser).toPlainText()
+    assert "settings.background" in text
+    assert "denoise" in text
+    dialog.close()
+
+
 def test_suggestion_is_adopted(opened, wait):
     dock, _, _ = opened
     dock.suggest()

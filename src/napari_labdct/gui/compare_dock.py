@@ -29,7 +29,7 @@ from .compare_grain import GrainPicker
 from .compare_numbers import NumbersPanel, recipes_html
 from .compare_profile import ProfilePanel
 from .compare_routine import RoutinePanel
-from .compare_run import CompareRun, Sides, write_everything
+from .compare_run import CompareRun, Sides, read_recipes, write_everything
 from .compare_sources import SourcePicker
 from .compare_view import VIEWS, CompareView
 from .compare_work import Engine, FrameView, Request, Source
@@ -440,7 +440,7 @@ class CompareDock(Dock):
         """The recipes of A and B side by side, differences bold."""
         sides = self._sides()
         if sides is not None and not self.side_job.running:
-            self.side_job.start(lambda: iter([sides.fixed()]), "Read the recipes")
+            self.side_job.start(lambda: read_recipes(sides), "Read the recipes")
 
     def _show_recipes(self, a: Segmentation, b: Segmentation) -> None:
         dialog = QDialog(self)

@@ -199,6 +199,11 @@ def compare_all(
         yield Progress(done, len(frames), frame=one.frame)
 
 
+def read_recipes(sides: Sides) -> Iterator[tuple[Segmentation, Segmentation, Segmentation | None]]:
+    """A, B and the truth with their recipes, which name the pixels they were made of."""
+    yield sides.fixed()
+
+
 def write_everything(folder: Path, sides: Sides, result: Comparison) -> Iterator[Progress]:
     """Write CSV tables, pictures and the report of what was compared."""
     from .. import report
