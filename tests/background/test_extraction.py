@@ -72,7 +72,8 @@ def test_nothing_of_a_spot_is_left_where_it_was(extracted):
     brightest = projections().max(0) > truth + 12 * np.sqrt(truth)
     error = (levels[12] * np.median(truth / levels[12]) - truth) / np.sqrt(truth)
     assert brightest.sum() > 1000
-    assert abs(error[brightest].mean() - error[~brightest].mean()) < 0.06
+    # One projection of 25 that is brighter moves a median by 1.25 sigma / 25.
+    assert abs(error[brightest].mean() - error[~brightest].mean()) < 1.25 / COUNT
 
 
 def test_edges_of_the_beam_stop_and_the_streak_stay_sharp(extracted):

@@ -78,8 +78,9 @@ def test_noise_drift_hot_pixels_and_cosmic_rays_are_those_put_in(measured):
     assert measured.noise_variance(320.0) == pytest.approx(GAIN * 320 + OFFSET, rel=0.06)
     truth = np.array([drift(k) for k in range(COUNT)])
     ratio = measured.drift / truth
-    # drift and a background that wanders cannot be told apart to the last per cent
-    assert np.std(ratio) / np.mean(ratio) < 0.025
+    # Drift is the median ratio to the static image; that the hill wanders moves it by 0.9 % by
+    # itself, and by a little more through the pixels that spots leave free.
+    assert np.std(ratio) / np.mean(ratio) < 0.018
     assert sorted(map(tuple, measured.hot_pixels)) == sorted(HOT)
     assert measured.hot_values.min() > 2000
     assert measured.cosmic_events == pytest.approx(3, abs=0.7)
@@ -92,7 +93,9 @@ def test_the_low_rank_form_gives_the_frames_of_the_extraction(scan, measured):
     noise = np.sqrt(GAIN * 500 + OFFSET)
     for k in (0, 7, 20):
         difference = measured.level(k) - extraction.level(k)
-        assert difference.std() < 0.15 * noise
+        # All of it is noise of the rolling median (five projections) finer than a cell of 8 px,
+        # which a smooth change is meant to leave out.
+        assert difference.std() < 0.11 * noise
     # what wanders is in the components
     assert 1 <= len(measured.components) <= 16
     assert np.abs(measured.level(4) - measured.level(14)).max() > 80

@@ -1,0 +1,155 @@
+"""Training pairs in the Background dock: the library's pixels, made in workers, and whole sets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QThread
+from qtpy.QtWidgets import QApplication, QFileDialog
+
+from napari_labdct.background import BackgroundSet
+from napari_labdct.gui import preferences
+from napari_labdct.gui.background_pairs import LAYERS
+from napari_labdct.io.spot_exports import read_training_pairs
+from napari_labdct.learning.mix_settings import TrainingSetSettings
+from napari_labdct.learning.training_sets import TrainingSet
+
+pytestmark = pytest.mark.gui
+
+SETTINGS = TrainingSetSettings(samples="D18", binning=16, pairs=4, validation_percent=50)
+
+
+@pytest.fixture
+def background():
+    return BackgroundSet(
+        name="flat", mean=np.full((127, 127), 300, np.float32),
+        components=np.zeros((0, 16, 16), np.float32), coefficients=np.zeros((3, 0), np.float32),
+        cell_px=8, drift=np.ones(3, np.float32), gain=1.0, offset=0.0,
+        noise_levels=np.array([300.0]), noise_variances=np.array([300.0]),
+        hot_pixels=np.zeros((0, 2), np.int32), hot_values=np.zeros(0, np.float32),
+        cosmic_events=0.0, cosmic_pixels=0.0, cosmic_heights=np.zeros(0, np.float32),
+        beam_stop_px=(), brightest_percent=0.01, recipe={},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def pairs(dock, background, wait):
+    background.save(preferences.backgrounds_folder() / "flat.h5")
+    panel = dock("Background")
+    wait(lambda: panel.sets.count() == 1)
+    panel.pairs.form.set_settings(SETTINGS)
+    assert not panel.pairs.run_bar.button.isEnabled()
+    assert "Choose background sets" in panel.pairs.run_bar.button.toolTip()
+    panel.sets.setCurrentRow(0)
+    return panel.pairs
+
+
+def _previewed(pairs, wait, act):
+    seen = []
+    pairs.controller.shown.connect(seen.append)
+    act()
+    wait(lambda: bool(seen) and not pairs.controller.preview_job.running)
+    return seen[-1]
+
+
+def test_a_preview_shows_x_and_y_c_made_in_a_worker(pairs, viewer, wait, background, monkeypatch):
+    in_window = []
+    pair = TrainingSet.pair
+
+    def spy(self, index):
+        in_window.append(QThread.currentThread() is QApplication.instance().thread())
+        return pair(self, index)
+
+    monkeypatch.setattr(TrainingSet, "pair", spy)
+    _previewed(pairs, wait, pairs.preview_button.click)
+    assert in_window == [False]
+    expected = TrainingSet(SETTINGS.replace(i0=110.0, tau=1.0), [background]).pair(0)
+    np.testing.assert_array_equal(viewer.layers[LAYERS[0]].data, expected.frame)
+    np.testing.assert_array_equal(viewer.layers[LAYERS[1]].data, expected.mask)
+    assert "Pair 0: D18 over flat" in pairs.note.text()
+    assert pairs.controller._session.stacks() == []
+    _previewed(pairs, wait, pairs.next_button.click)
+    assert len(viewer.layers) == 2
+    assert "Pair 1:" in pairs.note.text()
+    pairs.preview_button.click()
+    assert len(viewer.layers) == 0
+    assert pairs.preview_button.text() == "Preview"
+
+
+def test_sliders_change_level_and_noise_without_simulating_again(pairs, viewer, wait):
+    _previewed(pairs, wait, pairs.preview_button.click)
+    made = pairs.controller._known.made._made
+    frame = viewer.layers[LAYERS[0]]
+    level, noise = np.median(frame.data), frame.data.std()
+    _previewed(pairs, wait, lambda: pairs.i0.setValue(50))
+    # R_BG is drawn within a square root of I0
+    assert np.median(frame.data) / level == pytest.approx(50 / 110, rel=0.25)
+    _previewed(pairs, wait, lambda: pairs.tau.setValue(30))
+    assert frame.data.std() > noise
+    assert pairs.controller._known.made._made is made
+    assert (pairs.i0_text.text(), pairs.tau_text.text()) == ("50", "3")
+    _previewed(pairs, wait, lambda: pairs.form.controls["output"].widget.setCurrentText("16-bit"))
+    assert not pairs.i0.isEnabled()
+    assert np.median(frame.data) == pytest.approx(300, rel=0.05)
+
+
+def test_a_training_set_is_written_stopped_resumed_and_discarded(
+    pairs, wait, tmp_path, monkeypatch
+):
+    out = tmp_path / "set"
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a: str(out))
+    pair, calls = TrainingSet.pair, []
+
+    def stop(self, index):
+        calls.append(index)
+        if len(calls) == 2:
+            pairs.controller.job._worker.quit()
+        return pair(self, index)
+
+    monkeypatch.setattr(TrainingSet, "pair", stop)
+    pairs.run_bar.button.click()
+    wait(lambda: pairs.controller.job.state == "stopped")
+    assert calls == [0, 1]
+    pairs.run_bar.resume_button.click()
+    wait(lambda: pairs.controller.job.state == "done")
+    assert calls == [0, 1, 2, 3]
+    assert "4 pairs (2 for validation)" in pairs.run_bar.label.text()
+    assert len(list(read_training_pairs(out / "train"))) == 2
+    # another set does not go into the same folder
+    pairs.form.controls["pairs"].widget.setValue(6)
+    pairs.run_bar.button.click()
+    wait(lambda: pairs.controller.job.state == "failed")
+    assert "already holds something else" in pairs.run_bar.label.text()
+
+
+def test_discarding_a_stopped_set_deletes_its_files(pairs, wait, tmp_path, monkeypatch):
+    out = tmp_path / "set"
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a: str(out))
+    pair = TrainingSet.pair
+
+    def stop(self, index):
+        pairs.controller.job._worker.quit()
+        return pair(self, index)
+
+    monkeypatch.setattr(TrainingSet, "pair", stop)
+    pairs.run_bar.button.click()
+    wait(lambda: pairs.controller.job.state == "stopped")
+    assert out.exists()
+    pairs.run_bar.discard_button.click()
+    wait(lambda: not out.exists())
+    assert pairs.controller.job.state == "idle"
+
+
+def test_a_sample_that_does_not_exist_is_said(pairs, wait):
+    line = pairs.form.controls["samples"].widget
+    line.setText("D19")
+    line.editingFinished.emit()
+    pairs.preview_button.click()
+    wait(lambda: pairs.controller.preview_job.state == "failed")
+    assert "'D19' is no sample" in pairs.note.text()
+
+
+def test_the_geometry_of_a_scan_needs_its_description(pairs, add_scan, scan):
+    assert not pairs.own_geometry.isEnabled()
+    add_scan(scan)  # knows its pixel size only
+    assert not pairs.own_geometry.isEnabled()
