@@ -38,8 +38,10 @@ from .testscans import (
 TRIALS = 60
 # Raised when scores of equal masks change, so that nothing old comes from the cache.
 _VERSION = 1
-#: What the search for a peer's settings looks at: a window of each of two projections.
-_WINDOWS = ((slice(60, 444), slice(60, 444)), (slice(-444, -60), slice(-444, -60)))
+#: What the search for a peer's settings looks at: a window of each of six projections, whose
+#: brightness drifts; where it lies, as parts of the way from the first to the last place.
+_PLACES = ((0, 0.1), (0.1, 1), (0.4, 0.9), (1, 0), (0.6, 0.1), (0.9, 0.6))
+_WINDOW_PX = 240
 
 
 @dataclass(frozen=True, eq=False)
@@ -308,7 +310,7 @@ def tuned_peers(
         for name in names:
             done = sum(len(methods) for methods in found.values())
             yield Progress(done, total, f"tune {name}: {recipe.name}, {recipe.exposure:g}")
-            path = _kept_path(folder, [trials, name, str(_WINDOWS), twin.key])
+            path = _kept_path(folder, [trials, name, _WINDOW_PX, _PLACES, twin.key])
             if not path.exists():
                 seen = seen or tuning_windows(twin, folder)
                 settings, worth = tune(PEERS[name], *seen, trials)
@@ -322,9 +324,13 @@ def tuned_peers(
 
 def tuning_windows(recipe: ScanRecipe, folder: str | Path) -> tuple[list[Projection], list[Truth]]:
     """One window of each scored projection of a tuning scan, and its truth."""
-    pairs = list(projections_of(cached_scan(recipe, folder)))
-    cut = [(p.crop(w), t.crop(w)) for (p, t), w in zip(pairs, _WINDOWS)]
-    return [p for p, _ in cut], [t for _, t in cut]
+    projections, truths = [], []
+    for (projection, truth), place in zip(projections_of(cached_scan(recipe, folder)), _PLACES):
+        first = [int(p * (n - _WINDOW_PX)) for p, n in zip(place, projection.frame.shape)]
+        part = tuple(slice(n, n + _WINDOW_PX) for n in first)
+        projections.append(projection.crop(part))
+        truths.append(truth.crop(part))
+    return projections, truths
 
 
 def evaluate_scan(

@@ -201,7 +201,7 @@ def judging_recipes(exposures: Iterable[float] = EXPOSURES) -> tuple[ScanRecipe,
 
 def tuning_twin(recipe: ScanRecipe) -> ScanRecipe:
     """The scan peers are tuned on for this one: of the same kind, with another seed."""
-    return replace(recipe, seed=recipe.seed + TUNING_OFFSET, scored=(4, 20), windows=())
+    return replace(recipe, seed=recipe.seed + TUNING_OFFSET, windows=())
 
 
 def cached_scan(recipe: ScanRecipe, folder: str | Path) -> MadeScan:
