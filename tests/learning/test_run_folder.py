@@ -15,6 +15,8 @@ import pytest
 from napari_labdct import cli
 from napari_labdct.errors import OutputError
 from napari_labdct.learning import model as model_module
+from napari_labdct.learning import simulated_scans
+from napari_labdct.learning.library import model_card
 from napari_labdct.learning.model import Model
 from napari_labdct.learning.run_folder import (
     RunFolder,
@@ -214,3 +216,26 @@ def test_a_training_may_begin_with_a_model(tmp_path, model):
     )
     # The model is found again without saying it.
     assert cli.main(["train", str(tmp_path / "t")]) == 0
+
+
+def test_the_spots_of_simulated_scans_are_made_once(tmp_path, monkeypatch):
+    """The command makes the file of windows, a training remembers it, and the card says so."""
+    few = simulated_scans.SimulatedScansSettings(scans=1, frames=1, windows=2, window_px=64)
+    make = simulated_scans.make_windows
+    monkeypatch.setattr(simulated_scans, "make_windows", lambda _, path: make(few, path, threads=1))
+    windows, folder = tmp_path / "windows.npz", tmp_path / "t"
+    command = ["train", str(folder), "--simulated-scans", str(windows), "--iterations", "2"]
+    assert cli.main([*command, *SMALL, "--crop-px", "32"]) == 0
+    made = windows.stat().st_mtime_ns
+    assert cli.main(["train", str(folder)]) == 0
+    assert windows.stat().st_mtime_ns == made
+    assert read_recipe(folder)["simulated_scans"]["settings"]["scans"] == 1
+    assert "the spots of 1 simulated scans" in model_card(
+        Model.load(folder / "best.safetensors", "cpu").info
+    )
+
+
+def test_one_source_at_a_time(tmp_path, capsys):
+    command = ["train", str(tmp_path / "t"), "--pairs", "p", "--simulated-scans", "w.npz"]
+    assert cli.main(command) == 1
+    assert "not with both at once" in capsys.readouterr().err

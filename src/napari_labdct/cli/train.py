@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
+from ..errors import SettingsError
 from ..learning.settings import SynthesisSettings, TrainSettings
 from ..parameters import Settings, add_arguments, fields_of
 from .common import show_progress
@@ -29,6 +31,12 @@ def add_command(commands) -> None:
     parser.add_argument(
         "--pairs-part", type=float, default=None, help="part of reviewed crops (default: 0.5)"
     )
+    parser.add_argument(
+        "--simulated-scans",
+        metavar="FILE",
+        help="take the spots of two crops in five from simulated scans kept in FILE (.npz), which "
+        "is made if it is not there (650 MB, minutes)",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, mps")
     parser.add_argument(
         "--workers", type=int, default=None, help="processes that draw crops; 0 is one thread"
@@ -48,10 +56,15 @@ def run(given: argparse.Namespace) -> None:
     before = read_recipe(given.folder)
     settings = _chosen(TrainSettings, given, before.get("train"))
     synthesis = _chosen(SynthesisSettings, given, before.get("synthesis"))
-    inputs = {"start_from": None, "pairs": None, "pairs_part": 0.5, **before.get("given", {})}
+    inputs = {"start_from": None, "pairs": None, "pairs_part": 0.5, "simulated_scans": None}
+    inputs |= before.get("given", {})
     inputs |= {k: v for k, v in vars(given).items() if k in inputs and v is not None}
     start = Model.load(inputs["start_from"], "cpu") if inputs["start_from"] else None
+    if inputs["pairs"] and inputs["simulated_scans"]:
+        raise SettingsError("Train with --pairs or with --simulated-scans, not with both at once.")
     source = ReviewedPairs(inputs["pairs"], inputs["pairs_part"]) if inputs["pairs"] else None
+    if inputs["simulated_scans"]:
+        source = _simulated_scans(inputs["simulated_scans"])
     steps = train(
         settings, given.folder, synthesis, given.device, start, source, given.workers, inputs
     )
@@ -65,6 +78,15 @@ def run(given: argparse.Namespace) -> None:
     best = RunFolder(given.folder, writes=False).best
     if first and best.exists():
         print(best)
+
+
+def _simulated_scans(file: str):
+    """The windows of simulated scans in a file, made first if they are not there."""
+    from ..learning.simulated_scans import SimulatedScans, SimulatedScansSettings, make_windows
+
+    if not Path(file).exists():
+        show_progress(make_windows(SimulatedScansSettings(), file), "simulate", "scan")
+    return SimulatedScans(file)
 
 
 def told(steps: Iterator) -> Iterator:

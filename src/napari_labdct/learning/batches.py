@@ -20,8 +20,9 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Source(Protocol):
-    """Where crops come from besides the synthesis: reviewed pairs, or a scan's own background."""
+    """Where crops come from besides the synthesis: reviewed pairs, a scan, simulated scans."""
 
+    kind: str  # its key in the recipe of a training
     recipe: dict[str, Any]
 
     def check_size(self, crop_px: int) -> None:

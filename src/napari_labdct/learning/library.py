@@ -184,6 +184,10 @@ def _learnt_from(training: dict[str, Any]) -> str:
     if scan:
         names = ", ".join(b["name"] for b in scan["backgrounds"])
         parts.append(f"simulated spots on the background of {names} ({scan['part']:.0%})")
+    windows = training.get("simulated_scans")
+    if windows:
+        made = windows["settings"]
+        parts.append(f"the spots of {made['scans']} simulated scans ({made['part']:.0%})")
     if training.get("start_from"):
         parts.append(f"begun from the model {str(training['start_from'])[:16]}")
     return "; ".join(parts) or "not said in the file"

@@ -268,6 +268,8 @@ class MixedScan:
         The simulation's settings contradict each other.
     """
 
+    kind = "scan"
+
     def __init__(
         self,
         backgrounds: BackgroundSet | Sequence[BackgroundSet],

@@ -72,6 +72,8 @@ class ReviewedPairs:
         The folder holds no pairs, or images of a pair are missing or of different sizes.
     """
 
+    kind = "pairs"
+
     def __init__(self, folder: str | Path, part: float = 0.5) -> None:
         from ..io.spot_exports import read_training_pairs
 

@@ -197,6 +197,8 @@ class SimulatedScans:
         The file cannot be read or is something else.
     """
 
+    kind = "simulated_scans"
+
     def __init__(self, path: Path | str) -> None:
         try:
             with np.load(path, allow_pickle=False) as file:
@@ -214,7 +216,7 @@ class SimulatedScans:
         for array in (self._images, self._labels, self._spots):
             digest.update(np.ascontiguousarray(array))
         self.recipe: dict[str, Any] = {
-            "simulated_scans": self.settings.to_dict(), "windows": len(self._images),
+            "settings": self.settings.to_dict(), "windows": len(self._images),
             "sha256": digest.hexdigest(),
         }  # fmt: skip
 

@@ -140,7 +140,7 @@ class _Run:
             self.recipe["start_from"] = start_from.sha256
         if source is not None:
             source.check_size(synthesis.crop_px)
-            self.recipe["pairs" if isinstance(source, ReviewedPairs) else "scan"] = source.recipe
+            self.recipe[source.kind] = source.recipe
         self.folder = RunFolder(folder, writes=ranks.first)
         resuming = self.folder.last.exists()
         self.learner = Learner(settings, device, ranks, start_from, resuming)
