@@ -45,7 +45,7 @@ _COUNTED = "a number of iterations"
 # What the user is asked about the simulated spots; everything else is as in the Simulate dock.
 _SPOT_FIELDS = ("material", "mean_grain_um", "diameter_um", "height_um", "families", "tube_kv")
 _ELSEWHERE = ("network", "loss", "iterations")
-_NUMBER_PX = 132  # the width of "500 iterations" with its buttons
+_FORM_PX = 345  # the longest label beside a number with its unit and buttons
 _FROM_SCAN = "of the open scan"
 
 
@@ -150,8 +150,8 @@ class TrainForm(QWidget):
         self.synthesis = SettingsForm(
             SynthesisSettings, remember_as="synthesis", reset_button=False
         )
-        for form in (self.train, self.tune, self.synthesis, self.spots):
-            _give_room(form)
+        for form in (self.train, self.tune, self.synthesis):
+            form.setMinimumWidth(_FORM_PX)
         self.device = _combo("Device", "Where it runs; auto takes a GPU if there is one")
         self.device.addItem("auto", "auto")
         self.keep_going = QCheckBox("Go on when this window is closed")
@@ -354,14 +354,6 @@ def _combo(name: str, tooltip: str) -> QComboBox:
     combo.setMinimumContentsLength(10)
     tame(combo, name, tooltip)
     return combo
-
-
-def _give_room(form: SettingsForm) -> None:
-    """Numbers stay whole beside long labels, and labels go above them in a narrow dock."""
-    for control in form.controls.values():
-        control.widget.setMinimumWidth(_NUMBER_PX)
-    for rows in form.findChildren(QFormLayout):
-        rows.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
 
 
 def _form() -> QFormLayout:
