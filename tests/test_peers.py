@@ -139,4 +139,4 @@ def test_a_crop_is_cut_from_the_whole_projection():
     projection, _ = scene()
     part = np.s_[20:80, 20:100]
     small = projection.crop(part)
-    np.testing.assert_array_equal(small.in_noise(True, True), projection.in_noise(True, True)[part])
+    np.testing.assert_array_equal(small.in_noise(True), projection.in_noise(True)[part])

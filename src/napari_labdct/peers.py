@@ -5,7 +5,7 @@ Each takes a projection and its rolling median and is tuned by the same random s
 
 - ``routine``: rolling median and LoG in counts, as in the paper.
 - ``routine+``: the same, which may follow the source's drift and remove cosmic rays.
-- ``logz``: the same on the residual in units of the local noise.
+- ``logz``: the same on the residual less its local background, in units of the local noise.
 - ``cc``: that residual, slightly smoothed, above a threshold; each component is cut at a
   percentage of its own maximum; small ones are dropped.
 - ``matched``: without cosmic rays, correlated with a Gaussian as large as a spot; what stands
@@ -25,7 +25,7 @@ import numpy as np
 from .parameters import Param, Settings
 from .routine import RoutineSettings, corrected, log_segment
 from .scoring import Tally, Truth, judge
-from .spots import noise_map
+from .spots import block_median, noise_map
 
 
 @dataclass(eq=False)
@@ -44,6 +44,7 @@ class Projection:
     median: np.ndarray
     beam_stop: np.ndarray
     _residuals: dict[tuple[bool, bool], np.ndarray] = field(default_factory=dict)
+    _in_noise: dict[bool, np.ndarray] = field(default_factory=dict)
 
     @cached_property
     def noise(self) -> np.ndarray:
@@ -60,20 +61,27 @@ class Projection:
             self._residuals[key] = corrected(self.frame, self.median, settings)
         return self._residuals[key]
 
-    def in_noise(self, follow_drift: bool = True, remove_cosmic_rays: bool = False) -> np.ndarray:
-        """The residual in units of the local noise (rows, cols)."""
-        return self.residual(follow_drift, remove_cosmic_rays) / self.noise
+    def in_noise(self, remove_cosmic_rays: bool = False) -> np.ndarray:
+        """The residual less its own local background, in units of the local noise (rows, cols)."""
+        if remove_cosmic_rays not in self._in_noise:
+            residual = self.residual(True, remove_cosmic_rays)
+            ground = block_median(residual, ~self.beam_stop, block_px=64)
+            self._in_noise[remove_cosmic_rays] = (residual - ground) / self.noise
+        return self._in_noise[remove_cosmic_rays]
 
     def crop(self, part: tuple[slice, slice]) -> Projection:
         """A window; its residuals are those of the whole projection."""
         small = Projection(self.frame[part], self.median[part], self.beam_stop[part])
         small.noise = self.noise[part]
-        small._residuals = {
-            (drift, cosmic): np.ascontiguousarray(self.residual(drift, cosmic)[part])
-            for drift in (False, True)
-            for cosmic in (False, True)
-        }
+        for cosmic in (False, True):
+            for drift in (False, True):
+                small._residuals[drift, cosmic] = _cut(self.residual(drift, cosmic), part)
+            small._in_noise[cosmic] = _cut(self.in_noise(cosmic), part)
         return small
+
+
+def _cut(image: np.ndarray, part: tuple[slice, slice]) -> np.ndarray:
+    return np.ascontiguousarray(image[part])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +94,6 @@ class CutSettings(Settings):
     threshold: Annotated[float, Param("Threshold", "sigma", 0, 100, help="Of the smoothed.")] = 4.0
     percentage: Annotated[float, Param("Percentage", "%", 0, 100)] = 28.0
     min_size_px: Annotated[int, Param("Minimum spot size", "px", 1, 10000)] = 4
-    follow_drift: Annotated[bool, Param("Follow source drift")] = True
     remove_cosmic_rays: Annotated[bool, Param("Remove cosmic rays")] = True
     split: Annotated[bool, Param("Split between maxima")] = False
 
@@ -112,7 +119,7 @@ def segment_routine(projection: Projection, settings: RoutineSettings) -> np.nda
 
 def segment_logz(projection: Projection, settings: RoutineSettings) -> np.ndarray:
     """The routine in noise units; its background value is in sigma."""
-    z = projection.in_noise(settings.follow_drift, settings.remove_cosmic_rays)
+    z = projection.in_noise(settings.remove_cosmic_rays)
     return log_segment(z, settings, projection.beam_stop)
 
 
@@ -122,7 +129,7 @@ def segment_cut(projection: Projection, settings: CutSettings) -> np.ndarray:
 
     from . import kernels
 
-    z = projection.in_noise(settings.follow_drift, settings.remove_cosmic_rays)
+    z = projection.in_noise(settings.remove_cosmic_rays)
     response = ndi.gaussian_filter(z, settings.smooth_px, truncate=3.0).astype(np.float32)
     response /= _white_noise_after(settings.smooth_px)
     mask = (response > settings.threshold) & ~projection.beam_stop
@@ -163,7 +170,7 @@ def segment_blobs(projection: Projection, settings: BlobSettings) -> np.ndarray:
     """``blob_dog``; labels int32 (rows, cols)."""
     from skimage.feature import blob_dog
 
-    z = projection.in_noise(True, settings.remove_cosmic_rays)
+    z = projection.in_noise(settings.remove_cosmic_rays)
     blobs = blob_dog(
         np.where(projection.beam_stop, 0, z),
         min_sigma=settings.min_sigma,

@@ -136,7 +136,7 @@ def score(method: Method, pairs: Iterable[tuple[Projection, Truth]]) -> Tally:
     """One method over some projections."""
     tally = Tally()
     for projection, truth in pairs:
-        snr_map = projection.in_noise(follow_drift=True)
+        snr_map = projection.in_noise()
         tally.add(judge(method.segment(projection), truth, snr_map))
     return tally
 
@@ -348,7 +348,7 @@ def evaluate_scan(
     tallies = [Tally() for _ in methods]
     yield Progress(0, scan.n_frames)
     for index, projection, true in projections_with_truth(scan, truth):
-        snr_map = projection.in_noise(follow_drift=True)
+        snr_map = projection.in_noise()
         for method, tally in zip(methods, tallies):
             if isinstance(method, Segmentation):
                 mask = fit(np.asarray(method.masks[index]), scan.shape)  # labels stay apart
