@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_labdct.learning.synthesis import LABEL_LEVEL
+from napari_labdct.learning.crop_spots import LABEL_LEVEL
 from napari_labdct.simulation.deformed import bend
 from napari_labdct.simulation.sample import box_mask, make_sample
 from napari_labdct.testscans import (

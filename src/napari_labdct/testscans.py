@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from .jobs import cannot_write
-from .learning.synthesis import CORE_LEVEL, LABEL_LEVEL
+from .learning.crop_spots import CORE_LEVEL, LABEL_LEVEL
 from .shapes import separate
 from .simulation import SimulateSettings, Simulation
 from .simulation.deformed import bend

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from napari_labdct.errors import ScanError, SettingsError
+from napari_labdct.learning.crop_spots import measure_spots
 from napari_labdct.learning.mix_settings import MixSettings
 from napari_labdct.learning.mixing import Backdrop, MixedScan, expose, settings_of_scan
-from napari_labdct.learning.synthesis import SynthesisSettings, make_crop, measure_spots
+from napari_labdct.learning.synthesis import SynthesisSettings, make_crop
 from napari_labdct.scan import Scan, ScanDescription
 
 CROP = SynthesisSettings(crop_px=64, no_median=0.0)

@@ -9,16 +9,16 @@ import pytest
 from scipy import ndimage
 
 from napari_labdct.errors import SettingsError
+from napari_labdct.learning.crop_spots import GAP_WEIGHT
 from napari_labdct.learning.synthesis import (
-    GAP_WEIGHT,
     SynthesisSettings,
     add_noise,
-    keep_apart,
     make_crop,
     mix,
     stream,
     tau_of,
 )
+from napari_labdct.shapes import keep_apart
 
 
 @pytest.fixture(scope="module")

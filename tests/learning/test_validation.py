@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from napari_labdct.learning.crop_spots import SPOT
 from napari_labdct.learning.losses import bce_dice
 from napari_labdct.learning.settings import TrainSettings
-from napari_labdct.learning.synthesis import SPOT, Crop, make_crop
+from napari_labdct.learning.synthesis import Crop, make_crop
 from napari_labdct.learning.validation import triptychs, validate, validation_crops
 
 

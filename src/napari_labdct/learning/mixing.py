@@ -29,6 +29,7 @@ from ..scan import Scan
 from ..simulation import Simulation
 from ..simulation.settings import SimulateSettings
 from . import synthesis as syn
+from .crop_spots import LABEL_LEVEL, drawn_spots, measure_spots, truth_of
 from .mix_settings import MixSettings
 
 if TYPE_CHECKING:
@@ -192,9 +193,7 @@ def expose(
 
 def typical_signal(projection: Projection) -> float:
     """Median over the spots of the mean signal in their masks, grey levels."""
-    _, spots = syn.measure_spots(
-        projection.labels, projection.image, np.ones_like(projection.image)
-    )
+    _, spots = measure_spots(projection.labels, projection.image, np.ones_like(projection.image))
     return float(np.median(spots["snr"])) if len(spots) else 0.0
 
 
@@ -345,7 +344,7 @@ class MixedScan:
         open_here = ~backdrop.hidden[window]
         signal = spots.image(window) * (np.float32(brighter) * open_here)
         labels = spots.labels(window) * open_here
-        drawn = syn.drawn_spots(signal, labels, brighter * spots.peaks, noise, ground.top)
+        drawn = drawn_spots(signal, labels, brighter * spots.peaks, noise, ground.top)
 
         frame, expected, sigma = expose(rng, signal, ground)
         medians = int(np.rint(log_uniform(rng, synthesis.window_min, synthesis.window_max)))
@@ -359,7 +358,7 @@ class MixedScan:
         step = 1 if medians % 2 else 2
         median = np.clip(np.rint(median * step) / step, 0, ground.top).astype(np.float32)
 
-        labels, weight, table = syn.truth_of(synthesis, drawn)
+        labels, weight, table = truth_of(synthesis, drawn)
         weight[(hits > 3 * sigma) & (labels == 0)] = 2.0
         if rng.random() < synthesis.no_median:
             median = None
@@ -472,7 +471,7 @@ def settings_of_scan(scan: Scan, **changes: Any) -> SimulateSettings:
         "beam_stop_width_mm": 0.0,  # the background brings its own
         "beam_stop_height_mm": 0.0,
         "truth_min_grey": 0.0,
-        "truth_fraction": syn.LABEL_LEVEL,
+        "truth_fraction": LABEL_LEVEL,
     }
     for name in ("tube_kv", "material", "exposure_s"):
         if getattr(d, name) is not None:

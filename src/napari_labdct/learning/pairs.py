@@ -164,7 +164,8 @@ def _as_crop(frame, median, mask: np.ndarray, ignore: np.ndarray) -> Crop:
     """Labels and loss weight of a reviewed crop, weighted as synthetic ones are."""
     from scipy import ndimage
 
-    from .synthesis import SPOT, Crop
+    from .crop_spots import SPOT
+    from .synthesis import Crop
 
     labels, count = ndimage.label(mask, np.ones((3, 3)))
     labels = labels.astype(np.int32)

@@ -23,7 +23,9 @@ from ..errors import ModelError, SettingsError
 from ..jobs import Progress, cannot_write, remove
 from ..parameters import Param, Settings
 from ..simulation import SimulateSettings, Simulation
-from .synthesis import LABEL_LEVEL, Crop, Drawn, SynthesisSettings, drawn_spots, make_crop
+from .crop_spots import LABEL_LEVEL, Drawn, drawn_spots
+from .settings import SynthesisSettings
+from .synthesis import Crop, make_crop
 
 MATERIALS = ("Al", "Fe", "Ti", "Ni", "Cu")
 TABLE = np.dtype([("window", "i4"), ("label", "i4"), ("peak", "f4")])

@@ -29,6 +29,7 @@ from ..scan import Scan
 from ..simulation import PRESETS, Simulation
 from ..simulation.settings import SimulateSettings, scan_geometry
 from . import synthesis as syn
+from .crop_spots import SPOT, measure_spots
 from .mix_settings import TrainingSetSettings
 from .mixing import (
     Backdrop,
@@ -183,7 +184,7 @@ class TrainingSet:
         median = None
         if s.median_window is not None:
             median = syn.modelled_median(rng, ground.still, frame, expected, sigma, s.median_window)
-        spots = syn.measure_spots(labels, signal, noise)[1]
+        spots = measure_spots(labels, signal, noise)[1]
         mask = (labels > 0) * np.uint8(255)
         frame = np.clip(np.rint(frame), 0, ground.top)
         if s.resize_px is not None:
@@ -252,7 +253,7 @@ class TrainingSet:
             found = json.loads(_entry_path(folder, index).read_text(encoding="utf-8"))
             entries.append(found["pair"])
             rows = [(index, *row) for row in found["spots"]]
-            tables.append(np.array(rows, [("pair", "i4"), *syn.SPOT.descr]))
+            tables.append(np.array(rows, [("pair", "i4"), *SPOT.descr]))
         for split in SPLITS:
             mine = [e for k, e in enumerate(entries) if self.split(k) == split]
             if mine:
