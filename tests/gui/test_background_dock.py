@@ -195,6 +195,7 @@ def test_sets_can_be_shown_saved_added_and_deleted(
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a: (str(copy), ""))
     panel.add_button.click()
     wait(lambda: settled() and panel.sets.count() == 2)
+    panel.sets.clearSelection()  # as a click on another row does
     panel.sets.setCurrentRow(1)
     monkeypatch.setattr(QMessageBox, "question", lambda *a: QMessageBox.StandardButton.Yes)
     panel.delete_button.click()

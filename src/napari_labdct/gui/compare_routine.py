@@ -209,7 +209,11 @@ class RoutinePanel(QWidget):
         self.form.changed.connect(self.changed)
         self.form.changed.connect(self._on_changed)
         layout.addWidget(self.form)
-        self.median_button = button("Prepare the median of the stack", "", self.prepare_wanted)
+        self.median_button = button(
+            "Prepare the median of the stack",
+            "Compute the rolling median of all projections once and keep it",
+            self.prepare_wanted,
+        )
         layout.addWidget(self.median_button)
         row = QHBoxLayout()
         row.setSpacing(4)
