@@ -45,6 +45,8 @@ def draw_recall(results: Results, path: Path) -> None:
             middle = np.where(np.isfinite(high), np.sqrt(low * np.minimum(high, 1e3)), 1.5 * low)
             axis.plot(middle, bins["recall"][known], "o-", label=method, lw=1.4, ms=3.5)
         axis.set_xscale("log")
+        axis.set_xticks([1, 2, 5, 10, 20, 50], ["1", "2", "5", "10", "20", "50"], minor=False)
+        axis.minorticks_off()
         axis.set_title(group, fontsize=9)
         axis.set_xlabel("SNR of the true spot")
         axis.grid(alpha=0.3)
