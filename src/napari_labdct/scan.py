@@ -7,6 +7,7 @@ order in which they are stored; nothing here, or anywhere else, turns them.
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Protocol
 
@@ -28,7 +29,7 @@ class FrameStack(Protocol):
     def __getitem__(self, key): ...
 
 
-class LazyStack:
+class LazyStack(ABC):
     """A stack ``(n, rows, cols)`` whose frames are made one at a time by `read`.
 
     Indexing behaves like NumPy's; a range of frames is read frame by frame, so only what
@@ -41,9 +42,9 @@ class LazyStack:
         self.shape = tuple(int(n) for n in shape)
         self.dtype = np.dtype(dtype)
 
+    @abstractmethod
     def read(self, index: int) -> np.ndarray:
         """Frame `index` (0-based, in range) as an array ``(rows, cols)``."""
-        raise NotImplementedError
 
     @property
     def size(self) -> int:

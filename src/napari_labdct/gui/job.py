@@ -140,8 +140,11 @@ def limit_threads() -> None:
         torch.set_num_threads(min(torch.get_num_threads(), max(2, cores - 1)))
 
 
-class Job(QObject):
-    """The state of one long job, whichever dock shows it.
+class WatchedJob(QObject):
+    """What a run bar shows of a long job, whatever does the work.
+
+    A kind of job adds ``resumable``, ``seconds_per_step``, ``cancel()``, ``resume()`` and
+    ``close()``, and `_look`, which a timer calls while the work goes on.
 
     Attributes
     ----------
@@ -153,20 +156,14 @@ class Job(QObject):
         One sentence for the user, and the traceback of a fault nobody foresaw.
     changed : signal
         State or progress changed; at most ten times a second while running.
-    delivered : signal(object)
-        Something the job yielded that is not a `Progress`.
-    frames_done : signal(list of int)
-        Frames written since the last time.
     ended : signal(str)
         The final state.
     """
 
     changed = Signal()
-    delivered = Signal(object)
-    frames_done = Signal(list)
     ended = Signal(str)
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(self, parent: QObject | None = None, interval_ms: int = INTERVAL_MS) -> None:
         super().__init__(parent)
         self.state = "idle"
         self.title = ""
@@ -174,18 +171,48 @@ class Job(QObject):
         self.note = ""
         self.error = ""
         self.details = ""
-        self._make: Make | None = None
-        self._worker: JobWorker | None = None
-        self._started = 0.0
-        self._first_done: tuple[float, int] | None = None
         self._timer = QTimer(self)
-        self._timer.setInterval(INTERVAL_MS)
+        self._timer.setInterval(interval_ms)
         self._timer.timeout.connect(self._look)
 
     @property
     def running(self) -> bool:
-        """Whether a worker is at work, stopping included."""
+        """Whether somebody is at work, stopping included."""
         return self.state in ("running", "cancelling")
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimate of the time to the end."""
+        each = self.seconds_per_step
+        return None if each is None else each * (self.progress.total - self.progress.done)
+
+    def discard(self) -> None:
+        """Forget a job that stopped or failed; deleting its frames is up to its owner."""
+        if not self.running:
+            self.state = "idle"
+            self.error = self.details = self.note = ""
+            self.changed.emit()
+
+
+class Job(WatchedJob):
+    """The state of one long job in a worker thread, whichever dock shows it.
+
+    Attributes
+    ----------
+    delivered : signal(object)
+        Something the job yielded that is not a `Progress`.
+    frames_done : signal(list of int)
+        Frames written since the last time.
+    """
+
+    delivered = Signal(object)
+    frames_done = Signal(list)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._make: Make | None = None
+        self._worker: JobWorker | None = None
+        self._first_done: tuple[float, int] | None = None
 
     @property
     def resumable(self) -> bool:
@@ -200,12 +227,6 @@ class Job(QObject):
         since, done = self._first_done
         steps = self.progress.done - done
         return (time.monotonic() - since) / steps if steps > 0 else None
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Estimate of the time to the end."""
-        each = self.seconds_per_step
-        return None if each is None else each * (self.progress.total - self.progress.done)
 
     def start(self, make: Make, title: str) -> None:
         """Run the generator that `make` returns, in a worker.
@@ -249,12 +270,9 @@ class Job(QObject):
             self.start(self._make, self.title)
 
     def discard(self) -> None:
-        """Forget a job that stopped or failed; deleting its frames is up to its owner."""
         if not self.running:
             self._make = None
-            self.state = "idle"
-            self.error = self.details = self.note = ""
-            self.changed.emit()
+        super().discard()
 
     def close(self) -> None:
         """Stop for good: nobody is looking any more."""

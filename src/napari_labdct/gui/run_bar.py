@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
 )
 
 from .forms import tame
-from .job import Job
+from .job import WatchedJob
 
 
 class RunBar(QWidget):
@@ -25,7 +25,7 @@ class RunBar(QWidget):
 
     Parameters
     ----------
-    job : Job
+    job : WatchedJob
     verb : str
         What the button says when nothing runs, for example "Denoise".
     unit : str
@@ -46,7 +46,7 @@ class RunBar(QWidget):
 
     def __init__(
         self,
-        job: Job,
+        job: WatchedJob,
         verb: str = "Run",
         unit: str = "frame",
         quiet: bool = False,

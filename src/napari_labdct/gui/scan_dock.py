@@ -227,9 +227,9 @@ class ScanDock(Dock):
             self.say(f"Saved {written}. {describe(self.session.scan(layer))}")
 
 
-def _number(placeholder: str) -> QLineEdit:
+def _number(name: str) -> QLineEdit:
     line = QLineEdit()
-    line.setPlaceholderText(f"{placeholder} [deg]")
+    line.setPlaceholderText(f"{name} [deg]")
     line.setValidator(OptionalNumber(line))
     return line
 

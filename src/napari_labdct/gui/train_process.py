@@ -1,4 +1,4 @@
-"""A training in its own process, shown as a `Job`: the window stays alive, its memory is its own.
+"""A training in its own process, watched as a `Job` is: the window stays alive.
 
 What the process says is read from its folder (`train_runs`); it is stopped by a note left
 there. A process that this window did not start, or was told to outlive it, is followed the same
@@ -16,7 +16,7 @@ from qtpy.QtCore import QCoreApplication, QObject, QProcess, QTimer, Signal
 
 from ..errors import OutputError
 from ..jobs import Progress
-from .job import Job
+from .job import WatchedJob
 from .train_runs import STOP, Curve, LogTail, Run
 
 _LOOK_MS = 300
@@ -30,7 +30,7 @@ _SILENT_S = 600
 leaving: list[QProcess] = []
 
 
-class TrainingJob(Job):
+class TrainingJob(WatchedJob):
     """The state of one training process.
 
     Attributes
@@ -45,7 +45,7 @@ class TrainingJob(Job):
     curve_changed = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
-        super().__init__(parent)
+        super().__init__(parent, _LOOK_MS)
         self.run: Run | None = None
         self.keep_going = False
         self._tail: LogTail | None = None
@@ -55,7 +55,6 @@ class TrainingJob(Job):
         self._patience = QTimer(self)
         self._patience.setSingleShot(True)
         self._patience.timeout.connect(self._insist)
-        self._timer.setInterval(_LOOK_MS)
 
     @property
     def curve(self) -> Curve:
@@ -139,9 +138,6 @@ class TrainingJob(Job):
         self._process = process
         process.start()
         run.pid = int(process.processId())
-
-    def start(self, make, title: str) -> None:
-        raise NotImplementedError("a training is started by start_run")
 
     def resume(self) -> None:
         if self.resumable:
