@@ -289,6 +289,7 @@ def fill(
     make: Callable[[int], np.ndarray],
     frames: Iterable[int] | None = None,
     note: str = "",
+    prepare: Callable[[int], Iterable[Any]] | None = None,
 ) -> Iterator[Progress]:
     """Make the frames that a store still lacks, one `Progress` each.
 
@@ -301,6 +302,8 @@ def fill(
         Frames wanted; all if not given.
     note : str
         Message of the first step, which comes before anything is made.
+    prepare : callable, optional
+        What a frame needs first, as steps between which the job can be cancelled.
 
     Yields
     ------
@@ -311,6 +314,8 @@ def fill(
     done = len(wanted) - len(todo)
     yield Progress(done, len(wanted), note)
     for index in todo:
+        for _ in prepare(index) if prepare else ():
+            yield Progress(done, len(wanted))
         store.write(index, make(index))
         done += 1
         yield Progress(done, len(wanted), frame=index)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..jobs import FrameStore, Progress, recipe
+from ..jobs import FrameStore, Progress, fill, recipe
 from ..routine import RollingMedian
 from ..scan import LazyStack, Scan
 from .static import (
@@ -355,14 +355,5 @@ def run(
     ScanError
         Too few projections, or one that is constant.
     """
-    wanted = list(range(scan.n_frames) if frames is None else frames)
-    todo = store.missing(wanted)
-    done = len(wanted) - len(todo)
     extraction = Extraction(scan, settings)
-    yield Progress(done, len(wanted), extraction.note)
-    for index in todo:
-        for _ in extraction.load(index):
-            yield Progress(done, len(wanted))
-        store.write(index, extraction.background(index))
-        done += 1
-        yield Progress(done, len(wanted), frame=index)
+    yield from fill(store, extraction.background, frames, extraction.note, extraction.load)
