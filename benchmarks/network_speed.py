@@ -17,9 +17,9 @@ import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import torch
+from memory import peak_gb
 from torch import nn
 
 from napari_labdct.learning.networks import NETWORKS, build_network, fuse_batch_norm
@@ -81,15 +81,6 @@ def measure(name: str, runtime: str, size: int, repeats: int) -> dict:
             cpus.append(time.process_time() - spent)
     best = slice(None) if name in LARGE else slice(1, None)
     return {"wall_s": min(walls[best]), "cpu_s": min(cpus[best]), "gb": peak_gb() - before}
-
-
-def peak_gb() -> float:
-    """Peak memory of this process; `ru_maxrss` would begin with that of its parent."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return float("nan")
-    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1e6
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """How fast training crops are made: the package's stream, and the same crops in plain NumPy/SciPy.
 
-    python benchmarks/synthesis_speed.py [--crops 60] [--crop-px 192]
+    python benchmarks/synthesis_speed.py [--crops 200] [--crop-px 192]
 
 The input of both is a background set of 1016 x 1016 px and 12 simulated projections, in memory.
 The plain peer does only what eqs 1 and 2 ask for (cut, add, Poisson noise, label, SNR); ours
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 from scipy import ndimage
@@ -87,7 +86,7 @@ def main() -> None:
     stock = [mixed.spots(k) for k in range(PROJECTIONS)]
     images = [s.image(whole) for s in stock]
     labels = [s.labels(whole) for s in stock]
-    level = replace(ground).level(0)
+    level = ground.level(0)
     physical = MixedScan(ground, simulated, MixSettings(), 1.0, PROJECTIONS)
     for k in range(PROJECTIONS):
         physical.spots(k)
