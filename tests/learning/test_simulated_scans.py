@@ -79,5 +79,11 @@ def test_faults_are_said(windows, tmp_path):
     (tmp_path / "no.npz").write_bytes(b"nothing")
     with pytest.raises(ModelError, match="no file of training windows"):
         SimulatedScans(tmp_path / "no.npz")
+    (tmp_path / "cut.npz").write_bytes(windows.read_bytes()[:-100])
+    (tmp_path / "empty.npz").touch()
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    for name in ("cut.npz", "empty.npz", "array.npy"):
+        with pytest.raises(ModelError, match="no file of training windows"):
+            SimulatedScans(tmp_path / name)
     with pytest.raises(OutputError, match="Cannot write"):
         list(make_windows(SETTINGS.replace(scans=1), tmp_path / "none" / "w.npz", threads=1))

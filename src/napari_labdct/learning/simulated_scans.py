@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,11 +204,13 @@ class SimulatedScans:
 
     def __init__(self, path: Path | str) -> None:
         try:
-            with np.load(path, allow_pickle=False) as file:
-                content = {k: file[k] for k in ("images", "labels", "scan", "spots", "recipe")}
-        except (OSError, KeyError, ValueError) as error:
+            with open(path, "rb") as file:
+                held = np.load(file, allow_pickle=False)
+                content = {k: held[k] for k in ("images", "labels", "scan", "spots", "recipe")}
+        except (OSError, EOFError, LookupError, ValueError, zipfile.BadZipFile) as error:
             raise ModelError(
-                f"'{path}' is no file of training windows; make it with make_windows."
+                f"'{path}' is no file of training windows, or cut short; delete it, and 'labdct "
+                "train --simulated-scans' makes it again."
             ) from error
         self._images, self._labels, self._spots, self._scan = (
             content[k] for k in ("images", "labels", "spots", "scan")
