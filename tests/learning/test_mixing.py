@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -145,6 +146,12 @@ def test_a_part_of_a_mixed_stream_is_made_here(mixed):
     assert kinds == [False, True] * 3
     stream = mixed.stream(CROP, 0, 3)
     np.testing.assert_array_equal(next(stream).frame, mixed.crop(CROP, 0, 3).frame)
+
+
+def test_a_worker_process_makes_the_same_crops(mixed):
+    sent = pickle.loads(pickle.dumps(mixed))
+    assert sent.recipe == mixed.recipe
+    np.testing.assert_array_equal(sent.crop(CROP, 0, 3).frame, mixed.crop(CROP, 0, 3).frame)
 
 
 def test_the_recipe_names_everything_that_decides(mixed, background, small_scan):

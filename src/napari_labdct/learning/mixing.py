@@ -282,6 +282,7 @@ class MixedScan:
         if isinstance(simulations, SimulateSettings):
             simulations = [simulations]
         self.settings, self.part = settings or MixSettings(), part
+        self._arguments = (sets, simulations, self.settings, part, frames, threads)
         self._simulations = [Simulation(s, threads) for s in simulations]
         shapes = {s.geometry.shape for s in self._simulations}
         if not sets or len(shapes) != 1:
@@ -299,6 +300,10 @@ class MixedScan:
             "backgrounds": [{"name": b.name, "id": b.identity()} for b in sets],
             "frames": frames,
         }
+
+    def __reduce__(self) -> tuple[type[MixedScan], tuple[Any, ...]]:
+        """For worker processes: each projects for itself."""
+        return MixedScan, self._arguments
 
     def check_size(self, crop_px: int) -> None:
         """Raise SettingsError if a frame is smaller than a crop."""
@@ -395,9 +400,8 @@ class MixedScan:
 
     def _leave_ghosts(self, rng, median, number, window, brighter, noise, medians) -> None:
         """Each other frame of the window that is bright at a pixel moves the median there."""
-        others = [k for k in range(self._n_spots) if k != number]
-        sample = number % len(self._simulations)
-        others = [k for k in others if k % len(self._simulations) == sample]
+        samples = len(self._simulations)
+        others = [k for k in range(number % samples, self._n_spots, samples) if k != number]
         if not others:
             return
         drawn = rng.choice(others, min(medians - 1, len(others)), replace=False)

@@ -39,7 +39,7 @@ class Crop:
         0 background, n the spot ``spots[n - 1]``, -1 ignored (nobody could see it).
     weight : ndarray of float32
         Loss weight: 0 where ignored, less on large spots, more on cosmic rays (2) and on the
-        gaps between close spots (3).
+        gaps between close spots (5).
     spots : ndarray, structured
         ``row, col, snr, area, detectability`` of every spot drawn; SNR is the mean above the
         background inside the label over the local noise sigma.
