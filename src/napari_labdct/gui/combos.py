@@ -1,4 +1,4 @@
-"""The one stack chooser that every dock uses."""
+"""Combo boxes of the docks: the one stack chooser, and those of long entries."""
 
 from __future__ import annotations
 
@@ -10,6 +10,15 @@ from qtpy.QtWidgets import QComboBox, QWidget
 
 from .forms import tame
 from .session import Session
+
+
+def narrow_combo(name: str, tooltip: str) -> QComboBox:
+    """A combo box that is not as wide as its longest entry."""
+    combo = QComboBox()
+    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    combo.setMinimumContentsLength(10)
+    tame(combo, name, tooltip)
+    return combo
 
 
 class StackCombo(QComboBox):

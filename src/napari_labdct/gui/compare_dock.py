@@ -70,7 +70,6 @@ class CompareDock(Dock):
         self.panel.suggest_wanted.connect(self.suggest)
         self.panel.sweep_wanted.connect(self.sweep)
         self.panel.apply_wanted.connect(self.apply)
-        self.panel.prepare_wanted.connect(self.panel.prepare_median)
         self.panel.said.connect(self.say)
         self.routine = self.panel.form
         self.body.addWidget(self.panel)

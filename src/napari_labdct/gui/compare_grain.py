@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QVBoxLayout
 from ..jobs import Progress, recipe_beside
 from ..scan import Scan
 from . import layers as factory
-from .compare_sources import wide_combo
+from .combos import narrow_combo
 from .dock import button, wrapped
 from .forms import tame
 from .session import Session
@@ -73,7 +73,9 @@ class GrainPicker(Section):
         self._scan: Scan | None = None
         self._path = ""
         self._wanted: int | None = None
-        self.combo = wide_combo("Grain", "The grain whose predicted spots are ringed in the views")
+        self.combo = narrow_combo(
+            "Grain", "The grain whose predicted spots are ringed in the views"
+        )
         self.combo.activated.connect(self._chosen)
         self.mirror = QCheckBox("Mirror in y")
         tame(self.mirror, "Mirror the grains in y", "For maps of the other handedness")

@@ -181,7 +181,7 @@ class RoutinePanel(QWidget):
     Attributes
     ----------
     changed : signal(RoutineSettings)
-    suggest_wanted, apply_wanted, prepare_wanted : signal
+    suggest_wanted, apply_wanted : signal
     sweep_wanted : signal(str)
         Name of the parameter.
     said : signal(str)
@@ -192,7 +192,6 @@ class RoutinePanel(QWidget):
     suggest_wanted = Signal()
     sweep_wanted = Signal(str)
     apply_wanted = Signal()
-    prepare_wanted = Signal()
     said = Signal(str)
 
     def __init__(self, session: Session, side_job: Job, routine_job: Job) -> None:
@@ -212,7 +211,7 @@ class RoutinePanel(QWidget):
         self.median_button = button(
             "Prepare the median of the stack",
             "Compute the rolling median of all projections once and keep it",
-            self.prepare_wanted,
+            self.prepare_median,
         )
         layout.addWidget(self.median_button)
         row = QHBoxLayout()

@@ -26,6 +26,7 @@ from ..routine import RoutineSettings
 from ..scan import Scan
 from ..spots import BinaryFrames
 from . import layers as factory
+from .combos import narrow_combo
 from .compare_work import ROUTINE, Source
 from .dock import button
 from .forms import tame
@@ -70,7 +71,7 @@ class SourcePicker(QWidget):
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         for which, colour in (("a", factory.CYAN), ("b", factory.ORANGE), ("truth", "")):
             name = which.upper() if colour else "Truth"
-            combo = self.combos[which] = wide_combo(
+            combo = self.combos[which] = narrow_combo(
                 name, f"What {name} is: a result, the live routine, a pin or a file"
             )
             combo.activated.connect(self._activated)
@@ -211,15 +212,6 @@ class SourcePicker(QWidget):
         path = QFileDialog.getExistingDirectory(self, "Import masks from a folder of TIFFs")
         if path:
             self.import_wanted.emit(path)
-
-
-def wide_combo(name: str, tooltip: str) -> QComboBox:
-    """A combo box that is not as wide as its longest entry."""
-    combo = QComboBox()
-    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    combo.setMinimumContentsLength(10)
-    tame(combo, name, tooltip)
-    return combo
 
 
 def open_truth(scan: Scan, path: Path) -> Iterator[Source]:

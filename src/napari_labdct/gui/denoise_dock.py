@@ -8,7 +8,6 @@ from typing import Any
 from napari.layers import Layer
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import (
-    QComboBox,
     QFileDialog,
     QFormLayout,
     QGridLayout,
@@ -25,6 +24,7 @@ from ..errors import LabDCTError
 from ..scan import Scan
 from ..spots import SpotSettings
 from . import preferences
+from .combos import narrow_combo
 from .denoising import DenoiseController, ModelCard, disk_bytes, memory_bytes
 from .dock import Dock, button, heading, wrapped
 from .forms import SettingsForm, tame
@@ -65,8 +65,10 @@ class DenoiseDock(Dock):
             self.network,
         )
         self.model, self.card = self.choice.box, self.choice.label
-        self.device = _combo("Device", "Where the network runs; only what this computer has")
-        self.scope = _combo("Frames", "Try the frame on the screen first, then the whole stack")
+        self.device = narrow_combo("Device", "Where the network runs; only what this computer has")
+        self.scope = narrow_combo(
+            "Frames", "Try the frame on the screen first, then the whole stack"
+        )
         self.scope.addItems(_SCOPES)
         self.scope.setCurrentText(str(self._last.get("scope", _SCOPES[0])))
         self.first, self.last = QSpinBox(), QSpinBox()
@@ -78,7 +80,9 @@ class DenoiseDock(Dock):
         row.addWidget(self.first, 1)
         row.addWidget(QLabel("to"))
         row.addWidget(self.last, 1)
-        self.output = _combo("Output size", "Size of the cleaned frames; the paper used 1200 px")
+        self.output = narrow_combo(
+            "Output size", "Size of the cleaned frames; the paper used 1200 px"
+        )
         self.output.addItem("Full size", None)
         self.output.addItem("1200 px, as in the paper", _PAPER_PX)
         self.output.setCurrentIndex(1 if self._last.get("output_px") == _PAPER_PX else 0)
@@ -404,14 +408,6 @@ class DenoiseDock(Dock):
         self._show_estimate()
         self._show_ready()
         self._show_state()
-
-
-def _combo(name: str, tooltip: str) -> QComboBox:
-    combo = QComboBox()
-    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    combo.setMinimumContentsLength(10)
-    tame(combo, name, tooltip)
-    return combo
 
 
 def _size(n_bytes: float) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 from qtpy.QtCore import QObject, QSignalBlocker, Qt, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
-    QComboBox,
     QDialog,
     QDialogButtonBox,
     QFileDialog,
@@ -25,9 +24,9 @@ from qtpy.QtWidgets import (
 from ..errors import LabDCTError
 from ..jobs import Progress
 from ..learning import library
+from .combos import narrow_combo
 from .denoising import ModelCard, read_card
 from .dock import button, wrapped
-from .forms import tame
 from .session import Session
 
 _BROWSE = "Browse..."
@@ -71,12 +70,7 @@ class ModelChoice(QObject):
         super().__init__(parent)
         self.card: ModelCard | None = None
         self.recent = [path for path in recent if Path(path).is_file()]
-        self.box = QComboBox()
-        self.box.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        self.box.setMinimumContentsLength(10)
-        tame(self.box, "Model", "The trained network; Browse... opens a model file")
+        self.box = narrow_combo("Model", "The trained network; Browse... opens a model file")
         self.button = button(
             "Models...", "What the model is; import, rename, delete, write as ONNX", self._pop_up
         )

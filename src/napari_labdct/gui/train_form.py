@@ -8,7 +8,6 @@ from pathlib import Path
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QFileDialog,
     QFormLayout,
     QLineEdit,
@@ -26,6 +25,7 @@ from ..parameters import arguments_of, fields_of
 from ..scan import Scan
 from ..simulation.settings import SimulateSettings
 from . import preferences
+from .combos import narrow_combo
 from .dock import wrapped
 from .forms import SettingsForm, tame
 from .simulate_form import Section, with_button
@@ -67,7 +67,7 @@ class TrainForm(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        self.kind = _combo("Train", "What to learn from")
+        self.kind = narrow_combo("Train", "What to learn from")
         self.kind.addItems((SCAN, REVIEWED, SCRATCH))
         self.about = wrapped()
         self.about.setAccessibleName("About this kind of training")
@@ -97,8 +97,8 @@ class TrainForm(QWidget):
     # ------------------------------------------------------------------------ building
 
     def _build_rows(self) -> None:
-        self.model = _combo("Start from", "The trained model to go on with")
-        self.background = _combo(
+        self.model = narrow_combo("Start from", "The trained model to go on with")
+        self.background = narrow_combo(
             "Background", "What the simulated spots are put on: of this scan, or a saved set"
         )
         self.background.addItem(_FROM_SCAN, "")
@@ -108,13 +108,15 @@ class TrainForm(QWidget):
         self._pairs_row = with_button(
             self.pairs, "Folder...", "Choose the folder of training pairs", self._ask_pairs
         )
-        self.network = _combo("Network", "compact is quick, larger ones see a little more")
-        self.loss = _combo("Loss", "What the training makes small")
+        self.network = narrow_combo("Network", "compact is quick, larger ones see a little more")
+        self.loss = narrow_combo("Loss", "What the training makes small")
         for box, name in ((self.network, "network"), (self.loss, "loss")):
             field = next(f for f in fields_of(TrainSettings) if f.name == name)
             box.addItems(field.param.choices)
             box.setCurrentText(field.default)
-        self.budget = _combo("Time", "How long it may take; Stop and Resume are always possible")
+        self.budget = narrow_combo(
+            "Time", "How long it may take; Stop and Resume are always possible"
+        )
         self.budget.addItems((*_BUDGETS, _COUNTED))
         self.iterations = QSpinBox()
         self.iterations.setRange(1, 10_000_000)
@@ -152,7 +154,7 @@ class TrainForm(QWidget):
         )
         for form in (self.train, self.tune, self.synthesis):
             form.setMinimumWidth(_FORM_PX)
-        self.device = _combo("Device", "Where it runs; auto takes a GPU if there is one")
+        self.device = narrow_combo("Device", "Where it runs; auto takes a GPU if there is one")
         self.device.addItem("auto", "auto")
         self.keep_going = QCheckBox("Go on when this window is closed")
         tame(
@@ -346,14 +348,6 @@ class TrainForm(QWidget):
 def _is_spot(word: str) -> bool:
     """Whether a flag is one that the scan does not decide."""
     return word.partition("=")[0].removeprefix("--").replace("-", "_") in _SPOT_FIELDS
-
-
-def _combo(name: str, tooltip: str) -> QComboBox:
-    combo = QComboBox()
-    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    combo.setMinimumContentsLength(10)
-    tame(combo, name, tooltip)
-    return combo
 
 
 def _form() -> QFormLayout:
