@@ -15,17 +15,8 @@ FLAGS = ["--pairs", "4", "--samples", "D18", "--binning", "16", "--validation-pe
 
 
 @pytest.fixture
-def set_path(tmp_path):
-    made = BackgroundSet(
-        name="flat", mean=np.full((127, 127), 300, np.float32),
-        components=np.zeros((0, 16, 16), np.float32), coefficients=np.zeros((3, 0), np.float32),
-        cell_px=8, drift=np.ones(3, np.float32), gain=1.0, offset=0.0,
-        noise_levels=np.array([300.0]), noise_variances=np.array([300.0]),
-        hot_pixels=np.zeros((0, 2), np.int32), hot_values=np.zeros(0, np.float32),
-        cosmic_events=0.0, cosmic_pixels=0.0, cosmic_heights=np.zeros(0, np.float32),
-        beam_stop_px=(), brightest_percent=0.01, recipe={},
-    )  # fmt: skip
-    return made.save(tmp_path / "flat.h5")
+def set_path(flat_background, tmp_path):
+    return flat_background.save(tmp_path / "flat.h5")
 
 
 def test_pairs_are_those_of_the_library(set_path, tmp_path, capsys):

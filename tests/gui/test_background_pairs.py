@@ -20,21 +20,8 @@ SETTINGS = TrainingSetSettings(samples="D18", binning=16, pairs=4, validation_pe
 
 
 @pytest.fixture
-def background():
-    return BackgroundSet(
-        name="flat", mean=np.full((127, 127), 300, np.float32),
-        components=np.zeros((0, 16, 16), np.float32), coefficients=np.zeros((3, 0), np.float32),
-        cell_px=8, drift=np.ones(3, np.float32), gain=1.0, offset=0.0,
-        noise_levels=np.array([300.0]), noise_variances=np.array([300.0]),
-        hot_pixels=np.zeros((0, 2), np.int32), hot_values=np.zeros(0, np.float32),
-        cosmic_events=0.0, cosmic_pixels=0.0, cosmic_heights=np.zeros(0, np.float32),
-        beam_stop_px=(), brightest_percent=0.01, recipe={},
-    )  # fmt: skip
-
-
-@pytest.fixture
-def pairs(dock, background, wait):
-    background.save(preferences.backgrounds_folder() / "flat.h5")
+def pairs(dock, flat_background, wait):
+    flat_background.save(preferences.backgrounds_folder() / "flat.h5")
     panel = dock("Background")
     wait(lambda: panel.sets.count() == 1)
     panel.pairs.form.set_settings(SETTINGS)
@@ -52,7 +39,7 @@ def _previewed(pairs, wait, act):
     return seen[-1]
 
 
-def test_a_preview_shows_x_and_y_c_made_in_a_worker(pairs, viewer, wait, background, monkeypatch):
+def test_a_preview_shows_x_and_y_c_made_in_a_worker(pairs, viewer, wait, flat_background, monkeypatch):
     in_window = []
     pair = TrainingSet.pair
 
@@ -63,7 +50,7 @@ def test_a_preview_shows_x_and_y_c_made_in_a_worker(pairs, viewer, wait, backgro
     monkeypatch.setattr(TrainingSet, "pair", spy)
     _previewed(pairs, wait, pairs.preview_button.click)
     assert in_window == [False]
-    expected = TrainingSet(SETTINGS.replace(i0=110.0, tau=1.0), [background]).pair(0)
+    expected = TrainingSet(SETTINGS.replace(i0=110.0, tau=1.0), [flat_background]).pair(0)
     np.testing.assert_array_equal(viewer.layers[LAYERS[0]].data, expected.frame)
     np.testing.assert_array_equal(viewer.layers[LAYERS[1]].data, expected.mask)
     assert "Pair 0: D18 over flat" in pairs.note.text()
@@ -74,6 +61,16 @@ def test_a_preview_shows_x_and_y_c_made_in_a_worker(pairs, viewer, wait, backgro
     pairs.preview_button.click()
     assert len(viewer.layers) == 0
     assert pairs.preview_button.text() == "Preview"
+
+
+def test_a_pair_of_another_size_is_shown_over_the_whole_projection(pairs, viewer, wait):
+    stack = viewer.add_image(np.ones((3, 64, 64), np.float32), name="scan", scale=(1, 2, 2))
+    wait(lambda: pairs.controller._session.stack is stack)
+    _previewed(pairs, wait, pairs.preview_button.click)
+    for name in LAYERS:
+        layer = viewer.layers[name]
+        assert layer.data.shape == (127, 127)
+        np.testing.assert_allclose(layer.scale * 127, (128, 128))
 
 
 def test_sliders_change_level_and_noise_without_simulating_again(pairs, viewer, wait):

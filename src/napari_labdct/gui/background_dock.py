@@ -32,6 +32,7 @@ from .run_bar import RunBar
 # Long enough for a number to be typed, short enough to feel at once.
 _REST_MS = 400
 _PICTURE_PX = 56
+_SETS_SEEN = 3
 _PROJECTION = "a: projection"
 
 
@@ -107,8 +108,6 @@ class BackgroundDock(Dock):
         self.sets = QListWidget()
         self.sets.setIconSize(QSize(_PICTURE_PX, _PICTURE_PX))
         self.sets.setUniformItemSizes(True)
-        self.sets.setMinimumHeight(96)
-        self.sets.setMaximumHeight(3 * (_PICTURE_PX + 8))
         self.sets.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.sets.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.sets.setTextElideMode(Qt.TextElideMode.ElideRight)
@@ -238,6 +237,8 @@ class BackgroundDock(Dock):
                 item.setToolTip(f"{path}\n{card.created}")
             if path in chosen:
                 item.setSelected(True)
+        # as high as its entries, for space is short; three at most, then it scrolls
+        self.sets.setFixedHeight(min(max(len(found), 1), _SETS_SEEN) * (_PICTURE_PX + 8) + 4)
         self.sets.setVisible(bool(found))
         if not found:
             self.sets_note.setText("None yet. Extract makes one of the open scan.")

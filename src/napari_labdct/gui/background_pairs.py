@@ -156,6 +156,10 @@ class PairsController(QObject):
             "metadata": {factory.KEY: {"kind": "training pair", "recipe": {}}},
             **({} if stack is None else placement(stack)),
         }
+        if stack is not None:
+            # in another size it is shown over the projection, not beyond the edges of the canvas
+            factor = max(stack.data.shape[-2:]) / max(image.shape)
+            shared["scale"] = tuple(factor * v for v in shared["scale"])
         if name == LAYERS[0]:
             layer = Image(image, **shared)
         else:

@@ -104,7 +104,7 @@ class PairsForm(QWidget):
         row.addWidget(slider, 1)
         row.addWidget(text)
         rows.addRow(name, row)
-        slider.valueChanged.connect(self._on_slider)
+        slider.valueChanged.connect(self._on_changed)
         return slider, text
 
     # -------------------------------------------------------------------- what is asked for
@@ -170,9 +170,6 @@ class PairsForm(QWidget):
     def _ask_next(self) -> None:
         self._number += 1
         self._show_pair()
-
-    def _on_slider(self, _value: int) -> None:
-        self._on_changed()
 
     def _on_changed(self, *_: object) -> None:
         self._show_ready()

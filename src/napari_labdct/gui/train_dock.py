@@ -38,7 +38,7 @@ from .run_bar import RunBar
 from .simulate_form import Section
 from .train_form import TrainForm
 from .train_plot import TrainPlot, Triptych, loss_lines, score_lines
-from .train_runs import Listed, free_path
+from .train_runs import Listed, plain_name
 from .train_work import TrainController
 
 
@@ -284,9 +284,11 @@ class TrainDock(Dock):
         run = self.controller.job.run
         if run is None:
             return
-        name = free_path(Path(run.folder.anchor), run.title).name
         path, _ = QFileDialog.getSaveFileName(
-            self, "Save the best model", f"{name}.safetensors", "Models (*.safetensors)"
+            self,
+            "Save the best model",
+            f"{plain_name(run.title)}.safetensors",
+            "Models (*.safetensors)",
         )
         if path:
             target = Path(path)

@@ -347,7 +347,7 @@ def load_pictures(run: Run) -> Generator[tuple[int, dict[str, np.ndarray]], None
         yield int(found[-1].stem), pictures
 
 
-def copy_model(source: Path, target: Path) -> Path:
+def copy_model(source: Path, target: Path) -> None:
     """Copy a model file so that a failure leaves what was there.
 
     Raises
@@ -355,21 +355,24 @@ def copy_model(source: Path, target: Path) -> Path:
     OutputError
         It cannot be read or written.
     """
-    temporary = target.with_name(target.name + ".tmp")
+    from ..learning.model import write_bytes
+
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(source.read_bytes())
-        os.replace(temporary, target)
+        data = source.read_bytes()
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise cannot_write(target, error) from error
-    return target
+    write_bytes(target, data)
+
+
+def plain_name(name: str) -> str:
+    """A name of letters, digits and the few signs that every system knows."""
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name).strip("._") or "model"
 
 
 def free_path(parent: Path, name: str, suffix: str = "") -> Path:
-    """A path that is not taken yet, called like `name` in characters every system knows."""
-    plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in name).strip("._") or "model"
-    number = 1
+    """A path that is not taken yet, called by the plain form of `name`."""
+    plain, number = plain_name(name), 1
     while (path := parent / f"{plain}{f'-{number}' if number > 1 else ''}{suffix}").exists():
         number += 1
     return path

@@ -146,7 +146,7 @@ class TrainController(QObject):
         self._layers: list[weakref.ref[Layer]] = []
         self._then: Callable[[Path], None] | None = None
         self.in_viewer = False
-        self.list_job.delivered.connect(self._on_listed)
+        self.list_job.delivered.connect(self.listed)
         self.list_job.ended.connect(self._on_list_ended)
         self.pictures_job.delivered.connect(self._on_pictures)
         self.pictures_job.ended.connect(self._look_for_pictures)
@@ -262,9 +262,6 @@ class TrainController(QObject):
             preferences.save_last("trainings", {"added": kept})
         self.list_runs()
 
-    def _on_listed(self, found: object) -> None:
-        self.listed.emit(found)
-
     def _on_list_ended(self, _state: str) -> None:
         if self._list_again:
             self.list_runs()
@@ -275,15 +272,14 @@ class TrainController(QObject):
         """Put the best model among the user's models, then go on with its file."""
         run = self.job.run
         if run is not None:
-            self._then = then
-            self.save_best(free_path(user_models_dir(), run.title, ".safetensors"))
+            self.save_best(free_path(user_models_dir(), run.title, ".safetensors"), then)
 
-    def save_best(self, target: Path) -> None:
-        """Copy the best model to a file, in a worker; says where it is."""
+    def save_best(self, target: Path, then: Callable[[Path], None] | None = None) -> None:
+        """Copy the best model to a file, in a worker, then go on with it; says where it is."""
         run = self.job.run
         if run is None or run.best is None or self.file_job.running:
             return
-        source = run.best
+        source, self._then = run.best, then
 
         def copy() -> Generator[Progress | Path, None, None]:
             yield Progress(0, 1)
