@@ -10,7 +10,7 @@ import pytest
 
 from napari_labdct import cli
 from napari_labdct.background import BackgroundSet, ExtractionSettings, Measurement
-from napari_labdct.errors import OutputError, ScanError
+from napari_labdct.errors import OutputError, ScanError, SettingsError
 from napari_labdct.io import write_frames
 from napari_labdct.learning import before_after
 from napari_labdct.learning.finetuning import fine_tune_on_scan
@@ -97,6 +97,12 @@ def test_faults_are_said_before_any_work(scan, tmp_path):
     with pytest.raises(OutputError, match="let it end in"):
         next(fine_tune_on_scan(QUICK, scan, tmp_path / "m.pt", device="cpu"))
     assert not list(tmp_path.iterdir())
+
+
+def test_several_processes_are_refused(scan, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SettingsError, match="without torchrun"):
+        list(fine_tune_on_scan(FineTuneSettings(), scan, tmp_path / "new.safetensors"))
 
 
 def test_the_command_takes_a_scan(scan, background, tmp_path, capsys):

@@ -236,6 +236,13 @@ def test_the_spots_of_simulated_scans_are_made_once(tmp_path, monkeypatch):
     )
 
 
+def test_simulated_scans_are_made_by_one_process(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    command = ["train", str(tmp_path / "t"), "--simulated-scans", str(tmp_path / "w.npz")]
+    assert cli.main(command) == 1
+    assert "begin once without torchrun" in capsys.readouterr().err
+
+
 def test_one_source_at_a_time(tmp_path, capsys):
     command = ["train", str(tmp_path / "t"), "--pairs", "p", "--simulated-scans", "w.npz"]
     assert cli.main(command) == 1

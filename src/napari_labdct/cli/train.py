@@ -82,9 +82,14 @@ def run(given: argparse.Namespace) -> None:
 
 def _simulated_scans(file: str):
     """The windows of simulated scans in a file, made first if they are not there."""
+    from ..learning.distributed import processes
     from ..learning.simulated_scans import SimulatedScans, SimulatedScansSettings, make_windows
 
     if not Path(file).exists():
+        if processes() > 1:
+            raise SettingsError(
+                f"There is no '{file}' yet; begin once without torchrun to make it."
+            )
         show_progress(make_windows(SimulatedScansSettings(), file), "simulate", "scan")
     return SimulatedScans(file)
 

@@ -98,7 +98,7 @@ def ranks_here(device: str) -> Iterator[tuple[Ranks, str]]:
     Without ``torchrun`` there is one process and the device stays as given. With it every
     process takes the GPU of its own number; where there is none they all take the CPU.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    world = processes()
     if world == 1:
         yield Ranks(), device
         return
@@ -112,6 +112,11 @@ def ranks_here(device: str) -> Iterator[tuple[Ranks, str]]:
         yield Ranks(distributed.get_rank(), world, here), device if on_gpu else "cpu"
     finally:
         distributed.destroy_process_group()
+
+
+def processes() -> int:
+    """How many processes ``torchrun`` started, 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def rank_here() -> int:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..background import BackgroundSet, ExtractionSettings, Measurement
-from ..errors import OutputError
-from ..jobs import Progress, cannot_write
+from ..background.extraction import background_recipe
+from ..errors import OutputError, SettingsError
+from ..jobs import Progress, cannot_write, recipe_hash
 from .batches import Source
 from .before_after import (
     Row,
@@ -21,6 +22,7 @@ from .before_after import (
     write_numbers,
     write_picture,
 )
+from .distributed import processes
 from .learner import check_crop_size
 from .model import SUFFIX, Model
 from .pairs import FineTuneSettings, ReviewedPairs
@@ -85,7 +87,7 @@ def fine_tune(
     pairs.check_size(settings.crop_px)
     job.load()
     tests = ReviewedPairs(folder, 1.0)
-    yield from job.learn(pairs, tests, "other places of the same reviewed pairs", lambda: [])
+    yield from job.learn(pairs, tests, "other places of the same reviewed pairs", lambda *_: [])
 
 
 def fine_tune_on_scan(
@@ -140,8 +142,10 @@ def fine_tune_on_scan(
     job.load()
     kept = job.work / "background.h5"
     if background is None:
-        if not kept.exists():
-            measurement = Measurement(scan, ExtractionSettings())
+        extraction = ExtractionSettings()
+        wanted = recipe_hash(background_recipe(scan, extraction))
+        if not kept.exists() or recipe_hash(BackgroundSet.load(kept).recipe) != wanted:
+            measurement = Measurement(scan, extraction)
             yield from measurement.run()
             measurement.result().save(kept)
         background = BackgroundSet.load(kept)
@@ -150,9 +154,7 @@ def fine_tune_on_scan(
     other = simulated.replace(seed=simulated.seed + 1)
     tests = MixedScan(background, other, mixing, 1.0, TEST_FRAMES)
     where = "simulated spots of another sample over the background of the scan"
-    yield from job.learn(
-        source, tests, where, lambda: [scan_row(job.start, Model.load(job.output, device), scan)]
-    )
+    yield from job.learn(source, tests, where, lambda *models: [scan_row(*models, scan)])
 
 
 class _Job:
@@ -162,6 +164,8 @@ class _Job:
         self.settings, self.model, self.device = settings, model, device
         self.output = Path(output).expanduser()
         self.work = work_folder(output)
+        if processes() > 1:
+            raise SettingsError("Fine-tuning takes one process; start it without torchrun.")
         if self.output.suffix != SUFFIX:
             raise OutputError(
                 f"'{self.output.name}' is no name of a model; let it end in {SUFFIX}."
@@ -179,7 +183,11 @@ class _Job:
             raise cannot_write(self.work, error) from error
 
     def learn(
-        self, source: Source, tests: Source, where: str, more_rows: Callable[[], list[Row]]
+        self,
+        source: Source,
+        tests: Source,
+        where: str,
+        more_rows: Callable[[Model, Model], list[Row]],
     ) -> Iterator[Progress]:
         """Train, save the best, compare it with the model it began as."""
         start, s = self.start, self.settings
@@ -202,7 +210,8 @@ class _Job:
         best.save(self.output)
         write_numbers(self.output.with_suffix(".json"), best.training["fine_tuning"])
         write_picture(
-            self.output.with_suffix(".png"), [*more_rows(), *crop_rows(start, best, crops)]
+            self.output.with_suffix(".png"),
+            [*more_rows(start, best), *crop_rows(start, best, crops)],
         )
         self._keep_log()
         yield Progress(s.iterations, s.iterations, verdict(numbers))

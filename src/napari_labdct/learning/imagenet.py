@@ -143,7 +143,8 @@ def load_weights(network: nn.Module, name: str, source: str | os.PathLike) -> No
             he_initialise(network)
         return
     weights = _download(name) if source == "imagenet" else _read(Path(source).expanduser(), name)
-    wanted = network.state_dict()
+    # torchvision's files are older than batch norms that count their batches; torch adds that.
+    wanted = {k: v for k, v in network.state_dict().items() if "num_batches_tracked" not in k}
     if not all(key in weights and weights[key].shape == wanted[key].shape for key in wanted):
         raise ModelError(
             f"'{source}' does not hold the weights of {name}; get {URLS[name].rsplit('/')[-1]}, "

@@ -152,7 +152,11 @@ class RunFolder:
         ModelError
             The checkpoint cannot be read, or belongs to a training with other settings.
         """
-        tensors, metadata = read_file(self.last)
+        try:
+            tensors, metadata = read_file(self.last)
+        except ModelError as error:
+            fault = str(error).partition(";")[0].rstrip(".")
+            raise ModelError(f"{fault}; train in another folder.") from error
         if metadata.get("kind") != "checkpoint":
             raise ModelError(
                 f"'{self.last.name}' is not a training checkpoint; train in another folder."
