@@ -16,39 +16,24 @@ from pathlib import Path
 import numpy as np
 
 from napari_labdct.folders import cache_folder
-from napari_labdct.peers import PEERS, tune
-from napari_labdct.quality import (
-    Method,
-    network,
-    peer_method,
-    projections_of,
-    score,
-    tuning_windows,
-)
-from napari_labdct.testscans import ScanRecipe, cached_scan, exposure_recipes, tuning_twin
+from napari_labdct.quality import evaluate, network, tuned_peers
+from napari_labdct.testscans import exposure_recipes
 
 PARTS = (1.0, 0.5, 0.25, 0.125)
 
 
 def curves(given: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
+    """F1 of every method at every exposure, by scan."""
+    recipes = exposure_recipes(PARTS)
     models = [network(name) for name in given.models]
+    *_, peers = tuned_peers(recipes, given.cache, given.peers, given.trials)
+    *_, results = evaluate(lambda recipe: [*models, *peers[recipe.key]], recipes, given.cache)
     out: dict[str, dict[str, list[float]]] = {}
-    for recipe in exposure_recipes(PARTS):
-        pairs = list(projections_of(cached_scan(recipe, given.cache)))
-        methods = [*models, *(tuned(name, recipe, given) for name in given.peers)]
-        place = out.setdefault(f"{recipe.group}: {recipe.name}", {})
-        for method in methods:
-            tally = score(method, pairs)
-            place.setdefault(method.name, []).append(tally.score.f1)
-            print(f"{recipe.name:12} x {recipe.exposure:<6g} {method.name:12} F1 "
-                  f"{tally.score.f1:.3f}", flush=True)  # fmt: skip
+    for ((group, scan, exposure), method), tally in results.tallies.items():
+        f1 = tally.score.f1
+        out.setdefault(f"{group}: {scan}", {}).setdefault(method, []).append(f1)
+        print(f"{scan:12} x {exposure:<6g} {method:12} F1 {f1:.3f}")
     return out
-
-
-def tuned(name: str, recipe: ScanRecipe, given: argparse.Namespace) -> Method:
-    seen = tuning_windows(tuning_twin(recipe), given.cache)
-    settings, _ = tune(PEERS[name], *seen, given.trials)
-    return peer_method(PEERS[name], settings.to_dict())
 
 
 def time_saved(model: list[float], routine: list[float]) -> float | None:

@@ -72,6 +72,10 @@ def test_better_methods_have_better_numbers(folder, tmp_path):
     assert good["true_spots"] == blind["true_spots"] > 5
     assert results.total("threshold", FAR).score.frames == 0
     assert "threshold" in results.table()
+    quarter = {((g, s, 0.25), m): tally for ((g, s, _), m), tally in results.tallies.items()}
+    both = quality.Results(results.tallies | quarter).table()
+    assert both.startswith(results.table().rstrip())
+    assert f"{NEAR} x 0.25" in both
 
     paths = results.write(tmp_path)
     values = json.loads(paths[0].read_text())

@@ -180,17 +180,18 @@ class Results:
         ]
 
     def table(self, columns: Sequence[str] = ()) -> str:
-        """The totals of every group as text."""
+        """The totals of every group at every exposure as text."""
         columns = columns or (
             "f1", "precision", "recall", "pixel_iou", "merged", "split", "centroid_error_px",
         )  # fmt: skip
         short = {"centroid_error_px": "centroid px", "pixel_iou": "pixel IoU", "f1": "F1"}
         lines = []
-        for group in dict.fromkeys(g for (g, _, _), _ in self.tallies):
+        for group, exposure in dict.fromkeys((g, e) for (g, _, e), _ in self.tallies):
             head = "".join(f"{short.get(c, c):>12}" for c in columns)
-            lines.append(f"{group:16}{head}")
+            place = group if exposure == 1 else f"{group} x {exposure:g}"
+            lines.append(f"{place:16}{head}")
             for method in self.methods:
-                numbers = self.total(method, group).numbers()
+                numbers = self.total(method, group, exposure).numbers()
                 if numbers["frames"]:
                     line = "".join(f"{numbers[c]:12.3f}" for c in columns)
                     lines.append(f"  {method:14}{line}")
@@ -380,7 +381,7 @@ def invariance(
     yield results
 
 
-def changed_inputs(method: Method, scan: MadeScan, windows: Sequence[int] = ()) -> dict[str, Tally]:
+def changed_inputs(method: Method, scan: MadeScan) -> dict[str, Tally]:
     """One method under inputs that show the same: other gain, offset, depth, median window.
 
     Parameters

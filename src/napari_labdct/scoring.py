@@ -14,6 +14,7 @@ import numpy as np
 
 from .comparison import Match, Score, match_spots, spot_labels
 from .evaluation import Against, by_snr
+from .testscans import COSMIC, STATIC
 
 #: ``SNR sqrt(area)`` from which a true spot counts.
 DETECTABLE = 4.0
@@ -49,13 +50,11 @@ class Truth:
 
     def crop(self, part: tuple[slice, slice]) -> Truth:
         """The truth of a window; a spot cut by its edge keeps its SNR."""
-        labels = self.labels[part]
-        values, flat = np.unique(labels, return_inverse=True)
-        kept = values[values > 0]
-        labels = flat.reshape(labels.shape).astype(np.int32) + (values[0] > 0)
+        kept = np.setdiff1d(self.labels[part], 0)
+        labels, count = spot_labels(self.labels[part])
         nuisance = None if self.nuisance is None else self.nuisance[part]
-        area = np.bincount(labels.ravel(), minlength=kept.size + 1)[1:]
-        return Truth(labels, self.snr[kept - 1], area, nuisance)
+        area = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+        return Truth(labels.astype(np.int32), self.snr[kept - 1], area, nuisance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +168,7 @@ def _why_false(spots: np.ndarray, false: np.ndarray, truth: Truth) -> list[int]:
     left = np.zeros(int(spots.max()) + 1, bool)
     left[false] = True
     out = []
-    for area in (nuisance == 1, nuisance == 2, near):
+    for area in (nuisance == COSMIC, nuisance == STATIC, near):
         touched = np.zeros(left.size, bool)
         touched[spots[area]] = True
         out.append(int((left & touched).sum()))
