@@ -162,13 +162,15 @@ def separate(owner, signal, peak, dip):
     return gap
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
-def keep_apart(owner, signal, peak, level):
-    """Widen the gaps between labels; return the gaps.
+@numba.njit(cache=True, nogil=True)
+def keep_apart(owner, area, clear):
+    """Leave two pixels between any two labels, at the cost of the larger; return the gaps.
 
-    Labelled pixels at most two pixels from another label, and below `level` of their own spot's
-    peak, become background: a gap one pixel wide is easily closed by one wrong pixel. Background
-    pixels that see two labels at most two pixels away are the gaps.
+    Labelled pixels at most two pixels from a smaller label (by `area`, that of number n at n - 1)
+    become background: a gap one pixel wide is easily closed by one wrong pixel, and a small or
+    thin spot beside a large one must keep the little it has. Background pixels that see two
+    labels at most two pixels away are the gaps. Labels that are not `clear` (bool, as `area`)
+    have no gaps around them.
     """
     rows, cols = owner.shape
     gap = np.zeros(owner.shape, np.bool_)
@@ -176,22 +178,63 @@ def keep_apart(owner, signal, peak, level):
     for i in range(rows):
         for j in range(cols):
             own = before[i, j]
-            if own != 0 and signal[i, j] >= level * peak[own - 1]:
+            if own != 0 and not clear[own - 1]:
                 continue
-            first, two = own, False
+            first, two, smaller = own, False, False
             for ni in range(max(i - 2, 0), min(i + 3, rows)):
                 for nj in range(max(j - 2, 0), min(j + 3, cols)):
                     o = before[ni, nj]
-                    if o == 0:
+                    if o == 0 or o == first or not clear[o - 1]:
                         continue
                     if first == 0:
                         first = o
-                    elif o != first:
-                        two = True
-            if two:
+                        continue
+                    two = True
+                    if own != 0:
+                        less = area[o - 1] - area[own - 1]
+                        smaller = smaller or less < 0 or (less == 0 and o < own)
+            if smaller:
                 owner[i, j] = 0
+            if two and owner[i, j] == 0:
                 gap[i, j] = True
     return gap
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def stack_median(median, frame, behind, sigma, others, window, seed):
+    """Median of a stack where spots of other projections lie, written into `median`.
+
+    Elsewhere `median` stays. The stack holds `frame` and ``window - 1`` more, drawn by turns from
+    `others` (k, rows, cols; their spots in counts) over `behind` with noise `sigma`, all of the
+    size of `median`.
+    """
+    np.random.seed(seed)
+    k = others.shape[0]
+    first = np.random.randint(k)
+    values = np.empty(window, np.float32)
+    rows, cols = median.shape
+    for i in range(rows):
+        for j in range(cols):
+            ground, noise = behind[i, j], max(sigma[i, j], np.float32(1e-3))
+            strongest = np.float32(0.0)
+            for n in range(k):
+                strongest = max(strongest, others[n, i, j])
+            if strongest < 0.1 * noise:
+                continue
+            values[0] = frame[i, j]
+            for n in range(1, window):
+                spot = others[(first + n) % k, i, j]
+                shot = noise * math.sqrt(1.0 + spot / max(ground, noise))  # grows with light
+                value = np.float32(ground + spot + shot * np.random.standard_normal())
+                m = n
+                while m > 0 and values[m - 1] > value:
+                    values[m] = values[m - 1]
+                    m -= 1
+                values[m] = value
+            middle = window // 2
+            median[i, j] = values[middle]
+            if window % 2 == 0:
+                median[i, j] = 0.5 * (values[middle - 1] + values[middle])
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)

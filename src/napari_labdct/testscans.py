@@ -22,11 +22,12 @@ from typing import Any
 
 import numpy as np
 
+from .comparison import spot_labels
 from .jobs import cannot_write
 from .learning.crop_spots import CORE_LEVEL, LABEL_LEVEL
 from .shapes import separate
 from .simulation import SimulateSettings, Simulation
-from .simulation.deformed import bend
+from .simulation.deformed import bend, whole_spots
 from .simulation.settings import scan_geometry
 
 NEAR, FAR = "near field", "far field"
@@ -35,8 +36,8 @@ _VERSION = 2
 _TRUTH_DTYPE = np.dtype(
     [("row", "f4"), ("col", "f4"), ("area_px", "i4"), ("peak_snr", "f4"), ("snr", "f4")]
 )
-#: Values of `MadeScan.nuisance`.
-CLEAR, COSMIC, STATIC = 0, 1, 2
+#: Values of `MadeScan.nuisance`; 0 is neither.
+COSMIC, STATIC = 1, 2
 
 
 @dataclass(frozen=True)
@@ -287,11 +288,10 @@ def _truth(labels: np.ndarray, signal: np.ndarray, height: np.ndarray, sigma: np
     """
     labels[signal < np.minimum(sigma, CORE_LEVEL * height[labels])] = 0
     separate(labels, signal, height[1:].astype(np.float32), np.float32(0.9))
-    values, flat = np.unique(labels, return_inverse=True)
-    labels = flat.reshape(labels.shape).astype(np.int32) + (values[0] > 0)
+    labels, count = spot_labels(labels)
+    labels = labels.astype(np.int32)
     inside = np.flatnonzero(labels)
     at = labels.ravel()[inside] - 1
-    count = int(labels.max())
     snr = signal.ravel()[inside] / sigma.ravel()[inside]
     table = np.zeros(count, _TRUTH_DTYPE)
     area = np.bincount(at, minlength=count)
@@ -327,20 +327,13 @@ class _Spots:
         """Signal (rows, cols), labels (rows, cols), and the peak of each label from 0."""
         omega = self.simulation.settings.omega_deg[index]
         projection = self.simulation.project(omega, index)
-        spots, labels = projection.spots, projection.labels.astype(np.int32)
         signal = projection.image * np.float32(self.scale)
-        height = np.concatenate([[np.inf], spots["peak"] * self.scale])
         if self.bent:
-            hkl = np.stack([spots[n] for n in "hkl"])
-            hkl //= np.maximum(np.gcd.reduce(hkl), 1)  # harmonics fall on one place
-            whole = np.vstack([(spots["grain"] - 1) // self.pieces, hkl])
-            number = np.unique(whole, axis=1, return_inverse=True)[1].ravel() + 1
-            labels = np.concatenate([[0], number]).astype(np.int32)[labels]
-            height = np.zeros(number.max(initial=0) + 1)
-            np.maximum.at(height, labels.ravel(), signal.ravel())
-            height[0] = np.inf
-            labels[signal < LABEL_LEVEL * height[labels]] = 0
-        return signal, labels, height
+            labels, peaks = whole_spots(projection, self.pieces, LABEL_LEVEL)
+        else:
+            labels = projection.labels.astype(np.int32)
+            peaks = np.concatenate([[np.inf], projection.spots["peak"]])
+        return signal, labels, peaks * self.scale
 
 
 class _Background:

@@ -14,7 +14,7 @@ from napari_labdct.learning.simulated_scans import (
 )
 from napari_labdct.learning.synthesis import SynthesisSettings, make_crop
 
-SETTINGS = SimulatedScansSettings(scans=2, frames=1, windows=2, window_px=96)
+SETTINGS = SimulatedScansSettings(scans=2, frames=3, windows=2, window_px=96, bent=0.0)
 CROPS = SynthesisSettings(crop_px=64)
 
 
@@ -36,13 +36,13 @@ def test_a_seed_and_a_number_decide_a_crop(windows):
 
 
 def test_the_part_is_kept(windows):
-    """Two crops in five have simulated spots, the others are those of `make_crop`."""
+    """Every second crop has simulated spots, the others are those of `make_crop`."""
     source = SimulatedScans(windows)
     drawn = [
         np.array_equal(source.mixed(CROPS, 9, k).frame, make_crop(CROPS, 9, k).frame)
         for k in range(20)
     ]
-    assert drawn.count(False) == 8
+    assert drawn.count(False) == 10
 
 
 def test_labels_end_in_the_noise_and_at_the_foot(windows):
@@ -60,6 +60,32 @@ def test_labels_end_in_the_noise_and_at_the_foot(windows):
             assert inside.min() >= 0.998 * min(5.0, 0.4 * height)
             seen += height > 50
     assert seen > 10
+
+
+def test_the_others_are_what_the_scan_shows_in_the_same_place(windows):
+    """Equal in brightness and turn: the windows of a place hold the same grains."""
+    source = SimulatedScans(windows)
+    places = [
+        source._images[source._place == place].sum(axis=(1, 2), dtype=float)
+        for place in np.unique(source._place)
+    ]
+    assert {len(p) for p in places} == {SETTINGS.frames}
+    noise = np.full((96, 96), 5.0, np.float32)  # whole windows
+    for k in range(10):
+        drawn = source.draw(CROPS, np.random.default_rng(k), noise, 1e9)
+        light = np.sort([drawn.signal.sum(), *drawn.others.sum(axis=(1, 2))])
+        light = light / light.sum()
+        assert any(np.allclose(light, np.sort(p) / p.sum(), atol=1e-4) for p in places)
+
+
+def test_bent_grains_give_whole_streaks(tmp_path):
+    """All the slices of a grain are one spot: fewer, longer labels than slices."""
+    settings = SETTINGS.replace(scans=2, bent=1.0, frames=1)
+    list(make_windows(settings, tmp_path / "bent.npz", threads=1))
+    straight = settings.replace(bent=0.0)
+    list(make_windows(straight, tmp_path / "straight.npz", threads=1))
+    spots = [len(SimulatedScans(tmp_path / f"{n}.npz")._spots) for n in ("bent", "straight")]
+    assert 0 < spots[0] < 4 * spots[1]
 
 
 def test_scans_differ_and_stand_in_the_ranges():

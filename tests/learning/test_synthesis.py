@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from napari_labdct.errors import SettingsError
-from napari_labdct.learning.crop_spots import GAP_WEIGHT
+from napari_labdct.learning.crop_spots import GAP_WEIGHT, SPOT, Drawn, truth_of
 from napari_labdct.learning.synthesis import (
     SynthesisSettings,
     add_noise,
@@ -18,7 +18,7 @@ from napari_labdct.learning.synthesis import (
     stream,
     tau_of,
 )
-from napari_labdct.shapes import keep_apart
+from napari_labdct.shapes import keep_apart, stack_median
 
 
 @pytest.fixture(scope="module")
@@ -146,28 +146,79 @@ def test_settings_out_of_range_are_refused():
         SynthesisSettings(crop_px=8)
 
 
-def test_close_spots_are_kept_two_pixels_apart():
-    """Two Gaussian spots whose feet touch: the gap is seen from both, the cores stay."""
+def _two_gaussians():
+    """Two Gaussian spots whose feet touch, each pixel owned by the brighter: (21, 31)."""
     rows, cols = np.indices((21, 31))
-    peaks = np.array([100.0, 60.0], np.float32)
     alone = [
-        p * np.exp(-((rows - 10) ** 2 + (cols - c) ** 2) / 8).astype(np.float32)
-        for p, c in zip(peaks, (11, 18), strict=True)
+        p * np.exp(-((rows - 10) ** 2 + (cols - c) ** 2) / w).astype(np.float32)
+        for p, c, w in ((100, 11, 12), (60, 18, 8))
     ]
-    signal = alone[0] + alone[1]
     strongest = np.argmax(alone, axis=0)
-    owner = (np.max(alone, axis=0) > 0.11 * peaks[strongest]) * (strongest + 1).astype(np.int32)
+    foot = 0.11 * np.array([100, 60])[strongest]
+    owner = ((np.max(alone, axis=0) > foot) * (strongest + 1)).astype(np.int32)
     assert ndimage.label(owner, np.ones((3, 3)))[1] == 1
-    gap = keep_apart(owner, signal, peaks, np.float32(0.6))
+    return owner
+
+
+def test_close_spots_are_kept_two_pixels_apart():
+    """The larger label makes room; the smaller one stays whole."""
+    owner = _two_gaussians()
+    before, area = owner.copy(), np.bincount(owner.ravel())[1:]
+    assert area[0] > area[1]
+    gap = keep_apart(owner, area, np.ones(2, bool))
     labels, count = ndimage.label(owner, np.ones((3, 3)))
     assert count == 2
-    distance = ndimage.distance_transform_cdt(labels != 1, "chessboard")
-    assert distance[labels == 2].min() >= 3  # at least two pixels between them
-    for c, number in ((11, 1), (18, 2)):
-        assert owner[10, c] == number
-        assert (owner[signal >= 0.6 * peaks[number - 1]] > 0).all() or number == 2
-    assert gap.any()
+    np.testing.assert_array_equal(owner == 2, before == 2)
+    distance = ndimage.distance_transform_cdt(owner != 1, "chessboard")
+    assert distance[owner == 2].min() == 3  # two pixels between them
+    near = ndimage.distance_transform_cdt(before != 2, "chessboard") <= 2
+    np.testing.assert_array_equal((before == 1) & (owner == 0), (before == 1) & near)
+    assert (gap[(before == 1) & near]).all()
     assert not (gap & (owner > 0)).any()
+
+
+def test_what_nobody_could_see_makes_no_gap():
+    owner = _two_gaussians()
+    before, area = owner.copy(), np.bincount(owner.ravel())[1:]
+    gap = keep_apart(owner, area, np.array([True, False]))
+    np.testing.assert_array_equal(owner, before)
+    assert not gap.any()
+
+
+def test_the_rest_of_a_covered_spot_must_be_seen_to_count():
+    """Of a bright spot's neighbour two pixels are left: no label, and no gap in the bright one."""
+    owner = np.zeros((20, 20), np.int32)
+    owner[5:12, 5:12] = 1
+    owner[5:7, 12] = 2
+    signal = np.where(owner == 1, 50, np.where(owner == 2, 20, 0)).astype(np.float32)
+    spots = np.zeros(2, SPOT)
+    spots["snr"], spots["area"] = (50, 20), (49, 30)
+    heights = np.array([50, 20], np.float32)
+    labels, weight, _ = truth_of(SynthesisSettings(), Drawn(signal, owner, spots, heights))
+    assert (labels[5:12, 5:12] == 1).all()
+    assert (labels[5:7, 12] == -1).all()
+    assert weight.max() < GAP_WEIGHT
+    assert (weight[labels < 0] == 0).all()
+
+
+def test_the_median_of_a_stack_keeps_what_most_frames_show():
+    """Spots in 3 of 4 other frames stay in the median, those of 1 in 4 hardly do."""
+    shape = (40, 40)
+    others = np.zeros((4, *shape), np.float32)
+    others[:3, :20] = 60
+    others[0, 20:, :20] = 60
+    ground, sigma = np.full(shape, 100, np.float32), np.full(shape, 5, np.float32)
+    median = np.full(shape, -1, np.float32)
+    frame = np.full(shape, 100, np.float32)
+    stack_median(median, frame, ground, sigma, others, 21, 3)
+    assert np.median(median[:20]) > 150
+    ghost = np.median(median[20:, :20]) - 100
+    # 5 of 20 are above: the median is the 15th of 15 plus this frame, near their 69th percentile
+    assert 1 < ghost < 5
+    assert (median[20:, 20:] == -1).all()
+    again = np.full(shape, -1, np.float32)
+    stack_median(again, frame, ground, sigma, others, 21, 3)
+    np.testing.assert_array_equal(again, median)
 
 
 def test_a_streak_of_a_deformed_grain_is_one_spot():

@@ -16,6 +16,7 @@ from ..background.fields import log_uniform
 from ..shapes import draw, keep_apart, label, measure_shapes, separate
 from .settings import SynthesisSettings
 
+SMALLEST_REST_PX = 3  # of a spot under a brighter one, to be asked for
 SMALLEST_LABEL_PX = 6.0  # label area of the smallest spots, so that "at least 3 px" keeps them
 # A label ends where the spot falls to the truth's part of its own peak (as a simulated scan's truth
 # does, `SimulateSettings.truth_fraction`), but not below the noise: what nobody can see of a weak
@@ -34,13 +35,15 @@ class Drawn:
     """The spots of a crop before background and noise; images (crop_px, crop_px), counts of x0.
 
     ``owner`` numbers the spot that owns each pixel from 1; ``spots`` (a table of `SPOT`) and
-    ``height`` (peak) are in that order.
+    ``height`` (peak) are in that order. ``others``, images (k, crop_px, crop_px), are the spots
+    that other projections of the scan have in the same place, where they are known.
     """
 
     signal: np.ndarray
     owner: np.ndarray
     spots: np.ndarray
     height: np.ndarray
+    others: np.ndarray | None = None
 
 
 SpotSource = Callable[[np.random.Generator, np.ndarray, float], Drawn]
@@ -237,9 +240,13 @@ def truth_of(settings: SynthesisSettings, drawn: Drawn):
     owner, spots = drawn.owner, drawn.spots
     spots["detectability"] = spots["snr"] * np.sqrt(spots["area"])
     separate(owner, drawn.signal, drawn.height, np.float32(0.9))
-    gap = keep_apart(owner, drawn.signal, drawn.height, np.float32(0.6))
+    # What brighter spots leave of it must be seen as well.
+    area = np.bincount(owner.ravel(), minlength=len(spots) + 1)[1:]
+    left = spots["snr"] * np.sqrt(area)
+    clear = (left >= settings.visible_from) & (area >= SMALLEST_REST_PX)
+    gap = keep_apart(owner, area, clear)
     # What each label becomes: 0 background, 1 spot, -1 ignored.
-    fate = np.where(spots["detectability"] >= settings.visible_from, 1, -1)
+    fate = np.where(clear, 1, -1)
     fate[spots["detectability"] < settings.background_below] = 0
     # A spot of 100 px should not count as much as twenty small ones.
     alike = np.clip(40 / np.maximum(spots["area"], 1), 0.4, 1)

@@ -2,9 +2,11 @@
 
 The shapes `synthesis` draws are free inventions; these come from the physics: virtual polycrystals
 of many sizes and materials, in Laue focusing, magnified and far-field geometries, projected by the
-package's own simulator.  Windows of their noise-free frames are kept in one file (made once, about
-two minutes); crops are cut from them, turned, given a brightness, and put under the synthetic
-backgrounds and noise of `synthesis`.
+package's own simulator; some of the grains are bent, as in a deformed metal.  Windows of their
+noise-free frames are kept in one file, made once; crops are cut from them, turned, given a
+brightness, and put under the synthetic backgrounds and noise of `synthesis`.  Several projections
+of the turn are kept at the same place, so that the rolling median of a crop is really that of a
+stack, with the ghosts that crowded spots leave in it.
 """
 
 from __future__ import annotations
@@ -24,12 +26,15 @@ from ..errors import ModelError, SettingsError
 from ..jobs import Progress, cannot_write, remove
 from ..parameters import Param, Settings
 from ..simulation import SimulateSettings, Simulation
+from ..simulation.deformed import bend, whole_spots
 from .crop_spots import LABEL_LEVEL, Drawn, drawn_spots
 from .settings import SynthesisSettings
 from .synthesis import Crop, make_crop
 
 MATERIALS = ("Al", "Fe", "Ti", "Ni", "Cu")
 TABLE = np.dtype([("window", "i4"), ("label", "i4"), ("peak", "f4")])
+PIECES = 16  # slices of a bent grain
+_CONTENT = ("images", "labels", "scan", "place", "spots", "recipe")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +43,14 @@ class SimulatedScansSettings(Settings):
 
     job = "simulated scans"
 
-    scans: Annotated[int, Param("Scans", min=1, help="Samples and geometries.")] = 150
-    frames: Annotated[int, Param("Frames of each", min=1)] = 3
-    windows: Annotated[int, Param("Windows of each frame", min=1)] = 6
+    scans: Annotated[int, Param("Scans", min=1, help="Samples and geometries.")] = 120
+    frames: Annotated[int, Param("Frames of each", min=1, help="Over a full turn.")] = 9
+    windows: Annotated[int, Param("Windows of each frame", min=1, help="Same places in all.")] = 4
     window_px: Annotated[int, Param("Window", unit="px", min=64, max=1016, help="Side.")] = 256
     part: Annotated[
         float, Param("Part of the crops", min=0, max=1, help="The others are drawn freely.")
-    ] = 0.4
+    ] = 0.5
+    bent: Annotated[float, Param("Part of deformed samples", min=0, max=1)] = 0.12
     seed: Annotated[int, Param("Seed", min=0, help="Of samples and geometries.")] = 5
 
 
@@ -107,7 +113,7 @@ def make_windows(
 ) -> Iterator[Progress]:
     """Simulate the scans and write their windows to `path`, an ``.npz`` file.
 
-    Windows without any spot are left out.
+    Places without any spot in any frame are left out.
 
     Yields
     ------
@@ -120,51 +126,73 @@ def make_windows(
         The file cannot be written.
     """
     with _writing(Path(path)) as file:  # a folder that takes no file is found now, not at the end
-        images, labels, scans, tables = [], [], [], []
+        images, labels, scans, places, tables = [], [], [], [], []
         for number in range(settings.scans):
-            for image, label, table in _windows_of(settings, number, threads):
-                table["window"] = len(images)
-                images.append(image)
-                labels.append(label)
-                scans.append(number)
-                tables.append(table)
+            for place in _windows_of(settings, number, threads):
+                for image, label, table in place:
+                    table["window"] = len(images)
+                    images.append(image)
+                    labels.append(label)
+                    scans.append(number)
+                    tables.append(table)
+                places += [len(places) // settings.frames] * settings.frames
             yield Progress(number + 1, settings.scans, f"simulated scan {number + 1}")
         np.savez(
             file, images=np.stack(images), labels=np.stack(labels), scan=np.array(scans),
-            spots=np.concatenate(tables),
+            place=np.array(places), spots=np.concatenate(tables),
             recipe=np.array(json.dumps(settings.to_dict(), sort_keys=True)),
         )  # fmt: skip
 
 
 def _windows_of(settings: SimulatedScansSettings, number: int, threads: int | None):
-    """Windows (image over the scan's median peak, labels, table) of scan `number`."""
+    """Places of scan `number`: for each frame the window (image over the scan's median peak,
+    labels, table).
+    """
     n = settings.window_px
     rng = np.random.default_rng([settings.seed, number])
+    bent = rng.random() < settings.bent
     simulation = None
     while simulation is None:
         scan = random_scan(rng, int(rng.integers(2**31)), settings.frames)
         try:
             simulation = Simulation(scan, threads)
+            if bent:
+                # Labels of slices must reach the foot of the whole.
+                scan = scan.replace(truth_fraction=LABEL_LEVEL / 2)
+                spread_deg = float(np.exp(rng.uniform(np.log(0.15), np.log(1.5))))
+                grains = bend(simulation.grains, PIECES, spread_deg, scan.seed)
+                simulation = Simulation(scan, threads, grains=grains)
         except SettingsError:  # this light reaches no reflection of this material: try another
             continue
-    projections = [simulation.project(omega, i) for i, omega in enumerate(scan.omega_deg)]
-    peaks = np.concatenate([p.spots["peak"][p.spots["area_px"] > 0] for p in projections])
-    typical = float(np.median(peaks)) if peaks.size else 1.0
-    for projection in projections:
-        peak_of = np.zeros(int(projection.spots["id"].max(initial=0)) + 1, np.float32)
-        peak_of[projection.spots["id"]] = projection.spots["peak"]
-        for _ in range(settings.windows):
-            row, col = (int(rng.integers(0, s - n + 1)) for s in projection.image.shape)
-            here = np.s_[row : row + n, col : col + n]
-            names, index = np.unique(projection.labels[here], return_inverse=True)
-            if names[-1] == 0:
-                continue
-            first = int(names[0] != 0)  # no pixel without a spot: numbers begin at 1
-            table = np.zeros(int((names > 0).sum()), TABLE)
-            table["label"] = np.arange(1, len(table) + 1)
-            table["peak"] = peak_of[names[names > 0]] / typical
-            image = (projection.image[here] / typical).astype(np.float16)
-            yield image, (index.reshape(n, n) + first).astype(np.uint16), table
+    frames = []
+    for index, omega in enumerate(scan.omega_deg):
+        projection = simulation.project(omega, index)
+        if bent:
+            labels, peaks = whole_spots(projection, PIECES, LABEL_LEVEL)
+        else:
+            labels, spots = projection.labels, projection.spots
+            peaks = np.zeros(int(spots["id"].max(initial=0)) + 1)
+            peaks[spots["id"]] = spots["peak"]
+        frames.append((projection.image, labels, peaks))
+    seen = np.concatenate([peaks[np.unique(labels)[1:]] for _, labels, peaks in frames])
+    typical = float(np.median(seen)) if seen.size else 1.0
+    for _ in range(settings.windows):
+        row, col = (int(rng.integers(0, s - n + 1)) for s in frames[0][0].shape)
+        here = np.s_[row : row + n, col : col + n]
+        place = [_window(image[here], labels[here], peaks, typical) for image, labels, peaks in frames]
+        if any(len(table) for *_, table in place):
+            yield place
+
+
+def _window(image: np.ndarray, labels: np.ndarray, peaks: np.ndarray, typical: float):
+    """One window as it is kept: image, labels numbered from 1, and their table."""
+    names, index = np.unique(labels, return_inverse=True)
+    first = int(names[0] != 0)  # no pixel without a spot: numbers begin at 1
+    table = np.zeros(int((names > 0).sum()), TABLE)
+    table["label"] = np.arange(1, len(table) + 1)
+    table["peak"] = peaks[names[names > 0]] / typical
+    index = (index.reshape(labels.shape) + first).astype(np.uint16)
+    return (image / typical).astype(np.float16), index, table
 
 
 @contextlib.contextmanager
@@ -206,16 +234,17 @@ class SimulatedScans:
         try:
             with open(path, "rb") as file:
                 held = np.load(file, allow_pickle=False)
-                content = {k: held[k] for k in ("images", "labels", "scan", "spots", "recipe")}
+                content = {k: held[k] for k in _CONTENT}
         except (OSError, EOFError, LookupError, ValueError, zipfile.BadZipFile) as error:
             raise ModelError(
                 f"'{path}' is no file of training windows, or cut short; delete it, and 'labdct "
                 "train --simulated-scans' makes it again."
             ) from error
-        self._images, self._labels, self._spots, self._scan = (
-            content[k] for k in ("images", "labels", "spots", "scan")
+        self._images, self._labels, self._scan, self._place, self._spots = (
+            content[k] for k in _CONTENT[:-1]
         )
         self._first = np.searchsorted(self._spots["window"], np.arange(len(self._images) + 1))
+        self._filled = np.flatnonzero(np.diff(self._first))  # windows with spots
         self.settings = SimulatedScansSettings.from_dict(json.loads(str(content["recipe"])))
         digest = hashlib.sha256()
         for array in (self._images, self._labels, self._spots):
@@ -248,18 +277,24 @@ class SimulatedScans:
         The brightness is that of the scan: its median spot peaks at 0.4 to 40 noise sigmas.
         """
         n = len(noise)
-        scan = rng.choice(np.unique(self._scan))  # every scan as often, however many windows it has
-        window = int(rng.choice(np.flatnonzero(self._scan == scan)))
+        scans = self._scan[self._filled]
+        scan = rng.choice(np.unique(scans))  # every scan as often, however many windows it has
+        window = int(rng.choice(self._filled[scans == scan]))
         row, col = rng.integers(0, self.settings.window_px - n + 1, 2)
         turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
 
         def cut(stack: np.ndarray) -> np.ndarray:
-            image = np.rot90(stack[window, row : row + n, col : col + n], turns)
-            return np.ascontiguousarray(image.T if mirrored else image)
+            images = np.rot90(stack[..., row : row + n, col : col + n], turns, (-2, -1))
+            return np.ascontiguousarray(images.swapaxes(-2, -1) if mirrored else images)
 
         sigma = float(np.median(noise))
         brightness = np.float32(sigma * np.exp(rng.uniform(np.log(0.4), np.log(40))))
-        signal = cut(self._images).astype(np.float32) * brightness
+        signal = cut(self._images[window]).astype(np.float32) * brightness
         peaks = self._spots[self._first[window] : self._first[window + 1]]["peak"] * brightness
         peaks = np.concatenate([[np.inf], peaks]).astype(np.float32)
-        return drawn_spots(signal, cut(self._labels).astype(np.int32), peaks, noise, full)
+        labels = cut(self._labels[window]).astype(np.int32)
+        drawn = drawn_spots(signal, labels, peaks, noise, full)
+        others = np.flatnonzero(self._place == self._place[window])
+        others = self._images[others[others != window]]
+        drawn.others = cut(others).astype(np.float32) * brightness
+        return drawn

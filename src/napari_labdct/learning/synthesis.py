@@ -8,7 +8,8 @@ a background (eq. 1), then Poisson noise (eq. 2)::
 
 with everything around it that real frames show and a network must not take for spots:
 beam stops, static streaks and columns (in frame and median alike), hot pixels, drift,
-cosmic rays, the median's own noise and what crowded spots leave in it.
+cosmic rays, the median's own noise and what crowded spots leave in it (invented, or that of the
+scan's other projections where they are known).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 
 from ..background import fields
 from ..background.fields import log_uniform, smooth_field
-from ..shapes import draw
+from ..shapes import draw, stack_median
 from .crop_spots import SpotSource, draw_spots, make_large, truth_of
 from .settings import SynthesisSettings
 
@@ -156,8 +157,13 @@ def make_crop(
 
     window = int(np.rint(log_uniform(rng, settings.window_min, settings.window_max)))
     median = modelled_median(rng, behind * np.float32(gain), frame, expected, sigma, window)
-    crowded = 0.2 if spots_from is None else 0.5  # spots of whole scans lie closer
-    if near or rng.random() < crowded:
+    if drawn.others is not None and len(drawn.others):
+        others = drawn.others * np.float32(gain)
+        noise = noise_x0 * np.float32(gain)
+        stack_median(
+            median, frame, behind * np.float32(gain), noise, others, window, rng.integers(2**31)
+        )
+    elif near or rng.random() < 0.2:
         _leave_ghosts(rng, median, n, sigma0 * gain)
 
     hits = cosmic_rays(rng, n, sigma0 * gain)

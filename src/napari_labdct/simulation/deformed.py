@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..io.grainmap import GrainMap
+from .projector import Projection
 
-__all__ = ["bend"]
+__all__ = ["bend", "whole_spots"]
 
 
 def bend(grains: GrainMap, pieces: int, spread_deg: float, seed: int) -> GrainMap:
@@ -44,3 +45,36 @@ def bend(grains: GrainMap, pieces: int, spread_deg: float, seed: int) -> GrainMa
     turns = Rotation.from_rotvec((turn[:, None] * angles[:, None]).reshape(-1, 3)).as_matrix()
     orientations = turns @ np.repeat(grains.orientations, pieces, axis=0)
     return GrainMap(labels, grains.voxel_um, orientations, grains.center_mm)
+
+
+def whole_spots(
+    projection: Projection, pieces: int, foot: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Put the spots of the slices of each bent grain together again.
+
+    Parameters
+    ----------
+    projection : Projection
+        Of grains from `bend`.
+    pieces : int
+        Slices of a grain.
+    foot : float
+        Part of its own peak at which a spot's label ends; the projection's labels reach further.
+
+    Returns
+    -------
+    labels : int32 array (rows, cols)
+    peaks : float array (n,)
+        Peak of the spot of each number, infinite for 0.
+    """
+    spots = projection.spots
+    hkl = np.stack([spots[n] for n in "hkl"])
+    hkl //= np.maximum(np.gcd.reduce(hkl), 1)  # harmonics fall on one place
+    whole = np.vstack([(spots["grain"] - 1) // pieces, hkl])
+    number = np.unique(whole, axis=1, return_inverse=True)[1].ravel() + 1
+    labels = np.concatenate([[0], number]).astype(np.int32)[projection.labels]
+    peaks = np.zeros(number.max(initial=0) + 1)
+    np.maximum.at(peaks, labels.ravel(), projection.image.ravel())
+    peaks[0] = np.inf
+    labels[projection.image < foot * peaks[labels]] = 0
+    return labels, peaks
