@@ -1,11 +1,15 @@
 """How fast training crops are made: the package's stream, and the same crops in plain NumPy/SciPy.
 
-    python benchmarks/synthesis_speed.py [--crops 200] [--crop-px 192]
+    python benchmarks/synthesis_speed.py [--crops 200] [--crop-px 192] [--batch 16]
 
 The input of both is a background set of 1016 x 1016 px and 12 simulated projections, in memory.
 The plain peer does only what eqs 1 and 2 ask for (cut, add, Poisson noise, label, SNR); ours
 also draws hot pixels, cosmic rays and the rolling median with what other spots leave in it.
 Threads: two, as the training has them on two cores.
+
+Below them come the batches made on the device (`learning.rendering`), on the processor and on a
+GPU where there is one: the tables of shapes drawn by one thread, the pixels made on the device from
+tables that are there, and both as a training has them.
 """
 
 from __future__ import annotations
@@ -13,14 +17,19 @@ from __future__ import annotations
 import argparse
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import numpy as np
+import torch
 from scipy import ndimage
 
 from napari_labdct.background import BackgroundSet
 from napari_labdct.background.virtual import FieldSettings, sample_background
 from napari_labdct.learning.mix_settings import MixSettings
 from napari_labdct.learning.mixing import MixedScan
+from napari_labdct.learning.rendering import DeviceBatches, render
+from napari_labdct.learning.scenes import draw_scene
+from napari_labdct.learning.settings import TrainSettings
 from napari_labdct.learning.synthesis import SynthesisSettings, make_crop
 from napari_labdct.simulation import SimulateSettings
 
@@ -70,12 +79,36 @@ def rate(make, count: int, threads: int) -> tuple[float, float]:
     return count / (time.perf_counter() - began), count / (time.process_time() - cpu)
 
 
+def device_rates(device: torch.device, crops: SynthesisSettings, batch: int, count: int):
+    """Crops a second, and a second of processor time, of each part and of both together."""
+    batches = max(count // batch, 1)
+
+    def timed(make) -> tuple[float, float]:
+        make(0)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        began, cpu = time.perf_counter(), time.process_time()
+        for k in range(1, batches + 1):
+            make(k)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        done = batches * batch
+        return done / (time.perf_counter() - began), done / (time.process_time() - cpu)
+
+    scenes = [draw_scene(crops, batch, 0, k) for k in range(batches + 1)]
+    yield "tables of shapes, one thread", timed(lambda k: draw_scene(crops, batch, 0, k))
+    yield f"pixels, {device}", timed(lambda k: render(scenes[k], crops, 32, device))
+    with closing(DeviceBatches(TrainSettings(batch=batch), crops, device, 0)) as stream:
+        yield f"batches, {device}", timed(lambda k: next(stream))
+
+
 def main() -> None:
     """Print the rates and their ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--crops", type=int, default=200)
     parser.add_argument("--crop-px", type=int, default=192)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=16, help="crops a batch on the device")
     given = parser.parse_args()
     n = given.crop_px
     simulated = SimulateSettings.preset("D35", binning=2)
@@ -113,6 +146,12 @@ def main() -> None:
             f"{name:38s} {wall:6.1f} crops/s, {cpu:6.1f} a processor second, "
             f"{cpu / peer[1]:5.2f} times the plain one"
         )
+    torch.set_num_threads(given.threads)
+    gpu = [torch.device("cuda")] if torch.cuda.is_available() else []
+    print(f"made on the device, batches of {given.batch}")
+    for device in [torch.device("cpu"), *gpu]:
+        for name, (wall, cpu) in device_rates(device, crops, given.batch, given.crops):
+            print(f"{name:38s} {wall:6.1f} crops/s, {cpu:6.1f} a processor second")
 
 
 if __name__ == "__main__":

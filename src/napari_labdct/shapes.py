@@ -208,9 +208,9 @@ def stack_median(median, frame, behind, sigma, others, window, seed):
     `others` (k, rows, cols; their spots in counts) over `behind` with noise `sigma`, all of the
     size of `median`.
     """
-    np.random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 (of numba, not of NumPy)
     k = others.shape[0]
-    first = np.random.randint(k)
+    first = np.random.randint(k)  # noqa: NPY002
     values = np.empty(window, np.float32)
     rows, cols = median.shape
     for i in range(rows):
@@ -225,7 +225,8 @@ def stack_median(median, frame, behind, sigma, others, window, seed):
             for n in range(1, window):
                 spot = others[(first + n) % k, i, j]
                 shot = noise * math.sqrt(1.0 + spot / max(ground, noise))  # grows with light
-                value = np.float32(ground + spot + shot * np.random.standard_normal())
+                eps = np.random.standard_normal()  # noqa: NPY002
+                value = np.float32(ground + spot + shot * eps)
                 m = n
                 while m > 0 and values[m - 1] > value:
                     values[m] = values[m - 1]

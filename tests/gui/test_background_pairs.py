@@ -7,7 +7,6 @@ import pytest
 from qtpy.QtCore import QThread
 from qtpy.QtWidgets import QApplication, QFileDialog
 
-from napari_labdct.background import BackgroundSet
 from napari_labdct.gui import preferences
 from napari_labdct.gui.background_pairs import LAYERS
 from napari_labdct.io.spot_exports import read_training_pairs
@@ -39,7 +38,9 @@ def _previewed(pairs, wait, act):
     return seen[-1]
 
 
-def test_a_preview_shows_x_and_y_c_made_in_a_worker(pairs, viewer, wait, flat_background, monkeypatch):
+def test_a_preview_shows_x_and_y_c_made_in_a_worker(
+    pairs, viewer, wait, flat_background, monkeypatch
+):
     in_window = []
     pair = TrainingSet.pair
 

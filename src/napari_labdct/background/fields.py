@@ -28,7 +28,7 @@ def log_uniform(rng: np.random.Generator, low: float, high: float, size: int | N
 
 
 @lru_cache(maxsize=64)
-def _spline_basis(n: int, knots: int) -> np.ndarray:
+def spline_basis(n: int, knots: int) -> np.ndarray:
     """Cubic B-splines (n, knots) over a length: smooth fields as two small matrix products."""
     place = np.linspace(1, knots - 2, n)[:, None] - np.arange(knots)[None]
     t = np.abs(place)
@@ -43,7 +43,7 @@ def smooth_field(rng: np.random.Generator, shape: Shape, knots: int | None = Non
     `knots` along each side are drawn from 4, 5, 6, 9 if not given.
     """
     knots = knots or int(rng.choice([4, 5, 6, 9]))
-    down, across = (_spline_basis(n, knots) for n in shape)
+    down, across = (spline_basis(n, knots) for n in shape)
     return 2.0 * (down @ rng.standard_normal((knots, knots), np.float32)) @ across.T
 
 
@@ -108,14 +108,24 @@ def radial_streaks(
     sigma: float,
     beam: tuple[float, float] | None = None,
 ) -> None:
-    """Add 5 to 120 bright streaks that point at the beam, 0.3 to 25 sigma high.
+    """Add 5 to 120 bright streaks that point at the beam, 0.3 to 25 sigma high."""
+    draw(radial_shapes(rng, image.shape, sigma, beam), image, 0.01)
+
+
+def radial_shapes(
+    rng: np.random.Generator,
+    shape: Shape,
+    sigma: float,
+    beam: tuple[float, float] | None = None,
+) -> np.ndarray:
+    """The shapes of `radial_streaks`.
 
     They are 0.7 to 2 px wide (SD) and 1 to 12 times as long.  If no `beam` is given it is drawn
     from five image sizes around the image.
     """
-    rows, cols = image.shape
+    rows, cols = shape
     count = int(log_uniform(rng, 5, 120))
-    streaks = plain_shapes(rng, count, image.shape)
+    streaks = plain_shapes(rng, count, shape)
     if beam is None:
         beam = rng.uniform(-2, 3, 2) * (rows, cols)
     streaks["angle"] = np.arctan2(streaks["row"] - beam[0], streaks["col"] - beam[1])
@@ -123,7 +133,7 @@ def radial_streaks(
     streaks["width"] = log_uniform(rng, 0.7, 2.0, count)
     streaks["length"] = streaks["width"] * log_uniform(rng, 1, 12, count)
     streaks["height"] = sigma * log_uniform(rng, 0.3, 25, count)
-    draw(streaks, image, 0.01)
+    return streaks
 
 
 def plain_shapes(rng: np.random.Generator, count: int, shape: Shape) -> np.ndarray:
@@ -226,7 +236,14 @@ def cosmic_rays(rng: np.random.Generator, image: np.ndarray, height: np.ndarray,
     A fifth are straight tracks of 0 to 13 px, 0.6 to 1.3 px wide; of the others about half are
     one pixel.  Where pixels are binned, hits are smaller.
     """
-    rows, cols = image.shape
+    (row, col, value), tracks = cosmic_parts(rng, image.shape, height, binning)
+    np.add.at(image, (row, col), value)
+    draw_tracks(image, *tracks)
+
+
+def cosmic_parts(rng: np.random.Generator, shape: Shape, height: np.ndarray, binning: int = 1):
+    """What `cosmic_rays` draws: pixels (row, col, value), and the arguments of `draw_tracks`."""
+    rows, cols = shape
     count = len(height)
     kind = rng.random(count)
     # Hits: charge shared unevenly among pixels that touch, half of the time only one pixel.
@@ -240,13 +257,13 @@ def cosmic_rays(rng: np.random.Generator, image: np.ndarray, height: np.ndarray,
     share[:, 0] = 1
     lit = (np.arange(5) < size[:, None]) & (np.minimum(row, col) >= 0)
     lit &= (row < rows) & (col < cols)
-    np.add.at(image, (row[lit], col[lit]), (height[:, None] * share)[lit])
+    pixels = row[lit], col[lit], (height[:, None] * share)[lit]
     straight = kind > 0.8
     k = int(straight.sum())
     row, col = rng.uniform(-0.5, rows - 0.5, k), rng.uniform(-0.5, cols - 0.5, k)
     thickness = rng.choice([0.6, 0.8, 1.3], k)
     angle, length = rng.uniform(0, np.pi, k), rng.uniform(0, 13, k)
-    draw_tracks(image, row, col, angle, length / binning, thickness, height[straight])
+    return pixels, (row, col, angle, length / binning, thickness, height[straight])
 
 
 def correlate(noise: np.ndarray, part: float) -> np.ndarray:

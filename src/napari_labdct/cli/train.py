@@ -35,11 +35,17 @@ def add_command(commands) -> None:
         "--simulated-scans",
         metavar="FILE",
         help="take the spots of every second crop from simulated scans kept in FILE (.npz), which "
-        "is made if it is not there (650 MB, minutes)",
+        "is made if it is not there (1.1 GB, minutes)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, mps")
     parser.add_argument(
         "--workers", type=int, default=None, help="processes that draw crops; 0 is one thread"
+    )
+    parser.add_argument(
+        "--rendering",
+        choices=("auto", "cpu", "device"),
+        help="where crops are made: by the processor, or in whole batches on the device that "
+        "learns; auto (default): on a CUDA GPU if crops are synthetic only",
     )
     add_arguments(parser, TrainSettings)
     add_arguments(parser, SynthesisSettings)
@@ -56,7 +62,8 @@ def run(given: argparse.Namespace) -> None:
     before = read_recipe(given.folder)
     settings = _chosen(TrainSettings, given, before.get("train"))
     synthesis = _chosen(SynthesisSettings, given, before.get("synthesis"))
-    inputs = {"start_from": None, "pairs": None, "pairs_part": 0.5, "simulated_scans": None}
+    inputs = {"start_from": None, "pairs": None, "pairs_part": 0.5, "simulated_scans": None,
+              "rendering": "auto"}  # fmt: skip
     inputs |= before.get("given", {})
     inputs |= {k: v for k, v in vars(given).items() if k in inputs and v is not None}
     start = Model.load(inputs["start_from"], "cpu") if inputs["start_from"] else None
@@ -66,8 +73,9 @@ def run(given: argparse.Namespace) -> None:
     if inputs["simulated_scans"]:
         source = _simulated_scans(inputs["simulated_scans"])
     steps = train(
-        settings, given.folder, synthesis, given.device, start, source, given.workers, inputs
-    )
+        settings, given.folder, synthesis, given.device, start, source, given.workers, inputs,
+        inputs["rendering"],
+    )  # fmt: skip
     first = rank_here() == 0
     with stopping_on_signals(given.folder, first):
         if first:

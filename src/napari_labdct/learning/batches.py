@@ -14,7 +14,7 @@ from .normalisation import normalise
 from .settings import TrainSettings
 from .synthesis import Crop, SynthesisSettings
 
-AHEAD = 3  # batches that are being drawn while one is learnt from
+AHEAD = 3  # batches that are being made while one is learnt from
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -42,28 +42,85 @@ def truth_arrays(crop: Crop) -> tuple[np.ndarray, np.ndarray]:
     return (crop.labels > 0).astype(np.float32)[None], crop.weight[None]
 
 
-class Batches:
-    """Batch after batch, and how long the training had to wait for them.
+class Stream:
+    """What ``make(number)`` gives for number after number, made ahead and batch by batch.
 
-    Batch n always holds crops ``n batch ... (n + 1) batch - 1`` of the seed, whoever draws
-    them, so the stream goes on anywhere. With several training processes each draws its share.
+    Batch n consists of numbers ``n count ... (n + 1) count - 1``, so the stream goes on anywhere.
+
+    Parameters
+    ----------
+    make : callable
+        Pickled once a worker process.
+    count : int
+        Numbers a batch.
+    first : int
+        Number of the first batch.
+    share : (int, int)
+        Which numbers of a batch: its ``share[0]``-th of ``share[1]`` equal pieces.
+    workers : int
+        Processes that make; 0 is one thread of this process.
+
+    Attributes
+    ----------
+    waited : float
+        Seconds that `__next__` had to wait; set it to 0 to begin anew.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[int], Any],
+        count: int,
+        first: int,
+        share: tuple[int, int] = (0, 1),
+        workers: int = 0,
+    ) -> None:
+        self.waited = 0.0
+        self._count, self._share = count, share
+        self._pool: Executor
+        if workers:
+            # A fresh interpreter each: a forked one inherits torch's threads in unknown states.
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(workers, context, _begin, (make,))
+        else:
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="synthesis")
+        self._call = _made if workers else make
+        # Where a batch is one number, each worker has a batch of its own to make.
+        ahead = AHEAD + workers * share[1] // count
+        self._ahead = [self._submit(first + k) for k in range(ahead)]
+        self._next = first + ahead
+
+    def _submit(self, number: int) -> list:
+        piece = self._count // self._share[1]
+        first = number * self._count + self._share[0] * piece
+        return [self._pool.submit(self._call, first + k) for k in range(piece)]
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        """What belongs to the next batch, a list."""
+        began = time.monotonic()
+        made = [f.result() for f in self._ahead.pop(0)]
+        self.waited += time.monotonic() - began
+        self._ahead.append(self._submit(self._next))
+        self._next += 1
+        return made
+
+    def close(self) -> None:
+        """Stop making."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Batches(Stream):
+    """Batch after batch of crops, and how long the training had to wait for them.
 
     Parameters
     ----------
     settings : TrainSettings
     draw : callable
         ``draw(seed, index)`` gives a `Crop`; pickled once a worker process.
-    first : int
-        Number of the first batch.
-    share : (int, int)
-        Which crops of a batch: its ``share[0]``-th of ``share[1]`` equal pieces.
-    workers : int
-        Processes that draw; 0 is one thread of this process.
-
-    Attributes
-    ----------
-    waited : float
-        Seconds that `__next__` had to wait for crops; set it to 0 to begin anew.
+    first, share, workers
+        As of `Stream`; with several training processes each draws its share.
     """
 
     def __init__(
@@ -74,40 +131,12 @@ class Batches:
         share: tuple[int, int] = (0, 1),
         workers: int = 0,
     ) -> None:
-        self.waited = 0.0
-        self._settings, self._share = settings, share
-        self._drawer = _Drawer(draw, settings.seed, settings.block_px)
-        self._pool: Executor
-        if workers:
-            # A fresh interpreter each: a forked one inherits torch's threads in unknown states.
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(workers, context, _begin, (self._drawer,))
-        else:
-            self._pool = ThreadPoolExecutor(1, thread_name_prefix="synthesis")
-        self._call: Callable[[int], Arrays] = _drawn if workers else self._drawer
-        self._ahead = [self._submit(first + k) for k in range(AHEAD)]
-        self._next = first + AHEAD
-
-    def _submit(self, number: int) -> list:
-        piece = self._settings.batch // self._share[1]
-        first = number * self._settings.batch + self._share[0] * piece
-        return [self._pool.submit(self._call, first + k) for k in range(piece)]
-
-    def __iter__(self) -> Iterator[Arrays]:
-        return self
+        drawer = _Drawer(draw, settings.seed, settings.block_px)
+        super().__init__(drawer, settings.batch, first, share, workers)
 
     def __next__(self) -> Arrays:
         """Input (batch, 2, n, n), target and weight (batch, 1, n, n), float32."""
-        began = time.monotonic()
-        crops = [f.result() for f in self._ahead.pop(0)]
-        self.waited += time.monotonic() - began
-        self._ahead.append(self._submit(self._next))
-        self._next += 1
-        return tuple(np.stack(arrays) for arrays in zip(*crops, strict=True))
-
-    def close(self) -> None:
-        """Stop drawing."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        return tuple(np.stack(arrays) for arrays in zip(*super().__next__(), strict=True))
 
 
 class _Drawer:
@@ -120,13 +149,13 @@ class _Drawer:
         return to_arrays(self.draw(self.seed, index), self.block_px)
 
 
-_drawer: _Drawer | None = None  # of a worker process
+_make: Callable[[int], Any] | None = None  # of a worker process
 
 
-def _begin(drawer: _Drawer) -> None:
-    global _drawer
-    _drawer = drawer
+def _begin(make: Callable[[int], Any]) -> None:
+    global _make
+    _make = make
 
 
-def _drawn(index: int) -> Arrays:
-    return _drawer(index)
+def _made(number: int) -> Any:
+    return _make(number)

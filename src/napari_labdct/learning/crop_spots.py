@@ -104,17 +104,24 @@ def make_large(rng, shapes: np.ndarray, which: np.ndarray, preferred: float) -> 
     shapes["angle"][which] = preferred + 0.3 * rng.standard_normal(k)
 
 
-def draw_spots(rng, noise: np.ndarray, full: float, settings: SynthesisSettings, near: bool):
-    """Spots of random shapes with the SNR they were given, labelled one by one."""
-    n = len(noise)
+def random_shapes(
+    rng: np.random.Generator, n: int, settings: SynthesisSettings, near: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shapes of a crop of n x n px, their SNR, and the number from 0 of the spot of each."""
     shapes, snr = _spots(rng, n, settings, near)
     streaks = [
         _streak(rng, n) for _ in range(int(near and rng.random() < 0.5) * rng.integers(1, 6))
     ]
-    spot_of = np.arange(len(shapes) + len(streaks))  # the spot that each shape belongs to
+    spot_of = np.arange(len(shapes) + len(streaks))
     spot_of = np.repeat(spot_of, [1] * len(shapes) + [len(s) for s, _ in streaks])
     shapes = np.concatenate([shapes, *(s for s, _ in streaks)])
-    snr = np.concatenate([snr, *(s for _, s in streaks)])
+    return shapes, np.concatenate([snr, *(s for _, s in streaks)]), spot_of
+
+
+def draw_spots(rng, noise: np.ndarray, full: float, settings: SynthesisSettings, near: bool):
+    """Spots of random shapes with the SNR they were given, labelled one by one."""
+    n = len(noise)
+    shapes, snr, spot_of = random_shapes(rng, n, settings, near)
     area, mean = np.zeros(len(shapes)), np.zeros(len(shapes))
     measure_shapes(shapes, n, area, mean)
     seen = area > 0
@@ -134,7 +141,7 @@ def draw_spots(rng, noise: np.ndarray, full: float, settings: SynthesisSettings,
         spots[name] = shapes[name]
     spots["snr"], spots["area"] = shapes["height"] * mean / noise[at], area
     height = shapes["height"].astype(np.float32)
-    if streaks:  # the shapes of a streak are one spot
+    if (np.bincount(spot_of) > 1).any():  # the shapes of a streak are one spot
         _, first, spot_of = np.unique(spot_of, return_index=True, return_inverse=True)
         owner = np.concatenate([[0], spot_of + 1]).astype(np.int32)[owner]
         whole, tall = spots[first], np.zeros(len(first), np.float32)

@@ -93,13 +93,13 @@ class Learner:
         self.rate = settings.learning_rate
         self._stage, self._wrapped = "", self.network
 
-    def step(self, batch: tuple[np.ndarray, ...], iteration: int) -> torch.Tensor:
+    def step(self, batch: tuple[np.ndarray | torch.Tensor, ...], iteration: int) -> torch.Tensor:
         """Learn from one batch (this process's share of it); returns the mean loss, a scalar."""
         self._enter(stage_of(self.settings, iteration))
         self.rate = learning_rate_at(self.settings, iteration)
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate
-        arrays = [torch.from_numpy(a).to(self.device, non_blocking=True) for a in batch]
+        arrays = [torch.as_tensor(a).to(self.device, non_blocking=True) for a in batch]
         self.optimiser.zero_grad(set_to_none=True)
         loss = self._gradients(*arrays)
         self.scaler.unscale_(self.optimiser)

@@ -134,12 +134,12 @@ def _smooth(grid: np.ndarray) -> np.ndarray:
 
 def _spread(grid: np.ndarray, shape: tuple[int, int], block_px: int) -> np.ndarray:
     """Bilinear interpolation from block centres to pixels, as two small matrix products."""
-    down = _weights(shape[0], grid.shape[0], block_px)
-    across = _weights(shape[1], grid.shape[1], block_px)
+    down = interpolation_weights(shape[0], grid.shape[0], block_px)
+    across = interpolation_weights(shape[1], grid.shape[1], block_px)
     return (down @ grid) @ across.T
 
 
-def _weights(n_pixels: int, n_blocks: int, block_px: int) -> np.ndarray:
+def interpolation_weights(n_pixels: int, n_blocks: int, block_px: int) -> np.ndarray:
     """Weights (pixels, blocks) of linear interpolation, level beyond the outer centres."""
     place = (np.arange(n_pixels) + 0.5) / block_px - 0.5
     place = np.clip(place, 0, n_blocks - 1)

@@ -179,7 +179,9 @@ def _windows_of(settings: SimulatedScansSettings, number: int, threads: int | No
     for _ in range(settings.windows):
         row, col = (int(rng.integers(0, s - n + 1)) for s in frames[0][0].shape)
         here = np.s_[row : row + n, col : col + n]
-        place = [_window(image[here], labels[here], peaks, typical) for image, labels, peaks in frames]
+        place = [
+            _window(image[here], labels[here], peaks, typical) for image, labels, peaks in frames
+        ]
         if any(len(table) for *_, table in place):
             yield place
 

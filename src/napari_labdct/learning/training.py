@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import ModelError
+from ..errors import ModelError, SettingsError
 from ..jobs import Progress
-from .batches import Batches, Source
+from .batches import Batches, Source, Stream
 from .distributed import Ranks, ranks_here
 from .learner import Learner, check_crop_size
 from .model import Model, available_cores, resolve_device
 from .pairs import ReviewedPairs
+from .rendering import DeviceBatches
 from .run_folder import RunFolder
 from .schedules import stage_of
 from .settings import TrainSettings
@@ -35,6 +36,7 @@ from .synthesis import SynthesisSettings, make_crop
 from .validation import triptychs, validate, validation_crops
 
 MOST_WORKERS = 16
+RENDERINGS = ("auto", "cpu", "device")  # where the pixels of the crops are made
 # Why a training ended; the first one says that it goes on.
 ENDS = ("", "finished", "no better for long", "stopped")
 _, FINISHED, EARLY, STOPPED = ENDS
@@ -79,6 +81,7 @@ def train(
     source: Source | None = None,
     workers: int | None = None,
     given: dict[str, Any] | None = None,
+    rendering: str = "auto",
 ) -> Iterator[TrainProgress]:
     """Train a network, from scratch or from a model, or go on with a stopped training.
 
@@ -102,6 +105,10 @@ def train(
         have no core left, and beside a GPU all cores but one.
     given : dict, optional
         Kept in ``recipe.json`` under this name: where a command finds its inputs again.
+    rendering : str
+        ``cpu`` draws crops on the processor, ``device`` makes whole batches where they are learnt
+        from (synthetic crops only): other crops of the same kind. ``auto`` goes on as the training
+        in the folder began; a new one takes the device if that is a CUDA GPU.
 
     Yields
     ------
@@ -113,14 +120,15 @@ def train(
         The folder's checkpoint belongs to a training with other settings or cannot be read, or
         the loss is no number any more.
     SettingsError
-        The settings contradict each other, or the source has no crops of this size.
+        The settings contradict each other, or the source has no crops of this size or none made
+        on the device.
     OutputError
         The folder cannot be written; the checkpoint before stays.
     """
     with ranks_here(device) as (ranks, device):
         settings = settings.replace(parts=max(settings.parts, ranks.world))
         run = _Run(settings, folder, synthesis or SynthesisSettings(), resolve_device(device),
-                   ranks, start_from, source, given)  # fmt: skip
+                   ranks, start_from, source, given, rendering)  # fmt: skip
         yield from run.loop(_workers(run) if workers is None else workers)
 
 
@@ -128,8 +136,9 @@ class _Run:
     """One training between two stops."""
 
     def __init__(
-        self, settings, folder, synthesis, device, ranks: Ranks, start_from, source, given
-    ):
+        self, settings, folder, synthesis, device, ranks: Ranks, start_from, source, given,
+        rendering,
+    ):  # fmt: skip
         if device.type == "cpu":  # one core draws crops while the others learn
             torch.set_num_threads(min(torch.get_num_threads(), max(available_cores() - 1, 1)))
         check_crop_size(settings.network, synthesis.crop_px)
@@ -142,6 +151,9 @@ class _Run:
             source.check_size(synthesis.crop_px)
             self.recipe[source.kind] = source.recipe
         self.folder = RunFolder(folder, writes=ranks.first)
+        self.on_device = self._renders_on_device(rendering)
+        if self.on_device:
+            self.recipe["rendering"] = "device"
         resuming = self.folder.last.exists()
         self.learner = Learner(settings, device, ranks, start_from, resuming)
         self.state: dict[str, Any] = {
@@ -156,13 +168,11 @@ class _Run:
     def loop(self, workers: int) -> Iterator[TrainProgress]:
         """Iterations, with reports, validations and checkpoints in between."""
         s, state = self.settings, self.state
-        draw = partial(self.source.mixed if self.source else make_crop, self.synthesis)
-        share = (self.ranks.rank, self.ranks.world)
         losses: list[torch.Tensor] = []  # on the device: a number asked for stops a GPU
         began = time.monotonic() - state["seconds"]
         if self._out_of_patience():
             return
-        with closing(Batches(s, draw, state["iteration"], share, workers)) as batches:
+        with closing(self._batches(workers)) as batches:
             for iteration in range(state["iteration"], s.iterations):
                 losses.append(self.learner.step(next(batches), iteration))
                 done = iteration + 1
@@ -196,6 +206,30 @@ class _Run:
                     yield progress
                 if end:
                     break
+
+    def _renders_on_device(self, rendering: str) -> bool:
+        if rendering not in RENDERINGS:
+            raise SettingsError(
+                f"'{rendering}' is no place to make crops; choose one of {', '.join(RENDERINGS)}."
+            )
+        if rendering == "device" and self.source is not None:
+            raise SettingsError(
+                "Only synthetic crops can be made on the device; choose --rendering cpu for crops "
+                "from pairs, simulated scans or your own scan."
+            )
+        if rendering != "auto":
+            return rendering == "device"
+        begun = self.folder.recipe
+        usual = begun.get("rendering") == "device" if begun else self.device.type == "cuda"
+        return usual and self.source is None
+
+    def _batches(self, workers: int) -> Stream:
+        """Batches from where the training stands, this process's share of them."""
+        first, share = self.state["iteration"], (self.ranks.rank, self.ranks.world)
+        if self.on_device:
+            return DeviceBatches(self.settings, self.synthesis, self.device, first, share, workers)
+        draw = partial(self.source.mixed if self.source else make_crop, self.synthesis)
+        return Batches(self.settings, draw, first, share, workers)
 
     def _validate(self, done: int) -> tuple[dict[str, Any], bool]:
         """Judge the averaged weights; keep them if they are the best so far."""

@@ -47,9 +47,7 @@ def bend(grains: GrainMap, pieces: int, spread_deg: float, seed: int) -> GrainMa
     return GrainMap(labels, grains.voxel_um, orientations, grains.center_mm)
 
 
-def whole_spots(
-    projection: Projection, pieces: int, foot: float
-) -> tuple[np.ndarray, np.ndarray]:
+def whole_spots(projection: Projection, pieces: int, foot: float) -> tuple[np.ndarray, np.ndarray]:
     """Put the spots of the slices of each bent grain together again.
 
     Parameters
