@@ -19,6 +19,7 @@ import score_iron
 
 from napari_labdct import RollingMedian, Scan, cli
 from napari_labdct.io import open_scan
+from napari_labdct.learning.spot_width import scan_spot_width
 from napari_labdct.peers import PEERS, Projection, search
 from napari_labdct.quality import Method, network, peer_method
 
@@ -30,7 +31,7 @@ def iron(given: argparse.Namespace) -> None:
     tuning = list(range(0, scan.n_frames, 3))
     test = [i for i in range(scan.n_frames) if i not in tuning]
     frames = projections(scan)
-    methods = [network(name) for name in given.models]
+    methods = [network(name, looks=n) for name in given.models for n in given.looks]
     for name in given.peers:
         methods.append(tuned(name, frames, tuning, truth, given.trials))
     rows = {}
@@ -45,8 +46,8 @@ def iron(given: argparse.Namespace) -> None:
 
 
 def projections(scan: Scan) -> list[Projection]:
-    median, stop = RollingMedian(scan, 31), scan.beam_stop_mask()
-    return [Projection(scan.frame(i), median.at(i), stop) for i in range(scan.n_frames)]
+    median, stop, width = RollingMedian(scan, 31), scan.beam_stop_mask(), scan_spot_width(scan)
+    return [Projection(scan.frame(i), median.at(i), stop, width) for i in range(scan.n_frames)]
 
 
 def judged(method: Method, frames: list[Projection], which: list[int], truth) -> dict:
@@ -72,6 +73,7 @@ def main() -> None:
     parser.add_argument("--iron", type=Path, help="folder of the 31 iron projections")
     parser.add_argument("--truth", type=Path, help="their truth (.npz)")
     parser.add_argument("--peers", nargs="*", default=["routine", "routine+", "cc", "matched"])
+    parser.add_argument("--looks", type=int, nargs="+", default=[1], help="copies averaged over")
     parser.add_argument("--trials", type=int, default=60)
     given = parser.parse_args()
     if given.iron:
@@ -80,7 +82,7 @@ def main() -> None:
     more = ["-o", str(given.output), "--pictures"] if given.output else []
     raise SystemExit(
         cli.main(["evaluate", *given.models, "--changes", "--trials", str(given.trials), *more,
-                  "--peers"])
+                  "--looks", *map(str, given.looks), "--peers"])
     )  # fmt: skip
 
 

@@ -1,14 +1,14 @@
 """How well a training ends: a run from scratch in a given time, and the choices beside it.
 
     python benchmarks/training.py minutes 10 -o FOLDER
-    python benchmarks/training.py table --iterations 2000 --seeds 0 1 2 -o FOLDER [--only NAME ...]
+    python benchmarks/training.py table 2 --seeds 0 1 2 -o FOLDER [--only NAME ...]
 
 ``minutes`` measures the speed of this computer, trains `compact` from scratch for that long (all
 included) and says the F1 on a fixed test set: 200 synthetic crops of 192 px that no training and
-no validation draws, each model at the threshold its own validation chose.  ``table`` trains every
-choice for the same number of iterations, seed by seed, and judges it on the same crops; a run
-that was stopped goes on.  The losses that look through VGG16 take random features unless
-``--features`` names their weights.  Crops are smaller with ``--crop-px`` (also those of the test).
+no validation draws, each model at the threshold its own validation chose.  ``table`` gives every
+choice the same time, seed by seed, and judges it on the same crops; rows of an earlier call stay.
+The losses that look through VGG16 take random features unless ``--features`` names their
+weights.  Crops are smaller with ``--crop-px`` (also those of the test).
 """
 
 from __future__ import annotations
@@ -51,7 +51,6 @@ def main() -> None:
     parser.add_argument("what", choices=("minutes", "table"))
     parser.add_argument("minutes", type=float, nargs="?", default=10)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--iterations", type=int, default=2000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", choices=list(CHOICES), default=list(CHOICES))
     parser.add_argument("--batch", type=int, default=16)
@@ -74,57 +73,66 @@ def settings_of(given: argparse.Namespace, iterations: int, **changes) -> TrainS
     ).replace(**changes)  # fmt: skip
 
 
-def timed(given: argparse.Namespace) -> None:
-    """Train for some minutes from scratch."""
+def trained(given, folder: Path, synthesis: SynthesisSettings, minutes: float, **changes) -> dict:
+    """Train from scratch for some minutes, measuring the speed included; what it took."""
     began = time.monotonic()
-    synthesis = SynthesisSettings(crop_px=given.crop_px)
-    probe = given.output / "probe"
-    shutil.rmtree(probe, ignore_errors=True)
-    for name in ("best", "last"):  # from scratch, whatever is here
-        (given.output / f"{name}.safetensors").unlink(missing_ok=True)
-    settings = settings_of(given, PROBE, report_every=1)
-    ticks = [s.seconds for s in train(settings, probe, synthesis, given.device)]
-    shutil.rmtree(probe)
-    each = (ticks[-2] - ticks[4]) / (len(ticks) - 6)
-    left = 60 * given.minutes - (time.monotonic() - began)
+    shutil.rmtree(folder, ignore_errors=True)
+    settings = settings_of(given, PROBE, report_every=1, validation_crops=1, **changes)
+    ticks = [0.0]
+    for step in train(settings, folder / "probe", synthesis, given.device):
+        ticks.append(step.seconds)
+        if len(ticks) > 3 and ticks[-1] > 10 * minutes:  # a sixth of the time is enough
+            break
+    shutil.rmtree(folder / "probe")
+    each = (ticks[-2] - ticks[1]) / (len(ticks) - 3)
+    left = 60 * minutes - (time.monotonic() - began)
     iterations = max(int(0.93 * left / each), 1)
     print(f"{available_cores()} cores, {each:.2f} s an iteration: {iterations} iterations")
-    settings = settings_of(given, iterations)
     waited = 0.0
-    for step in train(settings, given.output, synthesis, given.device):
+    settings = settings_of(given, iterations, **changes)
+    for step in train(settings, folder, synthesis, given.device):
         waited += step.waited
         print(f"{step.done:6d}  loss {step.loss:.4f}  {step.seconds:5.0f} s", flush=True)
-    print(f"{(time.monotonic() - began) / 60:.1f} minutes, {waited:.0f} s of them without crops")
-    numbers = judged(given, given.output, synthesis, with_median=True)
+    took = (time.monotonic() - began) / 60
+    print(f"{took:.1f} minutes, {waited:.0f} s of them without crops")
+    return {"iterations": iterations, "minutes": took}
+
+
+def timed(given: argparse.Namespace) -> None:
+    """Train the default for some minutes from scratch."""
+    synthesis = SynthesisSettings(crop_px=given.crop_px)
+    took = trained(given, given.output / "run", synthesis, given.minutes)
+    numbers = judged(given, given.output / "run", synthesis, with_median=True)
     print("  ".join(f"{k} {numbers[k]}" for k in (*NUMBERS, "spots", "threshold")))
     for low, high, recall, count in numbers["recall_by_snr"]:
         print(f"  SNR {low:5g} to {high:5g}: recall {recall:.3f} of {count}")
-    write(given.output / "numbers.json", {"iterations": iterations, **numbers})
+    write(given.output / "numbers.json", {**took, **numbers})
 
 
 def table(given: argparse.Namespace) -> None:
     """Train every choice and judge it."""
-    rows = {}
+    given.output.mkdir(parents=True, exist_ok=True)
+    kept = given.output / "table.json"
+    rows = json.loads(kept.read_text()) if kept.exists() else {}
     for name in given.only:
         changes, crops = CHOICES[name]
         synthesis = SynthesisSettings(crop_px=given.crop_px, **crops)
+        rows[name] = []
         for seed in given.seeds:
+            print(f"{name}, seed {seed}", flush=True)
             folder = given.output / f"{name.replace(' ', '-').replace(',', '')}-{seed}"
-            settings = settings_of(given, given.iterations, seed=seed, **changes)
-            for step in train(settings, folder, synthesis, given.device):
-                print(f"{name}, seed {seed}: {step.done:6d}  loss {step.loss:.4f}", flush=True)
+            took = trained(given, folder, synthesis, given.minutes, seed=seed, **changes)
             numbers = judged(given, folder, synthesis, with_median=crops != SINGLE)
-            lines = (folder / "log.jsonl").read_text().splitlines()
-            numbers["seconds_each"] = json.loads(lines[-1])["seconds"] / given.iterations
-            rows.setdefault(name, []).append(numbers)
-            write(given.output / "table.json", rows)
-    print(f"\n{given.iterations} iterations of {given.batch} crops of {given.crop_px} px, "
-          f"{len(given.seeds)} seeds\n")  # fmt: skip
-    print("| choice | F1 | precision | recall | pixel IoU | merged | s an iteration |")
-    print("|---|---|---|---|---|---|---|")
+            rows[name].append(took | numbers)
+            write(kept, rows)
+    print(f"\nBatches of {given.batch} crops of {given.crop_px} px\n")
+    print(
+        "| choice | seeds | minutes | iterations | F1 | precision | recall | pixel IoU | merged |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
     for name, seeds in rows.items():
-        cells = [_cell([n[k] for n in seeds]) for k in NUMBERS]
-        print(f"| {name} | {' | '.join(cells)} | {_cell([n['seconds_each'] for n in seeds])} |")
+        cells = [_cell([n[k] for n in seeds]) for k in ("minutes", "iterations", *NUMBERS)]
+        print(f"| {name} | {len(seeds)} | {' | '.join(cells)} |")
 
 
 def _cell(values: list[float]) -> str:

@@ -19,12 +19,21 @@ class Bright:
     name, sha256, threshold, median_window = "bright", "0" * 64, 128, 5
 
     def __init__(self):
-        self.calls = []
+        self.calls, self.binnings, self.looks = [], [], []
 
-    def __call__(self, frame, median):
+    def __call__(self, frame, median, binning, looks):
         self.calls.append(median is not None)
+        self.binnings.append(binning)
+        self.looks.append(looks)
         level = np.full(frame.shape, 50.0) if median is None else median
         return np.clip((frame - level) / 100, -1, 2).astype(np.float32)
+
+
+def test_the_network_looks_as_often_as_asked():
+    denoiser = Denoiser(Scan(STACK), DenoiseSettings(looks=4), Bright())
+    denoiser.clean(0)
+    assert denoiser.model.looks == [4]
+    assert denoiser.recipe()["settings"]["looks"] == 4
 
 
 def test_frames_are_cleaned_and_kept_between_0_and_255(tmp_path):
@@ -88,6 +97,50 @@ def test_when_there_is_no_median_the_user_is_told(tmp_path, n, use_median, seen,
     assert bool(first.message) == bool(words)
     denoiser.clean(0)
     assert model.calls == [seen]
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """A scan whose spots are 40 px wide."""
+    stack = np.random.default_rng(3).poisson(50, (7, 256, 256)).astype(np.uint16)
+    for index, (row, col) in enumerate([(9, 9), (9, 99), (9, 199), (99, 9), (99, 199), (199, 9)]):
+        stack[index, row : row + 40, col : col + 40] += 100
+    return Scan(stack)
+
+
+def test_wide_spots_are_binned_in_every_frame_and_the_user_is_told(tmp_path, wide):
+    denoiser = Denoiser(wide, DenoiseSettings(), Bright())
+    store = denoiser.open_store(tmp_path / "c.tif")
+    first, *_ = denoiser.run(store)
+    assert denoiser.model.binnings == [2] * 7
+    assert denoiser.recipe()["settings"]["binning"] == 2
+    assert "looks at 2 x 2 pixels as one" in first.message
+    narrow = Denoiser(Scan(STACK), DenoiseSettings(), Bright())
+    assert (narrow.binning, narrow.note) == (1, "")
+
+
+def test_a_resumed_run_goes_on_with_the_same_binning(tmp_path, wide):
+    first = Denoiser(wide, DenoiseSettings(), Bright())
+    list(first.run(first.open_store(tmp_path / "c.tif"), [3]))
+    again = Denoiser(wide, DenoiseSettings(), Bright())
+    store = again.open_store(tmp_path / "c.tif")
+    assert store.missing() == [0, 1, 2, 4, 5, 6]
+    list(again.run(store))
+    assert first.model.binnings + again.model.binnings == [2] * 7
+    with pytest.raises(OutputError, match="another result"):
+        Denoiser(wide, DenoiseSettings(binning=1), Bright()).open_store(tmp_path / "c.tif")
+
+
+@pytest.mark.parametrize(
+    ("settings", "frames", "binning"),
+    [({"binning": 3}, 7, 3), ({"use_median": False}, 7, 1), ({}, 2, 1), ({}, 7, 2)],
+)
+def test_a_binning_asked_for_and_none_without_a_median(wide, settings, frames, binning):
+    model = Bright()
+    denoiser = Denoiser(Scan(wide.frames[:frames]), DenoiseSettings(**settings), model)
+    denoiser.clean(0)
+    assert model.binnings == [binning]
+    assert ("pixels as one" in denoiser.note) == (binning > 1)
 
 
 def test_smaller_output_keeps_the_shape_of_the_frame(tmp_path):

@@ -163,3 +163,27 @@ def test_the_command_scores_masks_on_a_scan(folder, tmp_path, capsys):
     assert "--truth" in capsys.readouterr().err
     assert cli.main(["evaluate", "compact", "--pictures"]) == 1
     assert "--output" in capsys.readouterr().err
+
+
+def test_a_network_gets_the_binning_of_the_scan_in_every_way_it_is_judged(folder, monkeypatch):
+    binnings = []
+
+    class Blank:
+        name, sha256, threshold = "blank", "0" * 64, 128
+
+        def __call__(self, frame, median, binning, looks):
+            binnings.append(binning)
+            return np.zeros(frame.shape, np.float32)
+
+    monkeypatch.setattr("napari_labdct.learning.model.Model.load", lambda *_: Blank())
+    method, scan = quality.network("blank"), cached_scan(SMALL, folder)
+    truth = Segmentation("truth", np.repeat(scan.labels, 2, axis=0))
+    stack = Scan(np.repeat(scan.frames, 2, axis=0))
+    for width, binning in ((7.0, 1), (40.0, 2)):
+        monkeypatch.setattr(quality, "spot_width", lambda _, w=width: w)
+        monkeypatch.setattr(quality, "scan_spot_width", lambda _, w=width: w)
+        last(evaluate([method], [SMALL], folder))
+        changed_inputs(method, scan)
+        last(quality.evaluate_scan([method], stack, truth))
+        assert set(binnings) == {binning}
+        binnings.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
@@ -56,6 +57,32 @@ class DenoiseSettings(Settings):
             advanced=True,
         ),
     ] = True
+    binning: Annotated[
+        int | None,
+        Param(
+            "Binning for wide spots",
+            "px",
+            1,
+            8,
+            1,
+            "Squares of so many pixels are averaged before the network looks, for spots wider than "
+            "it knows; 1, 2 or 4 as the spots of the scan ask for if not given.",
+            advanced=True,
+        ),
+    ] = None
+    looks: Annotated[
+        int,
+        Param(
+            "Looks",
+            "",
+            1,
+            8,
+            1,
+            "Turned and mirrored copies of a frame whose mean is taken: more find a little more "
+            "and invent less, and take as many times as long.",
+            advanced=True,
+        ),
+    ] = 1
     output_px: Annotated[
         int | None,
         Param(
@@ -91,7 +118,10 @@ class Denoiser:
     Attributes
     ----------
     note : str
-        Empty, or what the user should know (window cut, no median).
+        Empty, or what the user should know (window cut, no median, binning).
+    binning : int
+        Of every projection before the network looks; see `learning.spot_width`. The first to ask
+        has a few projections read for it.
 
     Raises
     ------
@@ -107,16 +137,33 @@ class Denoiser:
         self.scan = scan
         self.settings = settings
         self.model = model
-        self.note = ""
+        self._about_median = ""
         self.median: RollingMedian | None = None
         if settings.use_median and scan.n_frames >= 3:
             self.median = RollingMedian(scan, settings.median_window or model.median_window)
-            self.note = self.median.note
+            self._about_median = self.median.note
         elif settings.use_median:
-            self.note = (
+            self._about_median = (
                 f"A scan of {scan.n_frames} has no rolling median; the network sees single "
                 "frames, which is weaker."
             )
+
+    @cached_property
+    def binning(self) -> int:
+        if self.settings.binning:
+            return self.settings.binning
+        if self.median is None:  # nothing tells spots from what is always there
+            return 1
+        from .learning.spot_width import scan_spot_width, suitable_binning
+
+        return suitable_binning(scan_spot_width(self.scan))
+
+    @property
+    def note(self) -> str:
+        n = self.binning
+        about = f"The spots are wide: the network looks at {n} x {n} pixels as one."
+        notes = (self._about_median, about if n > 1 else "")
+        return " ".join(note for note in notes if note)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -126,7 +173,7 @@ class Denoiser:
     def clean(self, index: int) -> np.ndarray:
         """Projection `index` without background: uint8 ``(rows, cols)``, 255 on sure spots."""
         median = None if self.median is None else self.median.at(index)
-        probability = self.model(self.scan.frame(index), median)
+        probability = self.model(self.scan.frame(index), median, self.binning, self.settings.looks)
         if probability.shape != self.shape[1:]:
             from skimage.transform import resize
 
@@ -139,6 +186,7 @@ class Denoiser:
         model = self.model
         made["model"] = {"name": model.name, "sha256": model.sha256, "threshold": model.threshold}
         made["settings"]["median_window"] = self.median.window if self.median else None
+        made["settings"]["binning"] = self.binning
         made["circular"] = self.scan.circular
         return made
 

@@ -21,6 +21,7 @@ import numpy as np
 from .errors import ScanError
 from .evaluation import Segmentation, fit, label_snr
 from .jobs import Progress, write_atomically
+from .learning.spot_width import scan_spot_width, spot_width, suitable_binning
 from .peers import PEERS, Peer, Projection, tune
 from .routine import RollingMedian, source_drift
 from .scan import Scan
@@ -65,8 +66,10 @@ class Method:
     kept: bool = False
 
 
-def network(name_or_path: str | Path, device: str = "auto", threshold: int | None = None) -> Method:
-    """A trained model at its own threshold, unless another is given.
+def network(
+    name_or_path: str | Path, device: str = "auto", threshold: int | None = None, looks: int = 1
+) -> Method:
+    """A trained model at its own threshold, unless another is given; see `Model` for `looks`.
 
     Raises
     ------
@@ -79,11 +82,13 @@ def network(name_or_path: str | Path, device: str = "auto", threshold: int | Non
     cut = SpotSettings(threshold=threshold or model.threshold)
 
     def segment(projection: Projection) -> np.ndarray:
-        probability = model(projection.frame, projection.median)
+        binning = suitable_binning(projection.spot_width_px)
+        probability = model(projection.frame, projection.median, binning, looks)
         return binarise(np.round(255 * probability).astype(np.uint8), cut)
 
-    about = {"model": model.name, "sha256": model.sha256, **cut.to_dict()}
-    return Method(model.name, segment, about)
+    about = {"model": model.name, "sha256": model.sha256, "looks": looks, **cut.to_dict()}
+    name = model.name if looks == 1 else f"{model.name} x{looks}"
+    return Method(name, segment, about)
 
 
 def peer_method(peer: Peer, settings: dict[str, Any]) -> Method:
@@ -95,10 +100,11 @@ def peer_method(peer: Peer, settings: dict[str, Any]) -> Method:
 
 def projections_of(scan: MadeScan) -> Iterator[tuple[Projection, Truth]]:
     """The scored projections of a test scan."""
+    width = spot_width(scan.frames)
     for k, frame in enumerate(scan.frames):
         table = scan.truth[k]
         truth = Truth(scan.labels[k], table["snr"], table["area_px"], scan.nuisance[k])
-        yield Projection(frame, scan.median(k), scan.beam_stop), truth
+        yield Projection(frame, scan.median(k), scan.beam_stop, width), truth
 
 
 def projections_with_truth(
@@ -122,9 +128,9 @@ def projections_with_truth(
     from .comparison import spot_labels
 
     median = RollingMedian(scan, median_window)
-    stop = scan.beam_stop_mask()
+    stop, width = scan.beam_stop_mask(), scan_spot_width(scan)
     for index in range(scan.n_frames):
-        projection = Projection(scan.frame(index), median.at(index), stop)
+        projection = Projection(scan.frame(index), median.at(index), stop, width)
         labels, count = spot_labels(fit(np.asarray(truth.masks[index]), scan.shape))
         ground = projection.median * source_drift(projection.frame, projection.median)
         snr = label_snr(labels, projection.frame, ground, projection.noise)
@@ -406,15 +412,16 @@ def changed_inputs(method: Method, scan: MadeScan) -> dict[str, Tally]:
     for name, change in changes.items():
         kind = np.uint8 if name == "8 bit" else np.uint16
         # the median of a rising function of the counts is that function of the median
+        width = spot_width([change(frame).astype(kind) for frame in scan.frames])
         new = (
             Projection(change(p.frame).astype(kind), change(p.median).astype(np.float32),
-                       p.beam_stop)
+                       p.beam_stop, width)
             for p, _ in pairs
         )  # fmt: skip
         out[name] = score(method, zip(new, (t for _, t in pairs), strict=True))
     for window in sorted(set(scan.medians) - {scan.recipe.frames}, reverse=True):
         new = (
-            Projection(p.frame, scan.median(k, window), p.beam_stop)
+            Projection(p.frame, scan.median(k, window), p.beam_stop, p.spot_width_px)
             for k, (p, _) in enumerate(pairs)
         )
         out[f"median of {window}"] = score(method, zip(new, (t for _, t in pairs), strict=True))

@@ -72,6 +72,7 @@ def test_gui_pixels_are_library_pixels(panel, run, add_scan, scan, model_path, v
     made = info_of(mask)["recipe"]
     assert made["job"] == "denoise"
     assert made["model"]["name"] == "tiny"
+    assert made["settings"]["binning"] == denoiser.binning
     assert made["spots"] == {"threshold": 120, "min_size_px": 3}
     assert made["input"]["id"] == scan.identity()
 

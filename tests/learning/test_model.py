@@ -58,6 +58,35 @@ def test_round_trip(model, saved, frame):
     assert saved.stat().st_size < 1_200_000
 
 
+@pytest.mark.parametrize("shape", [(75, 101), (64, 64), (3, 2)])
+def test_a_binned_frame_is_seen_as_a_small_one_and_answered_in_full(model, shape):
+    rng = np.random.default_rng(4)
+    small = rng.poisson(200, [-(-n // 2) for n in shape]).astype(np.float32)
+    frame = small.repeat(2, axis=0).repeat(2, axis=1)[: shape[0], : shape[1]]
+    answer, seen = model(frame, binning=2), model(small)
+    assert answer.shape == shape
+    # linear between the centres of the squares: a quarter of the way at each pixel
+    padded = np.pad(seen, 1, mode="edge")
+    near, far = padded[1:-1, 1:-1], (padded[:-2, 1:-1], padded[1:-1, :-2], padded[:-2, :-2])
+    corner = (9 * near + 3 * far[0] + 3 * far[1] + far[2]) / 16
+    np.testing.assert_allclose(answer[::2, ::2], corner[: -(-shape[0] // 2)], atol=1e-5)
+
+
+def test_eight_looks_do_not_depend_on_how_the_frame_lies(model, monkeypatch):
+    """All turned and mirrored copies have one mean; a single look has its own opinion of each."""
+    plain = lambda frame, median, block_px: np.stack([frame, frame])  # noqa: E731
+    monkeypatch.setattr(model_module, "normalise", plain)
+    frame = np.random.default_rng(3).normal(0, 1, (48, 64)).astype(np.float32)
+    for change in (np.rot90, np.transpose, np.flipud):
+        turned = np.ascontiguousarray(change(frame))
+        np.testing.assert_allclose(model(turned, looks=8), change(model(frame, looks=8)), atol=1e-5)
+        assert np.abs(model(turned) - change(model(frame))).max() > 1e-3
+    parts = [model(frame, looks=n) * n for n in (1, 2)]
+    np.testing.assert_array_equal(parts[0], model(frame))
+    half_turn = np.ascontiguousarray(np.rot90(frame, 2))
+    np.testing.assert_allclose(parts[1] - parts[0], np.rot90(model(half_turn), 2), atol=1e-5)
+
+
 def test_saving_twice_gives_the_same_model(saved):
     first = Model.load(saved, "cpu")
     first.save(saved)

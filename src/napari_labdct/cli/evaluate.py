@@ -34,6 +34,10 @@ def add_command(commands) -> None:
     parser.add_argument("--trials", type=int, default=60, help="settings tried for a peer")
     parser.add_argument("--changes", action="store_true", help="also gain, offset, 8 bit, median")
     parser.add_argument("--pictures", action="store_true", help="best, typical, worst frames")
+    parser.add_argument(
+        "--looks", type=int, nargs="+", default=[1], choices=range(1, 9), metavar="N",
+        help="turned copies a model averages over, 1 to 8; several are scored side by side",
+    )  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, mps")
     parser.add_argument("--cache", metavar="FOLDER", help="where test scans and peers are kept")
     parser.set_defaults(run=run)
@@ -55,7 +59,9 @@ def run(given: argparse.Namespace) -> None:
         _write(results, given.output)
         return
     folder = Path(given.cache) if given.cache else cache_folder() / "evaluation"
-    methods = [quality.network(name, given.device) for name in given.what]
+    methods = [
+        quality.network(name, given.device, looks=n) for name in given.what for n in given.looks
+    ]
     recipes = quality.quick_recipes() if given.quick else quality.judging_recipes()
     peers: dict[str, list[quality.Method]] = {}
     if given.peers is not None:
@@ -98,7 +104,7 @@ def _with_truth(given: argparse.Namespace):
         if path.is_dir() or path.suffix.lower() in (".tif", ".tiff"):
             methods.append(open_segmentation(path))
         else:
-            methods.append(quality.network(name, given.device))
+            methods += [quality.network(name, given.device, looks=n) for n in given.looks]
     return _last(quality.evaluate_scan(methods, scan, truth), "evaluate")
 
 

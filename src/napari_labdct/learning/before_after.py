@@ -11,6 +11,7 @@ import numpy as np
 from ..jobs import cannot_write, write_atomically
 from ..pictures import contrast
 from ..routine import RollingMedian
+from .spot_width import scan_spot_width, suitable_binning
 from .synthesis import Crop
 from .validation import validate
 
@@ -65,7 +66,8 @@ def scan_row(before: Model, after: Model, scan: Scan) -> Row:
     index = scan.n_frames // 2
     frame = np.asarray(scan.frame(index))
     median = RollingMedian(scan, before.median_window).at(index)
-    outputs = [model(frame, median) for model in (before, after)]
+    binning = suitable_binning(scan_spot_width(scan))
+    outputs = [model(frame, median, binning) for model in (before, after)]
     size = [min(SHOWN_PX, n) for n in frame.shape]
     corners = [
         (row, col)

@@ -20,7 +20,7 @@ import numpy as np
 from .._version import __version__
 from ..errors import ModelError, OutputError
 from .library import SHIPPED, SUFFIX, find_model, shipped_models  # noqa: F401
-from .normalisation import normalise
+from .normalisation import binned, normalise, spread
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 KIND = "napari-labdct model"
 CHANNELS = 2  # of the input, from `normalise`
 FORMAT_VERSION = 1
+# Copies of a frame: quarter turns, and whether it is mirrored as well. The half turn comes early:
+# it moves every pixel to the other places of the network's 2 x 2 blocks.
+LOOKS = ((0, False), (2, False), (0, True), (2, True), (1, False), (3, False), (1, True), (3, True))
 MOST_THREADS = 8  # beyond, one frame gains little and the rest of the computer suffers
 
 
@@ -282,7 +285,13 @@ class Model:
             digest.update((value.half() if value.ndim == 4 else value).numpy().tobytes())
         return digest.hexdigest()
 
-    def __call__(self, frame: np.ndarray, median: np.ndarray | None = None) -> np.ndarray:
+    def __call__(
+        self,
+        frame: np.ndarray,
+        median: np.ndarray | None = None,
+        binning: int = 1,
+        looks: int = 1,
+    ) -> np.ndarray:
         """How much each pixel looks like part of a spot.
 
         Parameters
@@ -291,6 +300,12 @@ class Model:
             Detector counts, any integer or float type.
         median : ndarray, shape (rows, cols), optional
             Rolling median of the scan at this frame; without it the result is weaker.
+        binning : int
+            Edge of the squares of pixels that are averaged first, for spots wider than it knows;
+            see `spot_width.suitable_binning`. The result has the size of the frame all the same.
+        looks : int
+            How many turned and mirrored copies the network looks at, 1 to 8; their mean is more
+            precise and takes as many times as long.
 
         Returns
         -------
@@ -310,18 +325,29 @@ class Model:
             raise ModelError(
                 f"A model takes one grey frame (rows, cols), not an array of {frame.shape}."
             )
-        if median is not None and np.shape(median) != frame.shape:
+        shape = frame.shape
+        if median is not None and np.shape(median) != shape:
             raise ModelError(
                 f"The rolling median is {np.shape(median)} pixels and the frame {frame.shape}; "
                 "they must be of one scan."
             )
+        if binning > 1:
+            frame, median = (None if k is None else binned(k, binning) for k in (frame, median))
+            return spread(self(frame, median, looks=looks), binning)[tuple(map(slice, shape))]
         x = normalise(frame, median, self.block_px)
-        rows, cols = frame.shape
-        pad = [(0, -n % self._multiple) for n in frame.shape]
+        rows, cols = shape
+        pad = [(0, -n % self._multiple) for n in shape]
         x = np.pad(x, [(0, 0), *pad], mode="reflect")
         with torch.inference_mode():
-            output = self._probability(torch.from_numpy(x)[None])
+            x = torch.from_numpy(x)[None]
+            output = sum(self._look(x, *view) for view in LOOKS[:looks]) / looks
         return np.ascontiguousarray(output[0, 0, :rows, :cols].numpy())
+
+    def _look(self, x: torch.Tensor, quarters: int, mirrored: bool) -> torch.Tensor:
+        """What the network says of a turned or mirrored copy, turned back."""
+        x = x.rot90(quarters, (2, 3))
+        output = self._probability(x.mT if mirrored else x)
+        return (output.mT if mirrored else output).rot90(-quarters, (2, 3))
 
     def _probability(self, x: torch.Tensor) -> torch.Tensor:
         """Run the network on (1, channels, rows, cols); in halves when memory runs out."""

@@ -61,6 +61,20 @@ def normalise(
     return out
 
 
+def binned(image: np.ndarray, binning: int) -> np.ndarray:
+    """Means of squares of ``binning`` px, float32; at the far edges of what is left there."""
+    image = np.asarray(image, np.float32)
+    pad = [(0, -n % binning) for n in image.shape]
+    image = np.pad(image, pad, mode="symmetric")
+    flat = sum(image[k::binning] for k in range(binning))
+    return sum(flat[:, k::binning] for k in range(binning)) / np.float32(binning**2)
+
+
+def spread(image: np.ndarray, binning: int) -> np.ndarray:
+    """The opposite of `binned`: linear between the centres of the squares."""
+    return _spread(image, tuple(binning * n for n in image.shape), binning)
+
+
 def _squash(deviation: np.ndarray, sigma: np.ndarray, out: np.ndarray) -> None:
     np.divide(deviation, 2 * sigma, out=out)
     np.arcsinh(out, out=out)
