@@ -34,7 +34,7 @@ def add_command(commands) -> None:
     parser.add_argument(
         "--simulated-scans",
         metavar="FILE",
-        help="take the spots of every second crop from simulated scans kept in FILE (.npz), which "
+        help="take the spots of two crops in five from simulated scans kept in FILE (.npz), which "
         "is made if it is not there (1.1 GB, minutes)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, mps")

@@ -49,7 +49,7 @@ class SimulatedScansSettings(Settings):
     window_px: Annotated[int, Param("Window", unit="px", min=64, max=1016, help="Side.")] = 256
     part: Annotated[
         float, Param("Part of the crops", min=0, max=1, help="The others are drawn freely.")
-    ] = 0.5
+    ] = 0.4
     bent: Annotated[float, Param("Part of deformed samples", min=0, max=1)] = 0.12
     seed: Annotated[int, Param("Seed", min=0, help="Of samples and geometries.")] = 5
 
