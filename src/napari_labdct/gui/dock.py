@@ -192,6 +192,7 @@ def _steps_line(current: str) -> QLabel:
     label = QLabel("<small>" + "&thinsp;&rsaquo;&thinsp;".join(words) + "</small>")
     label.setAccessibleName("Order of work: " + ", ".join(STEPS))
     label.setToolTip("The order of work. This dock does the step in bold.")
+    label.setWordWrap(True)  # in a narrow dock the last steps take a second line
     label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Maximum)
     return label
 
