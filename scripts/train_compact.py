@@ -55,15 +55,10 @@ def main() -> None:
     second = given.folder / "second"
     follow(train(SECOND, second, start_from=start, source=SimulatedScans(windows)))
     if given.install:
-        install(second / "best.safetensors", "compact")
-
-
-def install(best: Path, name: str) -> None:
-    """Put a trained model into the package, with the threshold of the shipped ones."""
-    model = Model.load(best, "cpu")
-    model.threshold = THRESHOLD
-    model.save(SHIPPED / f"{name}.safetensors")
-    print(f"installed in {os.fspath(SHIPPED)}")
+        model = Model.load(second / "best.safetensors", "cpu")
+        model.threshold = THRESHOLD
+        model.save(SHIPPED / "compact.safetensors")
+        print(f"installed in {os.fspath(SHIPPED)}")
 
 
 def follow(steps) -> None:
