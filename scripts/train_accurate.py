@@ -15,15 +15,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from train_compact import follow
+from train_compact import follow, simulated_scans
 
 from napari_labdct.learning.model import Model
 from napari_labdct.learning.settings import TrainSettings
-from napari_labdct.learning.simulated_scans import (
-    SimulatedScans,
-    SimulatedScansSettings,
-    make_windows,
-)
 from napari_labdct.learning.training import train
 from napari_labdct.learning.widening import widened
 
@@ -39,13 +34,9 @@ def main() -> None:
     parser.add_argument("--start", default="compact", help="model of network compact to begin with")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
-    windows = given.folder / "windows.npz"
-    if not windows.exists():
-        for step in make_windows(SimulatedScansSettings(), windows):
-            print(f"{step.message} of {step.total}", flush=True)
+    source = simulated_scans(given.folder)
     start = widened(Model.load(given.start, "cpu"))
-    folder = given.folder / "accurate"
-    follow(train(SETTINGS, folder, start_from=start, source=SimulatedScans(windows)))
+    follow(train(SETTINGS, given.folder / "accurate", start_from=start, source=source))
 
 
 if __name__ == "__main__":

@@ -48,17 +48,22 @@ def main() -> None:
     if given.start is None:
         follow(train(FIRST, given.folder / "first"))
     start = Model.load(given.start or given.folder / "first" / "best.safetensors", "cpu")
-    windows = given.folder / "windows.npz"
-    if not windows.exists():
-        for step in make_windows(SimulatedScansSettings(), windows):
-            print(f"{step.message} of {step.total}", flush=True)
     second = given.folder / "second"
-    follow(train(SECOND, second, start_from=start, source=SimulatedScans(windows)))
+    follow(train(SECOND, second, start_from=start, source=simulated_scans(given.folder)))
     if given.install:
         model = Model.load(second / "best.safetensors", "cpu")
         model.threshold = THRESHOLD
         model.save(SHIPPED / "compact.safetensors")
         print(f"installed in {os.fspath(SHIPPED)}")
+
+
+def simulated_scans(folder: Path) -> SimulatedScans:
+    """The spots of simulated scans, whose windows are made in `folder` once."""
+    windows = folder / "windows.npz"
+    if not windows.exists():
+        for step in make_windows(SimulatedScansSettings(), windows):
+            print(f"{step.message} of {step.total}", flush=True)
+    return SimulatedScans(windows)
 
 
 def follow(steps) -> None:

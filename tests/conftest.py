@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+from pathlib import Path
+
+import pytest
 
 # CUDA builds of torch bring Triton, whose LLVM must be loaded before that of Mesa's software OpenGL
 # (which napari starts under Xvfb); the other way round importing it ends the process.
 with contextlib.suppress(ImportError):
     importlib.import_module("triton._C.libtriton")
-
-from pathlib import Path
-
-import pytest
 
 
 @pytest.fixture(autouse=True)
