@@ -11,6 +11,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 JOBS = {
     "Scan description (`scan.yaml`, Scan dock)": ("scan", "ScanDescription"),
     "Denoise": ("denoising", "DenoiseSettings"),
+    "Track": ("tracking", "TrackSettings"),
     "Binarise": ("spots", "SpotSettings"),
     "Standard routine": ("routine", "RoutineSettings"),
     "Simulate": ("simulation", "SimulateSettings"),

@@ -1,4 +1,4 @@
-"""Pictures of the real window while a scan is opened, described, denoised, cancelled, resumed.
+"""Pictures of the real window while a scan is opened, described, denoised, resumed, tracked.
 
 Needs a screen, or a virtual one of the size wanted::
 
@@ -168,6 +168,11 @@ class Tour:
         self.click(dock.bar.resume_button)
         self.until(lambda: not job.running)
         self.shoot("resumed-and-done")
+        if dock.track_button.isEnabled():
+            self.click(dock.track_button)
+            self.shoot("tracking", 0.5)
+            self.until(lambda: not job.running)
+            self.shoot("tracked")
         scene = self.viewer.scene
         scene.camera.zoom *= 4
         self.shoot("looked-at-closely")

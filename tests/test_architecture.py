@@ -17,7 +17,7 @@ ORDER = [
     "corrections",
     "journal", "review", "selection", "exporting",
     "tuning", "evaluation", "pictures", "report", "simulation", "background", "learning",
-    "denoising", "testscans", "scoring", "peers", "quality", "verdicts",
+    "denoising", "tracking", "testscans", "scoring", "peers", "quality", "verdicts",
     "grains", "cli", "__main__", "gui",
 ]  # fmt: skip
 

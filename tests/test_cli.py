@@ -9,8 +9,10 @@ import tifffile
 from napari_labdct import cli
 from napari_labdct.denoising import Denoiser, DenoiseSettings
 from napari_labdct.io import open_scan, read_spot_csv
+from napari_labdct.jobs import recipe_beside
 from napari_labdct.routine import RoutineSettings, open_store, run
 from napari_labdct.spots import SPOT_DTYPE, SpotSettings, binarise
+from napari_labdct.tracking import Tracker
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +121,46 @@ def test_every_command_cuts_a_cleaned_stack_at_its_models_threshold(folder, tmp_
     assert cli.main(["denoise", str(folder), "-o", c, "--spots", m]) == 0
     assert cli.main(["spots", str(folder), "--cleaned", c, "--binary", again]) == 0
     np.testing.assert_array_equal(tifffile.imread(again), tifffile.imread(m))
+
+
+@pytest.fixture
+def described(folder, tmp_path):
+    """The same projections with the distances that tracks need."""
+    import shutil
+
+    scan = tmp_path / "described"
+    shutil.copytree(folder, scan)
+    with open(scan / "scan.yaml", "a") as file:
+        file.write("source_sample_mm: 100\nsample_detector_mm: 100\n")
+    return scan
+
+
+def test_track_equals_the_library(described, tmp_path, capsys):
+    c, t, m, s = (str(tmp_path / n) for n in ("c.tif", "t.tif", "m.tif", "s.csv"))
+    assert cli.main(["denoise", str(described), "-o", c, "--device", "cpu"]) == 0
+    command = ["track", str(described), "--cleaned", c, "-o", t, "--spots", m, "--table", s]
+    assert cli.main([*command, "--min-size-px", "2"]) == 0
+    shown = capsys.readouterr()
+    assert "of the sure spots go on where the geometry says" in shown.err
+    cleaned, tracked, masks = (tifffile.imread(p) for p in (c, t, m))
+    made = recipe_beside(c)
+    tracker = Tracker(open_scan(described), cleaned, made=made)
+    assert tracker.threshold == made["model"]["threshold"]
+    for _ in tracker.survey():
+        pass
+    for i in range(7):
+        np.testing.assert_array_equal(tracked[i], tracker.confirm(i))
+        cut = SpotSettings(threshold=tracker.threshold, min_size_px=2)
+        np.testing.assert_array_equal(masks[i] == 255, binarise(tracked[i], cut))
+    assert len(read_spot_csv(s, SPOT_DTYPE)) > 20
+    assert recipe_beside(t)["model"] == made["model"]  # so that every command cuts it the same
+    assert cli.main(["track", str(described), "--cleaned", t, "-o", str(tmp_path / "u.tif")]) == 1
+    assert "was tracked already" in capsys.readouterr().err
+
+
+def test_track_says_what_is_missing(folder, tmp_path, capsys):
+    c = str(tmp_path / "c.tif")
+    assert cli.main(["denoise", str(folder), "-o", c, "--device", "cpu"]) == 0
+    assert cli.main(["track", str(folder), "--cleaned", c, "-o", str(tmp_path / "t.tif")]) == 1
+    assert "source-sample distance" in capsys.readouterr().err
+    assert not (tmp_path / "t.tif").exists()

@@ -89,3 +89,46 @@ def test_largest_scattering_angle_is_the_corner():
     half = 1016 * 3.3623e-3
     expected = np.degrees(np.arctan2(np.hypot(half, half), 11))
     assert near_field().max_two_theta_deg == pytest.approx(expected)
+
+
+def reflected(geometry: ScanGeometry, plane: np.ndarray) -> np.ndarray:
+    """Where a lattice plane on the axis, its normal against the beam, reflects a white beam."""
+    beam = np.array([1.0, 0, 0])
+    return geometry.intersect(np.zeros(3), beam - 2 * (beam @ plane) * plane)
+
+
+@given(
+    tilt=st.tuples(*3 * [st.floats(-5, 5)]),
+    theta=st.floats(2, 14),
+    azimuth=st.floats(0, 360),
+    turn=st.floats(-4, 4),
+)
+def test_spots_go_where_the_turned_lattice_planes_reflect(tilt, theta, azimuth, turn):
+    geometry = near_field(detector_tilt_deg=tilt, detector_center_px=(990, 1040))
+    theta, azimuth = np.radians([theta, azimuth])
+    plane = np.array(
+        [-np.sin(theta), *(np.cos(theta) * np.array([np.cos(azimuth), np.sin(azimuth)]))]
+    )
+    turned = rotation_z(turn) @ plane
+    there = geometry.turn_spots(reflected(geometry, plane), turn)
+    if turned[0] < -1e-3:
+        np.testing.assert_allclose(there, reflected(geometry, turned), atol=1e-4)
+        np.testing.assert_allclose(
+            geometry.turn_spots(there, -turn), reflected(geometry, plane), atol=1e-3
+        )
+    elif turned[0] > 1e-9:
+        assert np.isnan(there).all()
+
+
+def test_a_spot_on_the_optical_axis_is_no_reflection():
+    assert np.isnan(near_field().turn_spots([[1015.5, 1015.5]], 2.0)).all()
+
+
+def test_planes_along_the_axis_swing_by_twice_the_turn():
+    # in the plane of the beam the reflection turns by 2 x the turn, as on a mirror
+    geometry = near_field()
+    col = geometry.intersect(np.zeros(3), np.array([np.cos(0.3), np.sin(0.3), 0]))[1]
+    there = geometry.turn_spots(np.array([1015.5, col]), np.degrees(0.02))
+    angle = np.arctan((1015.5 - there[1]) * 3.3623e-3 / 11)
+    assert there[0] == pytest.approx(1015.5)
+    assert angle == pytest.approx(0.34)

@@ -28,6 +28,8 @@ _HOME = {
     "Model": "learning.model",
     "DenoiseSettings": "denoising",
     "Denoiser": "denoising",
+    "TrackSettings": "tracking",
+    "Tracker": "tracking",
 }
 
 __all__ = ["__version__", *_HOME]

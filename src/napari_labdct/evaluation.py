@@ -113,8 +113,8 @@ def fit(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 def open_segmentation(path: str | Path, cut: SpotSettings | None = None) -> Segmentation:
     """A segmentation from a TIFF stack: ours with its recipe, or any binary stack.
 
-    A cleaned stack of `denoising` (its sidecar says so) is cut with `cut`; in every other
-    file, such as the binary stacks of GrainMapper3D or GrainRecon, non-zero is spot.
+    A cleaned stack of `denoising` or `tracking` (its sidecar says so) is cut with `cut`; in every
+    other file, such as the binary stacks of GrainMapper3D or GrainRecon, non-zero is spot.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def open_segmentation(path: str | Path, cut: SpotSettings | None = None) -> Segm
     path = Path(path)
     frames = open_scan(path).frames
     made = recipe_beside(path)
-    if made.get("job") == "denoise":
+    if made.get("job") in ("denoise", "track"):
         cut = cut or SpotSettings()
         made = {**made, "binarise": cut.to_dict()}
         return Segmentation(path.stem, BinaryFrames(frames, cut), made, frames)

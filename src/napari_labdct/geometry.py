@@ -215,6 +215,37 @@ class ScanGeometry:
         """Turn sample points (..., 3) by the rotation angle: p_lab = Rz(omega) p_sample."""
         return np.asarray(points_mm, float) @ rotation_z(omega_deg).T
 
+    def turn_spots(self, spots_px: np.ndarray, turn_deg: float) -> np.ndarray:
+        """Where diffraction spots go when the sample turns in a white beam.
+
+        The lattice planes halve the angle between the incoming and the diffracted ray; turned
+        with the sample they reflect another wavelength into another direction, the mirror
+        image of the incoming one.  Exact for grains on the optical and the rotation axis; a
+        grain beside them is off by about its distance times the turn.
+
+        Parameters
+        ----------
+        spots_px : ndarray (..., 2)
+            (row, col) of the spots.
+        turn_deg : float
+            Change of the rotation angle.
+
+        Returns
+        -------
+        ndarray (..., 2)
+            (row, col), not clipped to the detector; NaN where the planes no longer reflect.
+        """
+        spots_px = np.asarray(spots_px, float)
+        out = self.pixel_to_lab(spots_px[..., 0], spots_px[..., 1])
+        along = np.array([1.0, 0.0, 0.0])
+        planes = out / np.linalg.norm(out, axis=-1, keepdims=True) - along
+        with np.errstate(invalid="ignore"):  # the direct beam is no reflection
+            planes = planes / np.linalg.norm(planes, axis=-1, keepdims=True)
+        planes = planes @ rotation_z(turn_deg).T
+        facing = planes[..., 0]
+        turned = along - 2 * facing[..., None] * planes
+        return np.where((facing < 0)[..., None], self.intersect(np.zeros(3), turned), np.nan)
+
     def beam_stop_mask(self) -> np.ndarray:
         """Boolean image (rows, cols), True in pixels whose centre lies inside the beam stop."""
         mask = np.zeros(self.shape, bool)

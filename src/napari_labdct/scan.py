@@ -156,6 +156,7 @@ def _polygons(value: Any) -> tuple[Polygon, ...]:
 _NEEDS = {
     "denoise": (),
     "grain size": ("pixel_um",),
+    "tracks": ("omega_deg", "pixel_um", "source_sample_mm", "sample_detector_mm"),
     "predicted spots": ("omega_deg", "pixel_um", "source_sample_mm", "sample_detector_mm",
                         "tube_kv", "material"),
     "grain map": ("omega_deg", "pixel_um", "source_sample_mm", "sample_detector_mm",

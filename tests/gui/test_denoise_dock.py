@@ -11,14 +11,15 @@ import tifffile
 from qtpy.QtWidgets import QMessageBox
 
 from napari_labdct.denoising import Denoiser, DenoiseSettings
-from napari_labdct.errors import OutputError
+from napari_labdct.errors import LabDCTError, OutputError
 from napari_labdct.gui import preferences
 from napari_labdct.gui.denoising import DenoiseController, memory_bytes, models
 from napari_labdct.gui.layers import info_of
 from napari_labdct.gui.session import session_of
 from napari_labdct.learning.model import Model
-from napari_labdct.scan import LazyStack, Scan, angles
+from napari_labdct.scan import LazyStack, Scan, ScanDescription, angles
 from napari_labdct.spots import SpotSettings, binarise
+from napari_labdct.tracking import Tracker
 
 pytestmark = pytest.mark.gui
 
@@ -488,3 +489,57 @@ def test_the_controller_outlives_the_dock(panel, viewer):
     controller = session.controller(DenoiseController)
     viewer.window.remove_dock_widget(panel)
     assert session.controller(DenoiseController) is controller
+
+
+DISTANCES = {"pixel_um": 40.0, "source_sample_mm": 11.0, "sample_detector_mm": 11.0}
+
+
+def test_tracks_are_the_librarys_and_a_result_of_their_own(
+    panel, run, add_scan, scan, viewer, wait
+):
+    scan = scan.replace(description=ScanDescription(**DISTANCES))
+    layer = add_scan(scan)
+    assert not panel.track_button.isEnabled()
+    run("This frame")
+    assert not panel.track_button.isEnabled()
+    assert "whole stack denoised" in panel.track_hint.text()
+    run("Whole stack")
+    assert panel.track_button.isEnabled()
+    assert not panel.track_hint.isVisibleTo(panel)
+    panel.threshold.setValue(140)
+    panel.track_button.click()
+    assert not panel.track_button.isEnabled()  # while it runs
+    wait(lambda: not panel.controller.job.running)
+    assert panel.controller.job.state == "done", panel.controller.job.error
+    names = [layer.name for layer in viewer.layers]
+    assert names == ["iron", "iron [DL]", "iron [DL spots]",
+                     "iron [DL tracked]", "iron [DL tracked spots]"]  # fmt: skip
+    cleaned, tracked, mask = viewer.layers[1], viewer.layers[3], viewer.layers[4]
+    tracker = Tracker(scan, cleaned.data)
+    assert tracker.threshold == 120
+    for _ in tracker.survey():
+        pass
+    for index in range(scan.n_frames):
+        np.testing.assert_array_equal(tracked.data[index], tracker.confirm(index))
+    assert mask.data.settings.threshold == 140
+    assert info_of(tracked)["recipe"]["job"] == "track"
+    assert tracker.note in panel.bar.label.text()
+    assert panel.controller.mask_layer(layer) is mask  # what Compare, Spots and Export take
+    panel.track_button.click()  # again: the same result, not one of the tracked
+    wait(lambda: not panel.controller.job.running)
+    assert len(viewer.layers) == 5
+
+
+def test_the_dock_says_what_tracks_need(panel, run, add_scan, scan, viewer):
+    layer = add_scan(scan.replace(omega_deg=None))
+    run("Whole stack")
+    assert not panel.track_button.isEnabled()
+    text = panel.track_hint.text()
+    assert "rotation angles, source distance, detector distance" in text
+    assert "Scan dock" in text
+    with pytest.raises(LabDCTError, match="rotation angles"):
+        panel.controller.track(layer, SpotSettings())
+    session = session_of(viewer)
+    session.set_scan(layer, session.scan(layer).replace(
+        omega_deg=scan.omega_deg, description=ScanDescription(**DISTANCES)))  # fmt: skip
+    assert panel.track_button.isEnabled()

@@ -130,7 +130,7 @@ def test_the_check_list_says_what_is_missing_for_which_step(panel, add_scan, bar
     type_into(panel.start, "0")
     type_into(panel.increment, "40")
     text = panel.checks.text()
-    assert "Denoise, grain size, predicted spots: complete" in text
+    assert "Denoise, grain size, tracks, predicted spots: complete" in text
     assert "Grain map: add beam stop" in text
     assert "Magnification 2.15" in text
     assert "The angles go once round" in text

@@ -22,6 +22,7 @@ COMMANDS = (
     "background",
     "synthesise",
     "denoise",
+    "track",
     "routine",
     "compare",
     "spots",

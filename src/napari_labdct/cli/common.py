@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ..jobs import Progress, recipe_beside
 from ..parameters import from_namespace
 from ..scan import Scan
-from ..spots import SpotSettings
+from ..spots import BinaryFrames, SpotSettings, measure_stack
 
 
 def add_scan(parser: argparse.ArgumentParser) -> None:
@@ -52,3 +52,18 @@ def show_progress(steps: Iterator[Progress], what: str, unit: str = "frame") -> 
         steps.close()
         if bar is not None:
             bar.close()
+
+
+def write_spots(given: argparse.Namespace, scan: Scan, cleaned, cut: SpotSettings) -> None:
+    """What ``--spots`` and ``--table`` ask for, cut out of a cleaned stack."""
+    from tqdm import tqdm
+
+    from ..io import write_frames, write_spot_csv
+
+    masks = BinaryFrames(cleaned, cut)
+    if given.spots:
+        frames = tqdm((masks.read(i) for i in range(len(masks))), "binarise", len(masks))
+        print(write_frames(given.spots, frames, orientation=scan.orientation))
+    if given.table:
+        tables = tqdm(measure_stack(scan, masks), "measure", scan.n_frames)
+        print(write_spot_csv(given.table, tables))

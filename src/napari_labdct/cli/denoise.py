@@ -7,8 +7,8 @@ import argparse
 from ..denoising import Denoiser, DenoiseSettings
 from ..errors import SettingsError
 from ..parameters import add_arguments, from_namespace
-from ..spots import BinaryFrames, SpotSettings, measure_stack
-from .common import add_scan, open_given, show_progress
+from ..spots import SpotSettings
+from .common import add_scan, open_given, show_progress, write_spots
 
 
 def add_command(commands) -> None:
@@ -35,15 +35,4 @@ def run(given: argparse.Namespace) -> None:
     store = denoiser.open_store(given.output, overwrite=given.overwrite)
     show_progress(denoiser.run(store), "denoise")
     print(store.path)
-
-    from tqdm import tqdm
-
-    from ..io import write_frames, write_spot_csv
-
-    masks = BinaryFrames(store, cut)
-    if given.spots:
-        frames = tqdm((masks.read(i) for i in range(len(masks))), "binarise", len(masks))
-        print(write_frames(given.spots, frames, orientation=scan.orientation))
-    if given.table:
-        tables = tqdm(measure_stack(scan, masks), "measure", scan.n_frames)
-        print(write_spot_csv(given.table, tables))
+    write_spots(given, scan, store, cut)

@@ -24,9 +24,11 @@ from ..jobs import FrameStore, Progress, recipe_hash, write_atomically
 from ..learning.library import find_model
 from ..scan import Scan
 from ..spots import BinaryFrames, SpotSettings
+from ..tracking import Tracker
 from . import preferences, stores
 from .job import limit_threads, report
 from .lazy import LiveMask
+from .scan_control import LABELS
 
 if TYPE_CHECKING:
     from ..learning.model import Model
@@ -115,20 +117,55 @@ def denoise(
     limit_threads()
     denoiser = Denoiser(scan, settings, model)
     yield Progress(0, 0, "Opening the result file")
-    made = denoiser.recipe()
+    cut_so = spots or SpotSettings(threshold=model.threshold)
+    opened = _open(denoiser, denoiser.shape, scan, folder, limit_gb, cut_so, shown)
+    yield opened
+    yield from denoiser.run(opened.store, frames)
+
+
+def track(
+    scan: Scan,
+    cleaned: FrameStore,
+    folder: Path,
+    limit_gb: float,
+    spots: SpotSettings,
+    shown: int = 0,
+) -> Generator[Progress | Opened, None, None]:
+    """Confirm the spots of a cleaned stack by its neighbours, into a result file of its own.
+
+    Parameters are those of `denoise`; `cleaned` is the whole output of it.
+    """
+    yield Progress(0, 0, "Looking at the geometry")
+    tracker = Tracker(scan, cleaned)
+    yield from tracker.survey()
+    opened = _open(tracker, cleaned.shape, scan, folder, limit_gb, spots, shown)
+    yield opened
+    yield from tracker.run(opened.store)
+
+
+def _open(
+    job: Denoiser | Tracker,
+    shape: tuple[int, int, int],
+    scan: Scan,
+    folder: Path,
+    limit_gb: float,
+    spots: SpotSettings,
+    shown: int,
+) -> Opened:
+    """The result file of a job in the cache folder, new or begun before."""
+    made = job.recipe()
     path = stores.result_path(folder, scan.name, recipe_hash(made))
-    stores.make_room(folder, int(np.prod(denoiser.shape)), limit_gb, path)
+    stores.make_room(folder, int(np.prod(shape)), limit_gb, path)
     try:
-        store = stores.acquire(path, lambda: denoiser.open_store(path))
+        store = stores.acquire(path, lambda: job.open_store(path))
     except OutputError as error:
         raise OutputError(
             f"{error} The folder for results is set in Preferences > LabDCT."
         ) from error
-    mask = LiveMask(store, spots or SpotSettings(threshold=model.threshold))
+    mask = LiveMask(store, spots)
     mask.prepare(shown, mask.settings)
     mask.asleep = True
-    yield Opened(store, made, mask)
-    yield from denoiser.run(store, frames)
+    return Opened(store, made, mask)
 
 
 def cut(mask: LiveMask, index: int, settings: SpotSettings) -> Generator[Any, None, None]:
@@ -229,6 +266,49 @@ class DenoiseController(QObject):
             f"Denoise {layer.name}",
         )
 
+    def track(self, layer: Layer, spots: SpotSettings) -> None:
+        """Confirm the spots of a stack through the rotation, in a worker; see `tracking`.
+
+        Parameters
+        ----------
+        layer : Layer
+        spots : SpotSettings
+            How to cut the result.
+
+        Raises
+        ------
+        LabDCTError
+            `why_no_tracks` says why.
+        """
+        reason = self.why_no_tracks(layer)
+        if reason:
+            raise LabDCTError(reason)
+        scan, cleaned = self._session.scan(layer), self._denoised(layer)
+        folder = preferences.cache_folder()
+        limit = float(preferences.preference("cache_limit_gb"))
+        shown = self._session.shown_frame(layer)
+        self._stack = weakref.ref(layer)
+        self.job.start(
+            lambda: track(scan, cleaned, folder, limit, spots, shown), f"Track {layer.name}"
+        )
+
+    def _denoised(self, layer: Layer) -> FrameStore | None:
+        """The newest output of the network itself."""
+        stores = (found.data for found in self._session.results(layer, "cleaned"))
+        denoised = [store for store in stores if store.recipe["job"] == "denoise"]
+        return denoised[-1] if denoised else None
+
+    def why_no_tracks(self, layer: Layer) -> str:
+        """What must be done before spots can be tracked; empty if nothing."""
+        denoised = self._denoised(layer)
+        if denoised is None or not denoised.complete:
+            return "Tracks need the whole stack denoised."
+        missing = self._session.scan(layer).missing_for("tracks")
+        if missing:
+            words = ", ".join(LABELS.get(name, name) for name in missing)
+            return f"Tracks need the {words}: enter them in the Scan dock."
+        return ""
+
     def discard(self) -> None:
         """Forget a stopped run: its layers go, and its file."""
         store = None if self._store is None else self._store()
@@ -304,13 +384,16 @@ class DenoiseController(QObject):
         stack = None if self._stack is None else self._stack()
         session = self._session
         self._store = weakref.ref(opened.store)
+        what = "DL tracked" if opened.recipe["job"] == "track" else None
         if stack is None or not session.contains(stack):
             return
         cleaned = next(
             (x for x in session.results(stack, "cleaned") if x.data is opened.store), None
         )
         if cleaned is None:
-            cleaned = session.add_result(stack, opened.store, "cleaned", recipe=opened.recipe)
+            cleaned = session.add_result(
+                stack, opened.store, "cleaned", recipe=opened.recipe, what=what
+            )
         mask = next(
             (
                 x
@@ -320,7 +403,13 @@ class DenoiseController(QObject):
             None,
         )
         if mask is None:
-            mask = session.add_result(stack, opened.mask, "network mask", recipe=opened.recipe)
+            mask = session.add_result(
+                stack,
+                opened.mask,
+                "network mask",
+                recipe=opened.recipe,
+                what=what and f"{what} spots",
+            )
             _write_spots_into(mask, opened.mask.settings)
             opened.mask.asleep = False
         session.refresh(cleaned)

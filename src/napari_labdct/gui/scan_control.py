@@ -19,7 +19,8 @@ from .reader import scale_and_units
 if TYPE_CHECKING:
     from .session import Session
 
-_LABELS = {
+#: What the fields of a scan are called in a sentence.
+LABELS = {
     "omega_deg": "rotation angles",
     "pixel_um": "pixel size",
     "source_sample_mm": "source distance",
@@ -54,7 +55,7 @@ def checks(scan: Scan) -> list[tuple[bool, str]]:
             if not told or set(told) - set(missing)
             else [name for name in missing if name not in told]
         )
-        needs = ", ".join(_LABELS.get(name, name) for name in more)
+        needs = ", ".join(LABELS.get(name, name) for name in more)
         also = "add also" if len(more) < len(missing) else "add"
         text = f"{', '.join(steps)}: " + (f"{also} {needs}" if missing else "complete")
         found.append((not missing, text[0].upper() + text[1:]))

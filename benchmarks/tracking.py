@@ -1,0 +1,103 @@
+"""What it is worth to follow spots through the rotation: with and without, beside tuned peers.
+
+    python benchmarks/tracking.py [MODEL] [--step-deg 2] [--looks 1 8] [--peers ...] [--scans ...]
+
+The eight test scans as arcs of 31 projections in the steps of a real scan.  The network looks at
+every projection; its output is scored as it is and as `tracking` confirms it, on every third.
+Peers are tuned for each scan by the truth of its twin (see docs/evaluation.md) and score the same
+projections.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from napari_labdct.folders import cache_folder
+from napari_labdct.learning.model import Model
+from napari_labdct.learning.spot_width import suitable_binning
+from napari_labdct.peers import PEERS
+from napari_labdct.quality import projections_of, tuned_peers
+from napari_labdct.scan import Scan, ScanDescription, angles
+from napari_labdct.scoring import Tally, judge
+from napari_labdct.simulation.settings import scan_geometry
+from napari_labdct.spots import SpotSettings, binarise
+from napari_labdct.testscans import FAR, NEAR, MadeScan, arc_recipes, cached_scan
+from napari_labdct.tracking import Tracker, TrackSettings
+
+EVERY = 3
+
+
+def described(made: MadeScan) -> Scan:
+    """The test scan with the angles and distances it was made with."""
+    settings = made.recipe.settings()
+    geometry = scan_geometry(settings)
+    known = ScanDescription(
+        pixel_um=geometry.pixel_um,
+        source_sample_mm=geometry.source_sample_mm,
+        sample_detector_mm=geometry.sample_detector_mm,
+        detector_center_px=geometry.detector_center_px,
+    )
+    return Scan(made.frames, angles(0, settings.step_deg, len(made.frames)), known)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", nargs="?", default="compact")
+    parser.add_argument("--step-deg", type=float, default=2.0)
+    parser.add_argument("--looks", type=int, nargs="+", default=[1])
+    parser.add_argument("--peers", nargs="*", default=["routine+", "matched"], choices=list(PEERS))
+    parser.add_argument("--scans", nargs="*", help="names; all eight if not given")
+    parser.add_argument("--cache", type=Path, default=cache_folder() / "evaluation")
+    given = parser.parse_args()
+    model = Model.load(given.model)
+    cut = SpotSettings(threshold=model.threshold)
+    recipes = [r for r in arc_recipes(given.step_deg) if r.name in (given.scans or r.name)]
+    # twins are only looked at through a window of six projections
+    twins = [replace(r, scored=tuple(range(1, r.frames, 5))) for r in recipes]
+    *_, peers = tuned_peers(twins, given.cache, given.peers)
+    totals: dict[tuple[str, str], Tally] = {}
+    for recipe, twin in zip(recipes, twins):
+        made = cached_scan(recipe, given.cache)
+        scan = described(made)
+        pairs = list(projections_of(made))
+        scored = range(1, len(pairs), EVERY)
+        masks = {}
+        for looks in given.looks:
+            binning = suitable_binning(pairs[0][0].spot_width_px)
+            outputs = (model(p.frame, p.median, binning, looks) for p, _ in pairs)
+            cleaned = np.stack([np.round(255 * output).astype(np.uint8) for output in outputs])
+            tracker = Tracker(scan, cleaned, TrackSettings(partner_threshold=model.threshold))
+            for _ in tracker.survey():
+                pass
+            name = f"{model.name} x{looks}"
+            masks[name] = lambda k, cleaned=cleaned: binarise(cleaned[k], cut)
+            masks[f"{name} tracked"] = lambda k, t=tracker: binarise(t.confirm(k), cut)
+        for method in peers[twin.key]:
+            masks[method.name] = lambda k, m=method, p=pairs: m.segment(p[k][0])
+        print(f"{recipe.name}: {tracker.note}")
+        for name, mask in masks.items():
+            tally = Tally()
+            for k in scored:
+                tally.add(judge(mask(k), pairs[k][1], why=False))
+            totals[recipe.group, name] = totals.get((recipe.group, name), Tally()) + tally
+            show(name, tally)
+    for group in (NEAR, FAR):
+        best = min((1 - t.score.f1 for (g, n), t in totals.items() if g == group and n in PEERS),
+                   default=np.nan)  # fmt: skip
+        print(f"\n{group}")
+        for (_, name), tally in ((k, t) for k, t in totals.items() if k[0] == group):
+            show(name, tally, f"  error over best peer {(1 - tally.score.f1) / best:.2f}")
+
+
+def show(name: str, tally: Tally, more: str = "") -> None:
+    s = tally.score
+    print(f"  {name:20} F1 {s.f1:.4f}  precision {s.precision:.3f}  recall {s.recall:.3f}"
+          f"  IoU {s.pixel_iou:.3f}{more}", flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
