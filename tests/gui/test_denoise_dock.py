@@ -11,7 +11,7 @@ import tifffile
 from qtpy.QtWidgets import QMessageBox
 
 from napari_labdct.denoising import Denoiser, DenoiseSettings
-from napari_labdct.errors import LabDCTError, OutputError
+from napari_labdct.errors import LabDCTError, OutputError, ScanError
 from napari_labdct.gui import preferences
 from napari_labdct.gui.denoising import DenoiseController, memory_bytes, models
 from napari_labdct.gui.layers import info_of
@@ -543,3 +543,24 @@ def test_the_dock_says_what_tracks_need(panel, run, add_scan, scan, viewer):
     session.set_scan(layer, session.scan(layer).replace(
         omega_deg=scan.omega_deg, description=ScanDescription(**DISTANCES)))  # fmt: skip
     assert panel.track_button.isEnabled()
+
+
+def test_discarding_tracks_that_failed_keeps_what_was_denoised(
+    panel, run, add_scan, scan, viewer, wait, monkeypatch
+):
+    add_scan(scan.replace(description=ScanDescription(**DISTANCES)))
+    run("Whole stack")
+    store = viewer.layers[1].data
+
+    def fail(_tracker):
+        raise ScanError("The sample turns the other way.")
+        yield
+
+    monkeypatch.setattr(Tracker, "survey", fail)
+    panel.track_button.click()
+    wait(lambda: panel.controller.job.state == "failed")
+    assert "turns the other way" in panel.bar.label.text()
+    panel.bar.discard_button.click()
+    assert [layer.name for layer in viewer.layers] == ["iron", "iron [DL]", "iron [DL spots]"]
+    assert store.path.exists()
+    assert store.complete

@@ -260,7 +260,7 @@ class DenoiseController(QObject):
         folder = preferences.cache_folder()
         limit = float(preferences.preference("cache_limit_gb"))
         shown = self._session.shown_frame(layer)
-        self._stack = weakref.ref(layer)
+        self._stack, self._store = weakref.ref(layer), None  # nothing to discard yet
         self.job.start(
             lambda: denoise(scan, settings, frames, folder, limit, spots, shown),
             f"Denoise {layer.name}",
@@ -287,7 +287,7 @@ class DenoiseController(QObject):
         folder = preferences.cache_folder()
         limit = float(preferences.preference("cache_limit_gb"))
         shown = self._session.shown_frame(layer)
-        self._stack = weakref.ref(layer)
+        self._stack, self._store = weakref.ref(layer), None  # nothing to discard yet
         self.job.start(
             lambda: track(scan, cleaned, folder, limit, spots, shown), f"Track {layer.name}"
         )
