@@ -90,7 +90,8 @@ def main() -> None:
                    default=np.nan)  # fmt: skip
         print(f"\n{group}")
         for (_, name), tally in ((k, t) for k, t in totals.items() if k[0] == group):
-            show(name, tally, f"  error over best peer {(1 - tally.score.f1) / best:.2f}")
+            ratio = f"  error over best peer {(1 - tally.score.f1) / best:.2f}"
+            show(name, tally, ratio if given.peers else "")
 
 
 def show(name: str, tally: Tally, more: str = "") -> None:

@@ -37,6 +37,9 @@ RINGS_PX = (2.0, 4.0, 8.0, 16.0)
 NEAR_PX = {1: 2.0, 2: 3.0}
 #: What "by chance" means: the same search beside the path, (rows, cols) in pixels.
 _BESIDE_PX = ((19, -23), (-23, -19), (-19, 23), (23, 19))
+#: Of a spot that gains, only pixels above this part of its peak may reach the full output: its
+#: faint surroundings gain as it does, but are no spot.
+_FULL_LEVEL = 0.5
 #: As many spots that behave as by chance are mixed into the sure ones, for small scans.
 _DOUBT = 100
 
@@ -73,7 +76,7 @@ class TrackSettings(Settings):
             "Fainter output stays as it is, whatever the neighbours say.",
             advanced=True,
         ),
-    ] = 8
+    ] = 2
 
 
 def candidates(
@@ -374,18 +377,19 @@ class Tracker:
         peak = _probability(table["peak"])
         dimmed = np.minimum(_updated(peak, gain) / peak, 1)
         gain[: len(around)] = 0
-        # the surroundings of spots go with the one that loses least
+        # the surroundings of spots, where there are any, go with the one that loses least
         halo = np.zeros(int(-labels.min(initial=0)) + 1)
         inside = around < len(halo)
         np.maximum.at(halo, around[inside], dimmed[: len(around)][inside])
         out = np.array(self.cleaned[index])
         flat = np.flatnonzero(labels)
-        label, value = labels.ravel()[flat], out.ravel()[flat]
+        label, value = labels.ravel()[flat], out.ravel()[flat].astype(float)
         own = np.maximum(label, 1) - 1
-        factor = np.where(label > 0, dimmed[own], halo[np.maximum(-label, 0)])
-        raised = _updated(_probability(value), np.where(label > 0, gain[own], 0))
-        new = np.where((label > 0) & (gain[own] > 0), 255 * raised, value * factor)
-        out.ravel()[flat] = np.round(new)
+        gained = (label > 0) & (gain[own] > 0)
+        kept = value * np.where(label > 0, dimmed[own], halo[np.maximum(-label, 0)])
+        full = value / (_FULL_LEVEL * table["peak"][own])
+        raised = 255 * np.minimum(_updated(_probability(value), gain[own]), full)
+        out.ravel()[flat] = np.round(np.where(gained, np.maximum(raised, value), kept))
         return out
 
     def recipe(self) -> dict:
