@@ -1,6 +1,6 @@
 """What it is worth to follow spots through the rotation: with and without, beside tuned peers.
 
-    python benchmarks/tracking.py [MODEL] [--step-deg 2] [--looks 1 8] [--peers ...] [--scans ...]
+    python benchmarks/tracking.py [MODEL] [--step-deg 2] [--exposure 1] [--looks 1 8] [--peers ...]
 
 The eight test scans as arcs of 31 projections in the steps of a real scan.  The network looks at
 every projection; its output is scored as it is and as `tracking` confirms it, on every third.
@@ -48,6 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", default="compact")
     parser.add_argument("--step-deg", type=float, default=2.0)
+    parser.add_argument("--exposure", type=float, default=1.0)
     parser.add_argument("--looks", type=int, nargs="+", default=[1])
     parser.add_argument("--peers", nargs="*", default=["routine+", "matched"], choices=list(PEERS))
     parser.add_argument("--scans", nargs="*", help="names; all eight if not given")
@@ -55,7 +56,8 @@ def main() -> None:
     given = parser.parse_args()
     model = Model.load(given.model)
     cut = SpotSettings(threshold=model.threshold)
-    recipes = [r for r in arc_recipes(given.step_deg) if r.name in (given.scans or r.name)]
+    recipes = arc_recipes(given.step_deg, given.exposure)
+    recipes = [r for r in recipes if r.name in (given.scans or r.name)]
     # twins are only looked at through a window of six projections
     twins = [replace(r, scored=tuple(range(1, r.frames, 5))) for r in recipes]
     *_, peers = tuned_peers(twins, given.cache, given.peers)

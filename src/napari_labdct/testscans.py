@@ -458,7 +458,9 @@ def window_recipes() -> tuple[ScanRecipe, ...]:
     return tuple(replace(full[name], **more) for name in ("medium", "iron"))
 
 
-def arc_recipes(step_deg: float = 2.0, frames: int = 31) -> tuple[ScanRecipe, ...]:
+def arc_recipes(
+    step_deg: float = 2.0, exposure: float = 1.0, frames: int = 31
+) -> tuple[ScanRecipe, ...]:
     """The test scans in the steps of a real scan, every projection of an arc with its truth.
 
     The paper's scans have 181 projections in steps of 2 deg, those of the iron sample 121 in 3.
@@ -466,5 +468,5 @@ def arc_recipes(step_deg: float = 2.0, frames: int = 31) -> tuple[ScanRecipe, ..
     return tuple(
         replace(r, sample={**r.sample, "step_deg": step_deg}, frames=frames,
                 scored=tuple(range(frames)))
-        for r in judging_recipes((1.0,))
+        for r in judging_recipes((exposure,))
     )  # fmt: skip
