@@ -16,6 +16,7 @@ from napari_labdct.testscans import (
     NEAR,
     STATIC,
     ScanRecipe,
+    arc_recipes,
     cached_scan,
     exposure_recipes,
     judging_recipes,
@@ -155,3 +156,13 @@ def test_no_scan_that_judges_is_tuned_on():
     keys = [r.key for r in everything]
     assert len(set(keys)) == len(keys)
     assert all(max(r.scored) < r.frames for r in everything)
+
+
+def test_arcs_are_the_judging_scans_in_the_steps_of_a_real_one():
+    arcs, scans = arc_recipes(3.0, 0.25), judging_recipes((0.25,))
+    for arc, scan in zip(arcs, scans, strict=True):
+        assert (arc.name, arc.seed, arc.exposure) == (scan.name, scan.seed, 0.25)
+        assert arc.scored == tuple(range(31))
+        np.testing.assert_allclose(np.diff(arc.settings().omega_deg), 3.0)
+        assert arc.settings().omega_deg[0] == scan.settings().omega_deg[0]
+    assert len({r.key for r in (*arcs, *scans)}) == 16
