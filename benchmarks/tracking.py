@@ -1,11 +1,11 @@
 """What it is worth to follow spots through the rotation: with and without, beside tuned peers.
 
-    python benchmarks/tracking.py [MODEL] [--step-deg 2] [--exposure 1] [--looks 1 8] [--peers ...]
+    python benchmarks/tracking.py [MODEL] [--step-deg 2] [--exposure 1] [--looks 1 8]
 
 The eight test scans as arcs of 31 projections in the steps of a real scan.  The network looks at
 every projection; its output is scored as it is and as `tracking` confirms it, on every third.
 Peers are tuned for each scan by the truth of its twin (see docs/evaluation.md) and score the same
-projections.
+projections.  ``--wrong`` adds what becomes of it with a geometry that is not the scan's.
 """
 
 from __future__ import annotations
@@ -44,6 +44,30 @@ def described(made: MadeScan) -> Scan:
     return Scan(made.frames, angles(0, settings.step_deg, len(made.frames)), known)
 
 
+def wrong(scan: Scan) -> dict[str, Scan]:
+    """The same scan with one value told wrongly."""
+    d = scan.description
+    row, col = d.detector_center_px
+    told = {
+        "centre 5 px": d.replace(detector_center_px=(row + 5, col)),
+        "centre 20 px": d.replace(detector_center_px=(row, col + 20)),
+        "centre 60 px": d.replace(detector_center_px=(row + 60, col)),
+        "distance 3 %": d.replace(sample_detector_mm=1.03 * d.sample_detector_mm),
+        "distance 10 %": d.replace(sample_detector_mm=1.1 * d.sample_detector_mm),
+        "distance 30 %": d.replace(sample_detector_mm=1.3 * d.sample_detector_mm),
+        "tilt 2 deg": d.replace(detector_tilt_deg=(0, 2, 0)),
+    }
+    scans = {name: scan.replace(description=known) for name, known in told.items()}
+    return scans | {"step 10 %": scan.replace(omega_deg=1.1 * scan.omega_deg)}
+
+
+def surveyed(scan: Scan, cleaned: np.ndarray, threshold: int) -> Tracker:
+    tracker = Tracker(scan, cleaned, TrackSettings(partner_threshold=threshold))
+    for _ in tracker.survey():
+        pass
+    return tracker
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", default="compact")
@@ -52,6 +76,7 @@ def main() -> None:
     parser.add_argument("--looks", type=int, nargs="+", default=[1])
     parser.add_argument("--peers", nargs="*", default=["routine+", "matched"], choices=list(PEERS))
     parser.add_argument("--scans", nargs="*", help="names; all eight if not given")
+    parser.add_argument("--wrong", action="store_true", help="also wrong geometries")
     parser.add_argument("--cache", type=Path, default=cache_folder() / "evaluation")
     given = parser.parse_args()
     model = Model.load(given.model)
@@ -72,12 +97,13 @@ def main() -> None:
             binning = suitable_binning(pairs[0][0].spot_width_px)
             outputs = (model(p.frame, p.median, binning, looks) for p, _ in pairs)
             cleaned = np.stack([np.round(255 * output).astype(np.uint8) for output in outputs])
-            tracker = Tracker(scan, cleaned, TrackSettings(partner_threshold=model.threshold))
-            for _ in tracker.survey():
-                pass
+            tracker = surveyed(scan, cleaned, model.threshold)
             name = f"{model.name} x{looks}"
             masks[name] = lambda k, cleaned=cleaned: binarise(cleaned[k], cut)
             masks[f"{name} tracked"] = lambda k, t=tracker: binarise(t.confirm(k), cut)
+            for what, other in wrong(scan).items() if given.wrong else ():
+                t = surveyed(other, cleaned, model.threshold)
+                masks[f"  {what} wrong"] = lambda k, t=t: binarise(t.confirm(k), cut)
         for method in peers[twin.key]:
             masks[method.name] = lambda k, m=method, p=pairs: m.segment(p[k][0])
         print(f"{recipe.name}: {tracker.note}")
