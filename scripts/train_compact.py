@@ -51,10 +51,15 @@ def main() -> None:
     second = given.folder / "second"
     follow(train(SECOND, second, start_from=start, source=simulated_scans(given.folder)))
     if given.install:
-        model = Model.load(second / "best.safetensors", "cpu")
-        model.threshold = THRESHOLD
-        model.save(SHIPPED / "compact.safetensors")
-        print(f"installed in {os.fspath(SHIPPED)}")
+        install(second / "best.safetensors", "compact")
+
+
+def install(path: Path, name: str) -> None:
+    """Ship a trained model under its name, with the threshold that was chosen."""
+    model = Model.load(path, "cpu")
+    model.threshold = THRESHOLD
+    model.save(SHIPPED / f"{name}.safetensors")
+    print(f"installed in {os.fspath(SHIPPED)}")
 
 
 def simulated_scans(folder: Path) -> SimulatedScans:

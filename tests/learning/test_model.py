@@ -249,10 +249,11 @@ def test_devices_are_those_there_are(saved):
         Model.load(saved, "cuda:77")
 
 
-def test_shipped_model_is_there_and_works(frame):
-    assert "compact" in shipped_models()
-    model = Model.load("compact", "cpu")
-    assert model.network == "compact"
+@pytest.mark.parametrize("name", ["compact", "accurate"])
+def test_shipped_model_is_there_and_works(frame, name):
+    assert name in shipped_models()
+    model = Model.load(name, "cpu")
+    assert model.network == name
     assert 0 < model.threshold < 256
     assert model.training["validation"]["f1"] > 0.75
     median = np.full(frame.shape, 200, np.float32)

@@ -38,17 +38,16 @@ def user_models_dir() -> Path:
 
 
 def shipped_models() -> list[str]:
-    """Names of the models inside the package."""
-    return _names(SHIPPED)
+    """Names of the models inside the package, the smallest and quickest first."""
+    return sorted(_names(SHIPPED), key=lambda name: (SHIPPED / f"{name}{SUFFIX}").stat().st_size)
 
 
 def list_models() -> list[ListedModel]:
-    """Shipped models, then the user's, each by name."""
-    folders = ((SHIPPED, True), (user_models_dir(), False))
+    """Shipped models, the quickest first, then the user's by name."""
+    own = user_models_dir()
     return [
-        ListedModel(name, folder / f"{name}{SUFFIX}", shipped)
-        for folder, shipped in folders
-        for name in _names(folder)
+        *(ListedModel(name, SHIPPED / f"{name}{SUFFIX}", True) for name in shipped_models()),
+        *(ListedModel(name, own / f"{name}{SUFFIX}", False) for name in _names(own)),
     ]
 
 
