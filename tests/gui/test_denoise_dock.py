@@ -17,6 +17,7 @@ from napari_labdct.gui.denoising import DenoiseController, memory_bytes, models
 from napari_labdct.gui.layers import info_of
 from napari_labdct.gui.session import session_of
 from napari_labdct.learning.model import Model
+from napari_labdct.learning.networks import NETWORKS
 from napari_labdct.scan import LazyStack, Scan, ScanDescription, angles
 from napari_labdct.spots import SpotSettings, binarise
 from napari_labdct.tracking import Tracker
@@ -479,6 +480,8 @@ def test_slots_compute_nothing(panel, run, add_scan, frames, viewer, monkeypatch
 
 def test_the_estimate_grows_with_the_window(scan):
     assert memory_bytes(scan, 9) > memory_bytes(scan, 3) > 0
+    assert all(memory_bytes(scan, 3, network) > 0 for network in NETWORKS)
+    assert memory_bytes(scan, 3, "accurate") > memory_bytes(scan, 3, "compact")
     assert memory_bytes(Scan(np.zeros((1, 48, 64), np.uint16)), 9) == memory_bytes(
         Scan(np.zeros((1, 48, 64), np.uint16)), 3
     )

@@ -326,11 +326,10 @@ class DenoiseDock(Dock):
         except LabDCTError as error:
             self.estimate.setText(str(error))
             return
-        window = settings.median_window or (
-            self.choice.card.info["median_window"] if self.choice.card else 31
-        )
+        card = self.choice.card.info if self.choice.card else {}
+        window = settings.median_window or card.get("median_window", 31)
         uses_median = settings.use_median and scan.n_frames >= 3
-        ram = memory_bytes(scan, window if uses_median else 0)
+        ram = memory_bytes(scan, window if uses_median else 0, card.get("network", "compact"))
         disk = disk_bytes(scan, settings.output_px)
         text = f"Needs about {_size(ram)} of memory and {_size(disk)} on disk."
         if not settings.use_median:

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from ..learning.model import Model
     from .session import Session
 
-# Working memory of the network for a pixel, bytes; see benchmarks/denoise_speed.py.
-_BYTES_A_PIXEL = 200
+# Working memory of a network for a pixel of the projection, bytes; see benchmarks/denoise_speed.py.
+_BYTES_A_PIXEL = {"compact": 200, "accurate": 350, "paper": 1900}
 
 
 @dataclass(frozen=True)
@@ -197,11 +197,11 @@ def disk_bytes(scan: Scan, output_px: int | None) -> int:
     return int(scan.n_frames * np.prod(output_shape(scan.shape, output_px)))
 
 
-def memory_bytes(scan: Scan, window: int) -> int:
+def memory_bytes(scan: Scan, window: int, network: str = "compact") -> int:
     """Estimate of the working memory of a run: the median's window twice, and the network."""
     pixels = int(np.prod(scan.shape))
     frames = min(window, scan.n_frames) if scan.n_frames >= 3 else 0
-    return pixels * (2 * frames * scan.dtype.itemsize + _BYTES_A_PIXEL)
+    return pixels * (2 * frames * scan.dtype.itemsize + _BYTES_A_PIXEL[network])
 
 
 class DenoiseController(QObject):
