@@ -21,27 +21,13 @@ from napari_labdct.learning.model import Model
 from napari_labdct.learning.spot_width import suitable_binning
 from napari_labdct.peers import PEERS
 from napari_labdct.quality import projections_of, tuned_peers
-from napari_labdct.scan import Scan, ScanDescription, angles
+from napari_labdct.scan import Scan
 from napari_labdct.scoring import Tally, judge
-from napari_labdct.simulation.settings import scan_geometry
 from napari_labdct.spots import SpotSettings, binarise
-from napari_labdct.testscans import FAR, NEAR, MadeScan, arc_recipes, cached_scan
+from napari_labdct.testscans import FAR, NEAR, arc_recipes, cached_scan
 from napari_labdct.tracking import Tracker, TrackSettings
 
 EVERY = 3
-
-
-def described(made: MadeScan) -> Scan:
-    """The test scan with the angles and distances it was made with."""
-    settings = made.recipe.settings()
-    geometry = scan_geometry(settings)
-    known = ScanDescription(
-        pixel_um=geometry.pixel_um,
-        source_sample_mm=geometry.source_sample_mm,
-        sample_detector_mm=geometry.sample_detector_mm,
-        detector_center_px=geometry.detector_center_px,
-    )
-    return Scan(made.frames, angles(0, settings.step_deg, len(made.frames)), known)
 
 
 def wrong(scan: Scan) -> dict[str, Scan]:
@@ -89,7 +75,7 @@ def main() -> None:
     totals: dict[tuple[str, str], Tally] = {}
     for recipe, twin in zip(recipes, twins):
         made = cached_scan(recipe, given.cache)
-        scan = described(made)
+        scan = made.scan()
         pairs = list(projections_of(made))
         scored = range(1, len(pairs), EVERY)
         masks = {}

@@ -15,8 +15,7 @@ import numpy as np
 from napari_labdct.folders import cache_folder
 from napari_labdct.learning.model import Model
 from napari_labdct.quality import projections_of
-from napari_labdct.scan import Scan, ScanDescription, angles
-from napari_labdct.simulation.settings import scan_geometry
+from napari_labdct.scan import Scan
 from napari_labdct.testscans import arc_recipes, cached_scan
 from napari_labdct.tracking import Tracker
 
@@ -57,12 +56,7 @@ def main() -> None:
     given = parser.parse_args()
     recipe = next(r for r in arc_recipes() if r.name == "iron")
     made, model = cached_scan(recipe, given.cache), Model.load("compact")
-    geometry = scan_geometry(recipe.settings())
-    known = ScanDescription(
-        pixel_um=geometry.pixel_um, source_sample_mm=geometry.source_sample_mm,
-        sample_detector_mm=geometry.sample_detector_mm,
-    )  # fmt: skip
-    scan = Scan(made.frames, angles(0, recipe.settings().step_deg, len(made.frames)), known)
+    scan = made.scan()
     pairs = [projection for projection, _ in projections_of(made)]
     cleaned = np.stack([np.round(255 * model(p.frame, p.median)).astype(np.uint8) for p in pairs])
     tracker = Tracker(scan, cleaned, made={"model": {"threshold": model.threshold}})

@@ -155,7 +155,7 @@ def test_track_equals_the_library(described, tmp_path, capsys):
     assert len(read_spot_csv(s, SPOT_DTYPE)) > 20
     assert recipe_beside(t)["model"] == made["model"]  # so that every command cuts it the same
     assert cli.main(["track", str(described), "--cleaned", t, "-o", str(tmp_path / "u.tif")]) == 1
-    assert "was tracked already" in capsys.readouterr().err
+    assert "were tracked already" in capsys.readouterr().err
 
 
 def test_track_says_what_is_missing(folder, tmp_path, capsys):
@@ -164,3 +164,17 @@ def test_track_says_what_is_missing(folder, tmp_path, capsys):
     assert cli.main(["track", str(folder), "--cleaned", c, "-o", str(tmp_path / "t.tif")]) == 1
     assert "source-sample distance" in capsys.readouterr().err
     assert not (tmp_path / "t.tif").exists()
+
+
+def test_a_coarse_stack_is_tracked_but_not_measured(described, tmp_path, capsys):
+    c, t, s = (str(tmp_path / n) for n in ("c.tif", "t.tif", "s.csv"))
+    small = ["--output-px", "64", "--device", "cpu"]
+    assert cli.main(["denoise", str(described), "-o", c, *small, "--table", s]) == 1
+    assert "Spots are measured at full size" in capsys.readouterr().err
+    assert cli.main(["denoise", str(described), "-o", c, *small]) == 0
+    command = ["track", str(described), "--cleaned", c, "-o", t]
+    assert cli.main([*command, "--table", s]) == 1
+    assert "Spots are measured at full size" in capsys.readouterr().err
+    assert not (tmp_path / "t.tif").exists()
+    assert cli.main(command) == 0
+    assert tifffile.imread(t).shape == tifffile.imread(c).shape

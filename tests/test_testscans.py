@@ -62,6 +62,13 @@ def test_the_same_recipe_gives_the_same_scan_and_another_seed_another(made, tmp_
     assert (make_scan(other).frames != made.frames).mean() > 0.5
 
 
+def test_a_made_scan_knows_its_angles_and_geometry(made):
+    scan, settings = made.scan(), made.recipe.settings()
+    np.testing.assert_array_equal(scan.omega_deg, settings.omega_deg[list(made.recipe.scored)])
+    assert scan.geometry().sample_detector_mm == settings.sample_detector_mm
+    assert scan.shape == made.frames.shape[1:]
+
+
 def test_truth_belongs_to_the_frames(made):
     assert made.frames.shape == (2, 254, 254)
     for k in range(2):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
-from napari_labdct.errors import OutputError, ScanError
+from napari_labdct.errors import OutputError, ScanError, SettingsError
 from napari_labdct.geometry import rotation_z
 from napari_labdct.scan import Scan, ScanDescription, angles
 from napari_labdct.simulation import SimulateSettings, Simulation
@@ -200,6 +200,15 @@ def test_another_geometry_is_another_result(made, tmp_path):
         Tracker(turned, made).open_store(tmp_path / "t.tif")
 
 
+def test_another_cleaned_stack_without_a_recipe_is_another_result(made, tmp_path):
+    scan = described(made)
+    Tracker(scan, made).open_store(tmp_path / "t.tif")
+    other = made.copy()
+    other[FRAMES // 2] = 0
+    with pytest.raises(OutputError, match="another result"):
+        Tracker(scan, other).open_store(tmp_path / "t.tif")
+
+
 def test_a_coarser_output_is_followed_too(made):
     coarse = made.reshape(FRAMES, SHAPE[0] // 2, 2, SHAPE[1] // 2, 2).max((2, 4))
     fine = surveyed(Tracker(described(made), made))
@@ -230,7 +239,9 @@ def test_what_cannot_be_tracked_is_refused(made):
         Tracker(scan.replace(description=ScanDescription(pixel_um=40)), made)
     with pytest.raises(ScanError, match="another scan"):
         Tracker(scan, made, made={"input": {"id": "0" * 16}})
-    with pytest.raises(ScanError, match="faintest candidate"):
+    with pytest.raises(ScanError, match="tracked already"):
+        Tracker(scan, made, made={"job": "track"})
+    with pytest.raises(SettingsError, match="faintest candidate"):
         Tracker(scan, made, TrackSettings(partner_threshold=20, faintest=20))
 
 

@@ -25,6 +25,7 @@ import numpy as np
 from .comparison import spot_labels
 from .jobs import cannot_write
 from .learning.crop_spots import CORE_LEVEL, LABEL_LEVEL
+from .scan import Scan, ScanDescription
 from .shapes import separate
 from .simulation import SimulateSettings, Simulation
 from .simulation.deformed import bend, whole_spots
@@ -139,6 +140,18 @@ class MadeScan:
     @property
     def name(self) -> str:
         return self.recipe.name
+
+    def scan(self) -> Scan:
+        """The scored projections with their angles and the geometry they were made with."""
+        settings = self.recipe.settings()
+        geometry = scan_geometry(settings)
+        known = ScanDescription(
+            pixel_um=geometry.pixel_um,
+            source_sample_mm=geometry.source_sample_mm,
+            sample_detector_mm=geometry.sample_detector_mm,
+            detector_center_px=geometry.detector_center_px,
+        )
+        return Scan(self.frames, settings.omega_deg[list(self.recipe.scored)], known, self.name)
 
     def median(self, k: int, window: int | None = None) -> np.ndarray:
         """Rolling median of the `k`-th scored projection; over the full turn if not told."""

@@ -19,7 +19,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from .errors import ScanError
+from .errors import ScanError, SettingsError
 from .geometry import ScanGeometry
 from .jobs import FrameStore, Progress, fill, recipe, recipe_hash
 from .parameters import Param, Settings
@@ -207,7 +207,10 @@ class Tracker:
     Raises
     ------
     ScanError
-        Angles or distances are not known, or the cleaned stack is not whole or of another scan.
+        Angles or distances are not known, or the cleaned stack is not whole, of another scan or
+        tracked already.
+    SettingsError
+        The faintest candidate is no fainter than a partner.
     """
 
     def __init__(
@@ -236,6 +239,10 @@ class Tracker:
                 f"The cleaned stack was made of another scan than '{scan.name}'; choose the scan "
                 "it was made of, or denoise this one."
             )
+        if self.made.get("job") == self.settings.job:
+            raise ScanError(
+                "The spots of this stack were tracked already; choose the network's own output."
+            )
         if not np.all(getattr(cleaned, "done", True)):
             raise ScanError(
                 "Spots are followed through the whole scan; denoise the whole stack first."
@@ -251,7 +258,7 @@ class Tracker:
             self.made.get("model", {}).get("threshold", 128)
         )
         if self.settings.faintest >= self.threshold:
-            raise ScanError("The faintest candidate must lie below the partner threshold.")
+            raise SettingsError("The faintest candidate must lie below the partner threshold.")
         self.note = ""
         self._tables: dict[int, np.ndarray] = {}
         self._log_ratio: np.ndarray | None = None
@@ -403,7 +410,8 @@ class Tracker:
         }  # fmt: skip
         made["omega_deg"] = [float(omega) for omega in self.scan.omega_deg]
         made["model"] = self.made.get("model", {})
-        made["cleaned"] = recipe_hash(self.made) if "input" in self.made else ""
+        known = "input" in self.made
+        made["cleaned"] = recipe_hash(self.made) if known else Scan(self.cleaned).identity()
         return made
 
     def open_store(self, path, *, overwrite: bool = False) -> FrameStore:

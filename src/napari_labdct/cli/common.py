@@ -6,8 +6,9 @@ import argparse
 import sys
 from collections.abc import Iterator
 
+from ..errors import SettingsError
 from ..jobs import Progress, recipe_beside
-from ..parameters import from_namespace
+from ..parameters import add_arguments, from_namespace
 from ..scan import Scan
 from ..spots import BinaryFrames, SpotSettings, measure_stack
 
@@ -52,6 +53,28 @@ def show_progress(steps: Iterator[Progress], what: str, unit: str = "frame") -> 
         steps.close()
         if bar is not None:
             bar.close()
+
+
+def add_spots(parser: argparse.ArgumentParser) -> None:
+    """What `write_spots` reads, for a command whose output is a cleaned stack."""
+    parser.add_argument("--spots", metavar="MASK.tif", help="also write the binary stack")
+    parser.add_argument("--table", metavar="SPOTS.csv", help="also measure every spot")
+    parser.add_argument("--overwrite", action="store_true", help="replace other results")
+    add_arguments(parser, SpotSettings)
+
+
+def check_table(given: argparse.Namespace, scan: Scan, shape: tuple[int, int, int]) -> None:
+    """Refuse ``--table`` for a coarser stack, before the work begins.
+
+    Raises
+    ------
+    SettingsError
+        Spots are measured on the projections.
+    """
+    if given.table and shape[1:] != scan.shape:
+        raise SettingsError(
+            "Spots are measured at full size; denoise without --output-px or leave out --table."
+        )
 
 
 def write_spots(given: argparse.Namespace, scan: Scan, cleaned, cut: SpotSettings) -> None:

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import argparse
 
-from ..denoising import Denoiser, DenoiseSettings
-from ..errors import SettingsError
+from ..denoising import Denoiser, DenoiseSettings, output_shape
 from ..parameters import add_arguments, from_namespace
 from ..spots import SpotSettings
-from .common import add_scan, open_given, show_progress, write_spots
+from .common import add_scan, add_spots, check_table, open_given, show_progress, write_spots
 
 
 def add_command(commands) -> None:
     parser = commands.add_parser("denoise", help="clean a scan with a trained network")
     add_scan(parser)
     parser.add_argument("-o", "--output", required=True, metavar="CLEANED.tif")
-    parser.add_argument("--spots", metavar="MASK.tif", help="also write the binary stack")
-    parser.add_argument("--table", metavar="SPOTS.csv", help="also measure every spot")
-    parser.add_argument("--overwrite", action="store_true", help="replace other results")
     add_arguments(parser, DenoiseSettings)
-    add_arguments(parser, SpotSettings)
+    add_spots(parser)
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> None:
     settings = from_namespace(DenoiseSettings, given)
-    if given.table and settings.output_px:
-        raise SettingsError("Spots are measured at full size; leave out --output-px or --table.")
     scan = open_given(given)
+    check_table(given, scan, (scan.n_frames, *output_shape(scan.shape, settings.output_px)))
     denoiser = Denoiser(scan, settings)
     if given.threshold is None:
         given.threshold = denoiser.model.threshold

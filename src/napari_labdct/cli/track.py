@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from ..errors import ScanError
 from ..jobs import recipe_beside
 from ..parameters import add_arguments, from_namespace
-from ..spots import SpotSettings
 from ..tracking import Tracker, TrackSettings
-from .common import add_scan, cut_of, open_given, show_progress, write_spots
+from .common import add_scan, add_spots, check_table, cut_of, open_given, show_progress, write_spots
 
 
 def add_command(commands) -> None:
@@ -25,11 +23,8 @@ def add_command(commands) -> None:
         "--cleaned", required=True, metavar="CLEANED.tif", help="output of 'labdct denoise'"
     )
     parser.add_argument("-o", "--output", required=True, metavar="TRACKED.tif")
-    parser.add_argument("--spots", metavar="MASK.tif", help="also write the binary stack")
-    parser.add_argument("--table", metavar="SPOTS.csv", help="also measure every spot")
-    parser.add_argument("--overwrite", action="store_true", help="replace other results")
     add_arguments(parser, TrackSettings)
-    add_arguments(parser, SpotSettings)
+    add_spots(parser)
     parser.set_defaults(run=run)
 
 
@@ -37,13 +32,10 @@ def run(given: argparse.Namespace) -> None:
     from ..io import open_scan
 
     scan, made = open_given(given), recipe_beside(given.cleaned)
-    if made.get("job") == "track":
-        raise ScanError(
-            f"{given.cleaned} was tracked already; give the output of 'labdct denoise'."
-        )
     cut = cut_of(given.cleaned, given)
     settings = from_namespace(TrackSettings, given)
     tracker = Tracker(scan, open_scan(given.cleaned).frames, settings, made)
+    check_table(given, scan, tracker.cleaned.shape)
     store = tracker.open_store(given.output, overwrite=given.overwrite)
     show_progress(tracker.run(store), "track")
     print(store.path)
