@@ -567,3 +567,29 @@ def test_discarding_tracks_that_failed_keeps_what_was_denoised(
     assert [layer.name for layer in viewer.layers] == ["iron", "iron [DL]", "iron [DL spots]"]
     assert store.path.exists()
     assert store.complete
+
+
+def test_a_corrected_scan_is_not_resumed_with_what_it_said_before(
+    panel, run, add_scan, scan, viewer, wait, monkeypatch
+):
+    layer = add_scan(scan.replace(description=ScanDescription(**DISTANCES)))
+    run("Whole stack")
+    turned = []
+
+    def survey(tracker):
+        turned.append(tracker.scan.step_deg * np.sign(np.diff(tracker.scan.omega_deg)[0]))
+        raise ScanError("The sample turns the other way.")
+        yield
+
+    monkeypatch.setattr(Tracker, "survey", survey)
+    panel.track_button.click()
+    wait(lambda: panel.controller.job.state == "failed")
+    session = session_of(viewer)
+    old = session.scan(layer)
+    session.set_scan(layer, old.replace(omega_deg=-old.omega_deg))
+    assert not panel.controller.job.resumable
+    assert panel.track_button.isEnabled()
+    panel.track_button.click()
+    wait(lambda: panel.controller.job.state == "failed")
+    assert turned == [5, -5]
+    assert viewer.layers[1].data.complete

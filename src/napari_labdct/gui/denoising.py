@@ -236,6 +236,7 @@ class DenoiseController(QObject):
         self._cut_job.delivered.connect(self._on_cut)
         self._cut_job.ended.connect(self._on_cut_ended)
         session.stacks_changed.connect(self._on_layers)
+        session.scan_changed.connect(self._on_scan)
 
     # --------------------------------------------------------------------- running
 
@@ -431,6 +432,11 @@ class DenoiseController(QObject):
             self.said.emit("The scan's layer was removed, so the run was stopped.")
         elif state == "done":
             self._session.results_changed.emit(stack)
+
+    def _on_scan(self, layer: Layer) -> None:
+        # Resume would go on with the angles and distances of before; the frames stay in their file
+        if self.job.resumable and self._stack is not None and layer is self._stack():
+            self.job.discard()
 
     def _on_layers(self) -> None:
         stack = None if self._stack is None else self._stack()
