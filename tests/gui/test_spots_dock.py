@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import tifffile
@@ -13,7 +15,7 @@ from napari_labdct.gui.lazy import LiveMask
 from napari_labdct.gui.session import session_of
 from napari_labdct.gui.spots_controller import review_folder
 from napari_labdct.io.spot_exports import read_table, read_training_pairs
-from napari_labdct.review import ACCEPTED, REJECTED, REVIEW_DTYPE, UNDECIDED
+from napari_labdct.review import ACCEPTED, REJECTED, REVIEW_DTYPE, UNDECIDED, Review
 from napari_labdct.scan import Scan, ScanDescription, angles
 from napari_labdct.spots import SpotSettings
 
@@ -184,6 +186,47 @@ def test_a_new_viewer_finds_the_review(spots, wait, make_napari_viewer, stacks):
     wait(lambda: widget.controller.measured is not None)
     assert widget.progress.text() == "2 of 36 decided"
     assert widget.controller is not spots.controller
+
+
+def test_corrections_of_one_scan_never_reach_another(spots, viewer, wait, stacks, monkeypatch):
+    """The other scan waits until they are done; so does a scan that is taken away."""
+    from napari_labdct.gui import spots_work
+
+    control, session = spots.controller, session_of(viewer)
+    iron = control.stack
+    of_iron = control.measured.review.path
+    control.set_status([(8, 1)], ACCEPTED)
+    frames, cleaned, _ = stacks
+    copper = viewer.add_image(frames[:, ::-1].copy(), name="copper")
+    session.add_result(copper, LiveMask(cleaned[:, ::-1].copy(), SpotSettings()), "network mask")
+    session.set_stack(copper)
+    wait(lambda: not control.job.running)
+    spots.bar.button.click()
+    wait(lambda: control.stack is copper)
+    of_copper = control.measured.review.path
+    control.set_status([(8, 1)], ACCEPTED)
+    session.set_stack(iron)
+    wait(lambda: control.stack is iron)
+
+    quick = spots_work.measure_frame
+
+    def slow(*given, **more):
+        time.sleep(0.1)
+        return quick(*given, **more)
+
+    monkeypatch.setattr(spots_work, "measure_frame", slow)
+    control.erase([(frame, 1) for frame in range(6)])
+    session.set_stack(copper)
+    assert control.stack is iron
+    wait(lambda: control.stack is copper)
+    assert Review((9, 48, 64), of_iron).corrected == list(range(6))
+    assert not Review((9, 48, 64), of_copper).corrected
+
+    control.erase([(frame, 1) for frame in range(3)])
+    viewer.layers.remove(copper)
+    wait(lambda: control.stack is iron)
+    assert Review((9, 48, 64), of_copper).corrected == [0, 1, 2]
+    assert Review((9, 48, 64), of_iron).corrected == list(range(6))
 
 
 def test_sorting_and_filtering_keep_to_the_key(spots, qtbot, wait):

@@ -79,6 +79,8 @@ class SpotsController(QObject):
         self.grow_settings = GrowSettings()
         self.canvas = SpotsCanvas(session, self.click)
         self._wanted: weakref.ref[Layer] | None = None
+        self._next_review: tuple[Layer | None, Measured] | None = None
+        self._corrected: Measured | None = None
         self._corrector: Corrector | None = None
         self._tasks: deque[Task] = deque()
         self._written: list[tuple[int, np.ndarray, np.ndarray]] = []
@@ -142,8 +144,12 @@ class SpotsController(QObject):
         if folder.is_dir():
             self.job.start(lambda: spots_work.find_review(scan, folder, cleaned), "Find the review")
 
-    def _open(self, measured: Measured) -> None:
-        stack = None if self._wanted is None else self._wanted()
+    def _open_next(self) -> None:
+        """Open the review that waits, once the corrections of the present one are done."""
+        self.flush_paint()
+        if self._next_review is None or self.busy:
+            return
+        (stack, measured), self._next_review = self._next_review, None
         if not self._session.contains(stack):
             return
         self.close_review()
@@ -158,7 +164,6 @@ class SpotsController(QObject):
 
     def close_review(self) -> None:
         """Take the layers of the present review away; its files stay."""
-        self.flush_paint()
         self.canvas.close()
         self.measured = self._corrector = None
         self.table = np.zeros(0, REVIEW_DTYPE)
@@ -172,7 +177,10 @@ class SpotsController(QObject):
         return self.canvas.stack
 
     def _on_layers(self) -> None:
-        if self.measured is not None and self.stack is None:
+        if self.measured is None or self.stack is not None:
+            return
+        self.flush_paint()
+        if not self.busy:  # what was corrected before the stack was removed is kept
             self.close_review()
             self.opened.emit()
 
@@ -334,6 +342,7 @@ class SpotsController(QObject):
                 self.said.emit(str(error))
                 continue
             if make is not None:
+                self._corrected = self.measured
                 self._correct_job.start(make, "Correct spots")
 
     @property
@@ -347,13 +356,18 @@ class SpotsController(QObject):
         if not self._written and not self._tasks:
             self.canvas.forget()
         self._next()
+        self._on_layers()
+        self._open_next()
 
     def _on_delivered(self, thing: object) -> None:
         if isinstance(thing, Measured):
-            self._open(thing)
-        elif isinstance(thing, Corrected) and self.measured is not None:
+            self._next_review = (None if self._wanted is None else self._wanted(), thing)
+            self._open_next()
+        elif self.measured is None or self.measured is not self._corrected:
+            return  # of a review that was closed
+        elif isinstance(thing, Corrected):
             self._take(thing)
-        elif isinstance(thing, Decisions) and self.measured is not None:
+        elif isinstance(thing, Decisions):
             self.set_status(thing.keys, thing.status, f"import decisions from {thing.name}")
             missing = f"; {thing.missing} spots of the file are not here" if thing.missing else ""
             self.said.emit(f"Read the decisions on {len(thing.keys)} spots{missing}.")
