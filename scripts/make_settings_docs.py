@@ -13,6 +13,7 @@ JOBS = {
     "Denoise": ("denoising", "DenoiseSettings"),
     "Track": ("tracking", "TrackSettings"),
     "Binarise": ("spots", "SpotSettings"),
+    "Grow a missed spot (Spots dock)": ("corrections", "GrowSettings"),
     "Standard routine": ("routine", "RoutineSettings"),
     "Simulate": ("simulation", "SimulateSettings"),
     "Predicted spots": ("simulation", "PredictSettings"),
@@ -22,6 +23,17 @@ JOBS = {
     "Fine-tuning": ("learning.pairs", "FineTuneSettings"),
     "Synthesis of training crops": ("learning.synthesis", "SynthesisSettings"),
 }
+# What scan.yaml holds beside the fields of the form; docs/geometry.md says how it is meant.
+SCAN_YAML = """\
+| `frames` | Projections |  |  | every TIFF beside it | File names or patterns, one or a list. |
+| `omega_deg` | Rotation angles | deg |  |  | `{start: , step: }`, or a list, one each. |
+| `omega_csv` | Angles from a file | deg |  |  | CSV, last column; if no `omega_deg`. |
+| `detector_center_px` | Centre | px |  | the middle | `[row, col]` of the optical axis, from 0. |
+| `detector_tilt_deg` | Tilt | deg |  | `[0, 0, 0]` | About x, y and z. |
+| `beam_stop_px` | Beam stop | px |  |  | Corners `[row, col]`, at least 3; one outline or several. |
+
+Which way round angles, rows, columns and tilts count: [geometry.md](geometry.md).
+"""
 
 
 def page() -> str:
@@ -36,6 +48,8 @@ def page() -> str:
         settings = getattr(importlib.import_module(f"napari_labdct.{module}"), name)
         summary = settings.__doc__.strip().splitlines()[0]
         parts += [f"## {title}\n", f"`{name}`: {summary}\n", markdown_table(settings) + "\n"]
+        if name == "ScanDescription":
+            parts[-1] += SCAN_YAML
     return "\n".join(parts)
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import re
 from pathlib import Path
 
 from napari_labdct import cli
+from napari_labdct.io.scan_yaml import read_scan_yaml
+from napari_labdct.scan import ScanDescription
 
 ROOT = Path(__file__).parent.parent
+SCAN_YAML = {"frames", "omega_deg", "omega_csv"} | {
+    field.name for field in dataclasses.fields(ScanDescription)
+}
+# Settings that no dock and no command shows.
+INNER = {"BlobSettings", "CutSettings", "FieldSettings", "MixSettings", "SimulatedScansSettings"}
 
 
 def test_the_settings_page_is_made_from_the_classes():
@@ -17,6 +25,37 @@ def test_the_settings_page_is_made_from_the_classes():
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     assert script.PAGE.read_text(encoding="utf-8") == script.page(), f"run {path.name} again"
+
+
+def test_the_settings_page_has_every_class_that_a_user_meets():
+    sources = (ROOT / "src").rglob("*.py")
+    classes = {
+        name
+        for path in sources
+        for name in re.findall(
+            r"^class (\w+)\(\w*Settings\):", path.read_text(encoding="utf-8"), re.MULTILINE
+        )
+    }
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert "ScanDescription" in classes
+    assert set(re.findall(r"^`(\w+)`: ", page, re.MULTILINE)) == classes - INNER
+
+
+def test_every_entry_of_scan_yaml_is_described():
+    for name in ("settings.md", "geometry.md"):
+        page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+        start = page.index("## Scan desc" if name == "settings.md" else "## The entries")
+        table = page[start : page.index("\n## ", start)]
+        assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == SCAN_YAML, name
+
+
+def test_the_scan_yaml_of_the_readme_can_be_read(tmp_path):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    (tmp_path / "scan.yaml").write_text(example, encoding="utf-8")
+    described = read_scan_yaml(tmp_path / "scan.yaml")
+    assert described.frames
+    assert described.omega_deg(2)[1] != described.omega_deg(2)[0]
 
 
 def test_the_readme_shows_every_command_and_no_other():
