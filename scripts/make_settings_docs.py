@@ -30,7 +30,7 @@ SCAN_YAML = """\
 | `omega_csv` | Angles from a file | deg |  |  | CSV, last column; if no `omega_deg`. |
 | `detector_center_px` | Centre | px |  | the middle | `[row, col]` of the optical axis, from 0. |
 | `detector_tilt_deg` | Tilt | deg |  | `[0, 0, 0]` | About x, y and z. |
-| `beam_stop_px` | Beam stop | px |  |  | Corners `[row, col]`, at least 3; one outline or several. |
+| `beam_stop_px` | Beam stop | px |  |  | Corners `[row, col]`, 3 or more; one outline or several. |
 
 Which way round angles, rows, columns and tilts count: [geometry.md](geometry.md).
 """
