@@ -103,3 +103,13 @@ def test_separate_keeps_touching_spots_apart(labels):
         assert np.unique(labels[apart == k]).size == 1
     alone = np.where(labels == 3, 3, 0)
     np.testing.assert_array_equal(separate(alone), alone > 0)
+
+
+def test_separate_loses_no_thin_spot():
+    labels = np.zeros((8, 12), int)
+    labels[2, 2:8] = 1  # a line one pixel wide between two higher labels
+    labels[3:6, 2:8] = 2
+    labels[0:2, 2:8] = 3
+    mask = separate(labels)
+    assert ndi.label(mask, EIGHT)[1] == 3
+    assert mask[labels == 1].all()

@@ -243,6 +243,9 @@ def grow(
 def separate(labels: np.ndarray) -> np.ndarray:
     """A mask in which touching spots stay apart: the lower label gives up its border pixels.
 
+    A spot so thin that nothing would be left of it keeps its pixels; then its neighbours give up
+    theirs.
+
     Parameters
     ----------
     labels : int array (rows, cols)
@@ -251,14 +254,23 @@ def separate(labels: np.ndarray) -> np.ndarray:
     -------
     bool array (rows, cols)
     """
-    mask = labels > 0
-    flat = np.flatnonzero(mask)
+    kept = _highest_around(labels)
+    lost = np.setdiff1d(labels, labels[kept])
+    if lost.size:
+        above = np.isin(labels, lost[lost > 0]) * labels.max(initial=0)
+        kept = _highest_around(labels + above)
+    return kept
+
+
+def _highest_around(labels: np.ndarray) -> np.ndarray:
+    """Pixels of labels that touch no pixel of a higher one, bool (rows, cols)."""
+    kept = labels > 0
+    flat = np.flatnonzero(kept)
     rows, cols = np.unravel_index(flat, labels.shape)
     own = labels.ravel()[flat]
-    touching = np.zeros(flat.size, bool)
     for dr in (-1, 0, 1):
         for dc in (-1, 0, 1):
             r = np.clip(rows + dr, 0, labels.shape[0] - 1)
-            touching |= labels[r, np.clip(cols + dc, 0, labels.shape[1] - 1)] > own
-    mask.ravel()[flat[touching]] = False
-    return mask
+            c = np.clip(cols + dc, 0, labels.shape[1] - 1)
+            kept.ravel()[flat[labels[r, c] > own]] = False
+    return kept

@@ -148,9 +148,9 @@ def export_stack(
             labels = frames[index]
             if table is not None:
                 labels = _only(labels, table, index)
+            # at its final size, so that the gaps are not closed again
+            labels = spot_exports.resized(labels, shape)
             yield separate(labels) * np.uint8(255) if binary else labels
 
     kind = np.uint8 if binary else np.uint16
-    return spot_exports.write_stack(
-        path, images(), recipe, dtype=kind, shape=shape, orientation=orientation
-    )
+    return spot_exports.write_stack(path, images(), recipe, dtype=kind, orientation=orientation)

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import tifffile
+from scipy import ndimage as ndi
 
 from napari_labdct.errors import OutputError, ScanError
 from napari_labdct.exporting import export_stack, export_table
@@ -126,6 +127,13 @@ def test_a_resized_stack_loses_no_spot(tmp_path, reviewed, longest):
     assert max(read.shape[1:]) == longest
     for frame in range(4):
         assert set(np.unique(read[frame])) == set(np.unique(LABELS[frame]))
+
+
+@pytest.mark.parametrize("longest", [18, 25, 30, 74])
+def test_a_resized_binary_stack_keeps_touching_spots_apart(tmp_path, reviewed, longest):
+    path = export_stack(tmp_path / "b.tif", reviewed[1], RECIPE, binary=True, longest_px=longest)
+    for frame, mask in enumerate(tifffile.imread(path)):
+        assert ndi.label(mask, np.ones((3, 3)))[1] == len(np.unique(LABELS[frame])) - 1
 
 
 def test_too_many_labels_for_the_type_is_said(tmp_path):

@@ -250,7 +250,6 @@ def write_stack(
     recipe: dict[str, Any],
     *,
     dtype: np.dtype | type = np.uint8,
-    shape: tuple[int, int] | None = None,
     orientation: int = 1,
 ) -> Path:
     """A binary (uint8, 0 or 255) or label (uint16) stack, one TIFF page a projection.
@@ -264,8 +263,6 @@ def write_stack(
         Written beside the file.
     dtype : dtype
         uint8 for masks, uint16 or int32 for labels; labels are compressed.
-    shape : (rows, cols), optional
-        Another size, as some indexing programs want it.
     orientation : int
         TIFF Orientation tag copied from the input.
 
@@ -280,7 +277,7 @@ def write_stack(
         for frame in frames:
             if frame.size and frame.max() > np.iinfo(dtype).max:
                 raise OutputError(f"A projection has more spots than {dtype.name} can number.")
-            yield resized(frame, shape or frame.shape).astype(dtype)
+            yield frame.astype(dtype)
 
     compression = None if dtype == np.uint8 else "zlib"
     written = write_frames(path, ready(), orientation=orientation, compression=compression)
