@@ -121,7 +121,8 @@ def open_segmentation(path: str | Path, cut: SpotSettings | None = None) -> Segm
     path : path
         A TIFF, or a folder of them in natural order.
     cut : SpotSettings, optional
-        Threshold and minimum spot size for cleaned stacks.
+        Threshold and minimum spot size for cleaned stacks; the threshold of the model that made
+        them if not given.
 
     Raises
     ------
@@ -134,7 +135,8 @@ def open_segmentation(path: str | Path, cut: SpotSettings | None = None) -> Segm
     frames = open_scan(path).frames
     made = recipe_beside(path)
     if made.get("job") in ("denoise", "track"):
-        cut = cut or SpotSettings()
+        model = made.get("model", {})
+        cut = cut or SpotSettings().replace(threshold=int(model.get("threshold", 128)))
         made = {**made, "binarise": cut.to_dict()}
         return Segmentation(path.stem, BinaryFrames(frames, cut), made, frames)
     return Segmentation(path.stem, frames, made)

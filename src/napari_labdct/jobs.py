@@ -97,6 +97,43 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
     return OutputError(f"Cannot write {path} ({reason}); choose another folder or free some space.")
 
 
+def spare_inputs(outputs: Iterable[str | Path | None], *inputs: Any) -> None:
+    """Refuse outputs that are files a job reads, or one file twice.
+
+    Parameters
+    ----------
+    outputs : iterable of path or None
+    *inputs : Scan, stack, path or None
+        Stacks in memory have no files.
+
+    Raises
+    ------
+    OutputError
+        One of them would be lost.
+    """
+    read = {path.resolve() for source in inputs for path in _files_of(source)}
+    written: set[Path] = set()
+    for output in outputs:
+        if not output:
+            continue
+        path = Path(output).expanduser().resolve()
+        if path in read:
+            raise OutputError(f"{output} is read by this job; choose another name for the result.")
+        if path in written:
+            raise OutputError(f"Two results cannot go into {output}; choose another name for one.")
+        written.add(path)
+
+
+def _files_of(source: Any) -> list[Path]:
+    if isinstance(source, (str, Path)):
+        return [Path(source).expanduser()]
+    source = getattr(source, "frames", source)  # of a scan
+    source = getattr(source, "cleaned", source)  # of masks cut from it
+    if isinstance(source, FrameStore):
+        return [source.path]
+    return [Path(path) for path in getattr(source, "paths", ())]
+
+
 class FrameStore(LazyStack):
     """Frames ``(n, rows, cols)`` of a running job in one preallocated TIFF on disk.
 
@@ -166,7 +203,8 @@ class FrameStore(LazyStack):
                 return store
         if (path.exists() or side.exists()) and not overwrite:
             raise OutputError(
-                f"{path} already holds another result; choose another name or allow overwriting."
+                f"{path} already holds another result; choose another name or allow overwriting "
+                "(--overwrite)."
             )
         store = cls(path, shape, dtype, made, np.zeros(shape[0], bool))
         store._allocate(orientation)

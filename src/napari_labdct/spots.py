@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
@@ -83,6 +83,16 @@ def binarise(cleaned: np.ndarray, settings: SpotSettings) -> np.ndarray:
     bool array (rows, cols)
     """
     return drop_small(np.asarray(cleaned) >= settings.threshold, settings.min_size_px)
+
+
+def binary_recipe(made: dict[str, Any], settings: SpotSettings) -> dict[str, Any]:
+    """What a file of masks is made of: the recipe of the cleaned stack, and how it was cut."""
+    return {
+        **made,
+        "job": settings.job,  # nobody shall take it for the network's output
+        "cleaned_by": made.get("job", ""),
+        "spots": settings.to_dict(),
+    }
 
 
 class BinaryFrames(LazyStack):

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QMessageBox
 
 from napari_labdct.denoising import Denoiser, DenoiseSettings
 from napari_labdct.errors import LabDCTError, OutputError, ScanError
+from napari_labdct.evaluation import open_segmentation
 from napari_labdct.gui import preferences
 from napari_labdct.gui.denoising import DenoiseController, memory_bytes, models
 from napari_labdct.gui.layers import info_of
@@ -149,6 +150,21 @@ def test_other_settings_make_another_result(panel, run, add_scan, scan, viewer):
     assert names[-2:] == ["iron [DL] #2", "iron [DL spots] #2"]
     recipes = [info_of(layer)["recipe"]["settings"]["use_median"] for layer in viewer.layers[1:]]
     assert recipes == [True, True, False, False]
+
+
+def test_the_result_worked_on_last_is_the_newest(panel, run, add_scan, scan, viewer):
+    """Try one, try another, run the first one whole: that is what is cut, tracked and exported."""
+    stack = add_scan(scan)
+    run("This frame")
+    panel.form.more.click()
+    panel.form.controls["use_median"].widget.click()
+    run("This frame")
+    panel.form.controls["use_median"].widget.click()
+    run("Whole stack")
+    control = panel.controller
+    assert control.cleaned_layer(stack) is viewer.layers[1]
+    assert control.mask_layer(stack) is viewer.layers[2]
+    assert control.cleaned_layer(stack).data.complete
 
 
 def test_smaller_output_lies_over_the_scan(panel, run, add_scan, make_frames, viewer):
@@ -387,6 +403,9 @@ def test_export_is_what_grain_software_reads(
         np.testing.assert_array_equal(written[index] == 255, expected)
     recipe = json.loads(out.with_name("spots.tif.json").read_text())["recipe"]
     assert recipe["spots"]["threshold"] == level
+    again = open_segmentation(out.with_name("spots.tif"))  # masks: not cut a second time
+    np.testing.assert_array_equal(again.mask(0, scan.shape), written[0] > 0)
+    assert again.recipe["cleaned_by"] == "denoise"
     assert "Wrote" in panel.export_bar.label.text()
     panel.save_button.click()
     wait(lambda: job.state == "done" and job.title.startswith("Write"))

@@ -163,14 +163,19 @@ def test_room_is_made_for_new_results(tmp_path):
             path.write_bytes(b"0" * 1000)
             os.utime(path, (time.time() - age_h * 3600,) * 2)
 
-    for name, age in (("old", 30), ("older", 50), ("young", 0)):
+    old, older, young = (
+        stores.result_path(tmp_path, name, f"{k:016x}").stem
+        for k, name in enumerate(("old", "older", "young"))
+    )
+    for name, age in ((old, 30), (older, 50), (young, 0), ("thesis_with_recipe", 90)):
         result(name, age)
     (tmp_path / "thesis.tif").write_bytes(b"0" * 1000)
     new = tmp_path / "new.tif"
     assert stores.make_room(tmp_path, 1000, 1.0, new) == 0
     assert stores.make_room(tmp_path, 1000, 3100e-9, new) == 1
-    assert sorted(p.name for p in tmp_path.glob("*.tif")) == ["old.tif", "thesis.tif", "young.tif"]
+    saved = ["thesis.tif", "thesis_with_recipe.tif"]
+    left = sorted(p.name for p in tmp_path.glob("*.tif"))
+    assert left == sorted([f"{old}.tif", f"{young}.tif", *saved])
     assert stores.make_room(tmp_path, 1000, 0.0, new) == 1
-    assert (tmp_path / "thesis.tif").exists()
-    assert (tmp_path / "young.tif").exists()
-    assert not (tmp_path / "older.tif.json").exists()
+    assert all((tmp_path / name).exists() for name in (*saved, f"{young}.tif"))
+    assert not (tmp_path / f"{older}.tif.json").exists()

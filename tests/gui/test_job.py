@@ -181,6 +181,23 @@ def test_memory_full_says_what_to_do(job, bar, wait):
     assert "Memory is full" in bar.label.text()
 
 
+def test_queued_jobs_run_one_after_the_other(job, wait):
+    order = []
+
+    def write(name):
+        def make():
+            yield Progress(0, 1)
+            order.append(name)
+            yield Progress(1, 1)
+
+        return make
+
+    for name in "abc":
+        job.queue(write(name), name)
+    wait(lambda: order == ["a", "b", "c"] and not job.running)
+    assert job.title == "c"
+
+
 def test_report_serves_code_that_cannot_yield(job, wait):
     at_one, stop = threading.Event(), threading.Event()
 

@@ -20,10 +20,10 @@ from qtpy.QtCore import QObject, Signal
 
 from ..denoising import Denoiser, DenoiseSettings, output_shape
 from ..errors import LabDCTError, OutputError
-from ..jobs import FrameStore, Progress, recipe_hash, write_atomically
+from ..jobs import FrameStore, Progress, recipe_hash, spare_inputs, write_atomically
 from ..learning.library import find_model
 from ..scan import Scan
-from ..spots import BinaryFrames, SpotSettings
+from ..spots import BinaryFrames, SpotSettings, binary_recipe
 from ..tracking import Tracker
 from . import preferences, stores
 from .job import limit_threads, report
@@ -395,6 +395,8 @@ class DenoiseController(QObject):
             cleaned = session.add_result(
                 stack, opened.store, "cleaned", recipe=opened.recipe, what=what
             )
+        else:
+            session.renew_result(cleaned)
         mask = next(
             (
                 x
@@ -413,6 +415,8 @@ class DenoiseController(QObject):
             )
             _write_spots_into(mask, opened.mask.settings)
             opened.mask.asleep = False
+        else:
+            session.renew_result(mask)
         session.refresh(cleaned)
         self.opened.emit(opened)
         self.recount(stack)
@@ -458,7 +462,8 @@ class DenoiseController(QObject):
             raise LabDCTError("There are no spots to export yet; denoise the scan first.")
         mask = layer.data
         frames = BinaryFrames(mask.cleaned, mask.settings)
-        self._save(stack, path, frames, dict(layer.metadata["napari-labdct"]["recipe"]))
+        made = layer.metadata["napari-labdct"]["recipe"]
+        self._save(stack, path, frames, binary_recipe(made, mask.settings))
 
     def save_cleaned(self, stack: Layer, path: Path) -> None:
         """Write the cleaned stack, 0 to 255, where the user wants it.
@@ -474,8 +479,10 @@ class DenoiseController(QObject):
         self._save(stack, path, layer.data, dict(layer.metadata["napari-labdct"]["recipe"]))
 
     def _save(self, stack: Layer, path: Path, frames: Any, made: dict[str, Any]) -> None:
-        orientation = self._session.scan(stack).orientation
-        self.export_job.start(
+        scan = self._session.scan(stack)
+        spare_inputs([path], scan, frames)
+        orientation = scan.orientation
+        self.export_job.queue(
             lambda: save_frames(path, frames, orientation, made), f"Write {path.name}"
         )
 

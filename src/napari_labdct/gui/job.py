@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 import weakref
+from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -213,6 +214,7 @@ class Job(WatchedJob):
         self._make: Make | None = None
         self._worker: JobWorker | None = None
         self._first_done: tuple[float, int] | None = None
+        self._waiting: deque[tuple[Make, str]] = deque()
 
     @property
     def resumable(self) -> bool:
@@ -257,8 +259,18 @@ class Job(WatchedJob):
         worker.start()
         self.changed.emit()
 
+    def queue(self, make: Make, title: str) -> None:
+        """As `start`, once what runs now and what waits already has ended."""
+        self._waiting.append((make, title))
+        self._start_next()
+
+    def _start_next(self) -> None:
+        if self._waiting and not self.running:
+            self.start(*self._waiting.popleft())
+
     def cancel(self) -> None:
-        """Stop after the step in hand."""
+        """Stop after the step in hand, and forget what waits."""
+        self._waiting.clear()
         if self.state == "running" and self._worker is not None:
             self.state = "cancelling"
             self._worker.quit()
@@ -279,6 +291,7 @@ class Job(WatchedJob):
         self._timer.stop()
         worker, self._worker = self._worker, None
         self._make = None
+        self._waiting.clear()
         self.state = "idle"
         if worker is not None:
             worker.yielded.disconnect(self._on_delivered)
@@ -321,6 +334,7 @@ class Job(WatchedJob):
             self.state = "done"
         self.changed.emit()
         self.ended.emit(self.state)
+        self._start_next()
 
 
 def explain(error: BaseException) -> tuple[str, str]:

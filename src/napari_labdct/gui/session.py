@@ -199,6 +199,13 @@ class Session(QObject):
         self.results_changed.emit(stack)
         return made
 
+    def renew_result(self, layer: Layer) -> None:
+        """A result that is worked on again is the newest of its kind."""
+        ref = self._stack_of.pop(layer, None)
+        if ref is not None:
+            self._stack_of[layer] = ref
+            self.results_changed.emit(ref())
+
     def results(self, stack: Layer, kind: str | None = None) -> list[Layer]:
         """Result layers of a stack, the newest last."""
         viewer = self.viewer

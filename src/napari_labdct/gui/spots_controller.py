@@ -403,7 +403,7 @@ class SpotsController(QObject):
         """Write spots in a worker; see `spots_files.export`."""
         measured = self.measured
         if measured is not None:
-            self.export_job.start(
+            self.export_job.queue(
                 lambda: spots_files.export(measured, table, path, kind, longest_px, about),
                 f"Write {path.name}",
             )
@@ -416,7 +416,7 @@ class SpotsController(QObject):
         image = viewer.screenshot(canvas_only=True, flash=False)
         recipe = {} if measured is None else dict(measured.recipe)
         recipe["view"] = {"frame": self._session.shown_frame(self.stack)}
-        self.export_job.start(
+        self.export_job.queue(
             lambda: spots_files.write_picture(image, path, recipe), f"Write {path.name}"
         )
 

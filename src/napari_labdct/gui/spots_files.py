@@ -13,7 +13,7 @@ from ..detections import Detections
 from ..errors import SettingsError
 from ..exporting import export_stack, export_table
 from ..io import spot_exports
-from ..jobs import Progress, cannot_write
+from ..jobs import Progress, cannot_write, spare_inputs
 from ..review import REVIEW_DTYPE, ReviewedFrames, training_pairs
 from ..spots import FrameMeasurer
 from .job import report
@@ -58,6 +58,7 @@ def export(
             yield index
 
     yield Progress(0, total)
+    spare_inputs([path], scan, measured.spots)
     if kind == "table":
         export_table(path, table, recipe, frames)
     elif kind == "pairs":

@@ -17,6 +17,8 @@ _open: weakref.WeakValueDictionary[Path, FrameStore] = weakref.WeakValueDictiona
 
 # A result touched this recently may be in use by another napari.
 _YOUNG_S = 3600.0
+# How the names that `result_path` gives end.
+_OURS = re.compile(r"-[0-9a-f]{16}\.tif$")
 
 
 def acquire(path: Path, make: Callable[[], FrameStore]) -> FrameStore:
@@ -51,8 +53,8 @@ def reserve(path: Path, need_bytes: int) -> None:
 def make_room(folder: Path, need_bytes: int, limit_gb: float, keep: Path) -> int:
     """Delete the oldest results until a new one fits under the limit.
 
-    Only files with a result's sidecar are touched, and none that is in use or was written to
-    within the last hour.
+    Only files under a name of `result_path` and with a result's sidecar are touched, and none that
+    is in use or was written to within the last hour.
 
     Parameters
     ----------
@@ -74,6 +76,8 @@ def make_room(folder: Path, need_bytes: int, limit_gb: float, keep: Path) -> int
     results = []
     for side in folder.glob("*.tif.json"):
         whole = side.with_suffix("")
+        if not _OURS.search(whole.name):
+            continue  # a file that the user saved here
         files = [p for p in (whole, whole.with_name(f"{whole.stem}.part.tif")) if p.exists()]
         stat = [p.stat() for p in files]
         results.append(
