@@ -21,7 +21,7 @@ import numpy as np
 
 from .errors import ScanError, SettingsError
 from .geometry import ScanGeometry
-from .jobs import FrameStore, Progress, fill, recipe, recipe_hash
+from .jobs import FrameStore, Progress, fill, recipe, recipe_hash, spare_inputs
 from .parameters import Param, Settings
 from .routine import EIGHT
 from .scan import FrameStack, Scan
@@ -295,13 +295,15 @@ class Tracker:
         if turned > 2 * max(here, by_chance):
             raise ScanError(
                 f"{self.note} With the opposite direction of rotation it would be {turned:.0%}: "
-                "change the sign of the rotation step in the Scan dock or in scan.yaml."
+                "change the sign of the rotation step in the Scan dock or in scan.yaml (images "
+                "mirrored left to right look like this, too)."
             )
         if here <= 2 * by_chance:
             self.note += (
                 " That tells nothing, and nothing is changed: check the rotation step and the "
                 "distances in the Scan dock, or the steps are too wide."
             )
+            sure = np.zeros_like(sure)
         self._log_ratio = _log_ratio(sure, chance)
 
     def _candidates(self, index: int):
@@ -416,6 +418,7 @@ class Tracker:
 
     def open_store(self, path, *, overwrite: bool = False) -> FrameStore:
         """The file the result goes to, new or to be gone on with."""
+        spare_inputs([path], self.scan, self.cleaned)
         return FrameStore.open_or_create(
             path,
             self.cleaned.shape,
