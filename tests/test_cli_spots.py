@@ -5,9 +5,13 @@ import pytest
 import tifffile
 
 from napari_labdct import cli
+from napari_labdct.detections import Detections
+from napari_labdct.exporting import spots_recipe
+from napari_labdct.io import open_scan
 from napari_labdct.io.spot_exports import read_labels, read_table, read_training_pairs
 from napari_labdct.review import ACCEPTED, REJECTED, REVIEW_DTYPE, Review
-from napari_labdct.spots import SpotSettings, binarise
+from napari_labdct.scan import Scan
+from napari_labdct.spots import BinaryFrames, SpotSettings, binarise
 
 RNG = np.random.default_rng(2)
 
@@ -81,6 +85,30 @@ def test_a_review_decides_what_is_written(folder, tmp_path):
     assert [p["index"] for p in read_training_pairs(tmp_path / "pairs")] == [0, 1, 3]
 
 
+def test_a_review_of_other_spots_is_refused(folder, tmp_path, capsys):
+    """Ids are labels: at another threshold, or in another scan, they mean other spots."""
+    scan, cleaned = open_scan(folder / "scan.tif"), tifffile.imread(folder / "cleaned.tif")
+    detections = Detections(BinaryFrames(cleaned, SpotSettings(threshold=96)), None, cleaned)
+    for name, of in (("own", scan), ("other", Scan(scan.frames[:][:, ::-1]))):
+        about = spots_recipe(of, detections, Review(detections.shape), 11)
+        review = Review(detections.shape, tmp_path / f"{name}.review.jsonl", about)
+        review.set_status([(0, 1)], ACCEPTED)
+    own, other = (["--review", tmp_path / f"{n}.review.jsonl"] for n in ("own", "other"))
+    text = tmp_path / "text.txt"
+    text.write_text("not a journal")
+    out = ["-o", tmp_path / "s.csv"]
+    assert _spots(folder, *own, *out, "--threshold", "96") == 0
+    for given, words in (
+        ([*own, "--threshold", "200"], "cut otherwise"),
+        ([*own, "--threshold", "96", "--routine", folder / "routine.tif"], "without the routine"),
+        ([*other, "--threshold", "96"], "another scan"),
+        (["--review", text], "no review"),
+    ):
+        assert _spots(folder, *given, *out) == 1
+        assert words in capsys.readouterr().err
+    assert text.read_text() == "not a journal"
+
+
 def test_only_spots_that_fulfil_a_condition(folder, tmp_path):
     written = ["--where", "row < 30", "-o", tmp_path / "s.csv", "--labels", tmp_path / "l.tif"]
     assert _spots(folder, *written) == 0
@@ -94,6 +122,35 @@ def test_only_spots_that_fulfil_a_condition(folder, tmp_path):
 def test_resized_for_indexing(folder, tmp_path):
     assert _spots(folder, "--binary", tmp_path / "b.tif", "--stack-px", "35") == 0
     assert tifffile.imread(tmp_path / "b.tif").shape == (5, 32, 35)
+
+
+def test_inputs_are_never_written_over(folder, tmp_path, capsys):
+    """Not by another command's result, nor with --overwrite."""
+    scan, cleaned = folder / "scan.tif", folder / "cleaned.tif"
+    before = scan.read_bytes(), cleaned.read_bytes()
+    out = tmp_path / "new.tif"
+    for command in (
+        ["spots", scan, "--cleaned", cleaned, "--binary", scan],
+        ["spots", scan, "--cleaned", cleaned, "--labels", cleaned],
+        ["denoise", scan, "-o", scan, "--overwrite"],
+        ["denoise", scan, "-o", out, "--spots", scan],
+        ["denoise", scan, "-o", out, "--spots", out],
+        ["track", scan, "--cleaned", cleaned, "-o", cleaned, "--overwrite"],
+        ["routine", scan, "-o", scan, "--overwrite"],
+        ["background", scan, "-o", tmp_path / "b.h5", "--frames", scan, "--overwrite"],
+    ):
+        assert cli.main([str(part) for part in command]) == 1, command
+        assert "choose another name" in capsys.readouterr().err
+    assert before == (scan.read_bytes(), cleaned.read_bytes())
+    assert not list(tmp_path.iterdir())
+
+
+def test_masks_with_nan_get_a_sentence(folder, tmp_path, capsys):
+    masks = np.full((5, 64, 70), np.nan, np.float32)
+    tifffile.imwrite(tmp_path / "m.tif", masks)
+    given = ["--mask", str(tmp_path / "m.tif"), "-o", str(tmp_path / "s.csv")]
+    assert cli.main(["spots", str(folder / "scan.tif"), *given]) == 1
+    assert "NaN or negative" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

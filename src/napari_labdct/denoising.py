@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 
-from .jobs import FrameStore, Progress, fill, recipe
+from .jobs import FrameStore, Progress, fill, recipe, spare_inputs
 from .parameters import Param, Settings
 from .routine import RollingMedian
 from .scan import Scan
@@ -192,6 +192,7 @@ class Denoiser:
 
     def open_store(self, path, *, overwrite: bool = False) -> FrameStore:
         """The file the cleaned stack goes to, new or to be gone on with."""
+        spare_inputs([path], self.scan)
         return FrameStore.open_or_create(
             path,
             self.shape,

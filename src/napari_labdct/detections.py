@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .comparison import match_spots
-from .errors import SettingsError
+from .errors import ScanError, SettingsError
 from .jobs import FrameStore, recipe_hash
 from .routine import EIGHT
 from .scan import LazyStack, Scan
@@ -193,6 +193,8 @@ def _labels(mask: np.ndarray) -> np.ndarray:
         from scipy import ndimage as ndi
 
         return ndi.label(mask, EIGHT)[0].astype(np.int32, copy=False)
+    if mask.size and not mask.min() >= 0:  # NaN, too
+        raise ScanError("Masks must not hold NaN or negative values; save them as 0 and 255.")
     return mask.astype(np.int32)
 
 

@@ -15,8 +15,9 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from .errors import SettingsError
@@ -180,7 +181,10 @@ def fields_of(cls: type[Settings]) -> list[Field]:
 
 
 def add_arguments(
-    parser: argparse.ArgumentParser, cls: type[Settings], only: Collection[str] | None = None
+    parser: argparse.ArgumentParser,
+    cls: type[Settings],
+    only: Collection[str] | None = None,
+    defaults: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Give a parser one flag for every number, word or switch of a settings class.
 
@@ -190,6 +194,8 @@ def add_arguments(
     cls : type
     only : collection of str, optional
         Names of the settings that get a flag; all if not given.
+    defaults : mapping of str to str, optional
+        What the help says of a setting that the command itself finds if the flag is not given.
     """
     group = parser.add_argument_group(f"{cls.job or cls.__name__} settings")
     for field in fields_of(cls):
@@ -197,7 +203,8 @@ def add_arguments(
             continue
         param = field.param
         unit = f" [{param.unit}]" if param.unit else ""
-        text = f"{param.label}{unit}. {param.help} (default: {field.default})".replace("%", "%%")
+        usual = defaults.get(field.name, field.default)
+        text = f"{param.label}{unit}. {param.help} (default: {usual})".replace("%", "%%")
         if field.type is bool:
             group.add_argument(
                 field.flag, action=argparse.BooleanOptionalAction, default=None, help=text

@@ -35,6 +35,7 @@ STATUSES = WORDS["status"]
 REVIEW_DTYPE = np.dtype([*SPOT_DTYPE.descr, ("status", "u1")])
 
 _VERSION = 1
+_BEGINS = b'{"labdct_review"'  # so does every journal
 
 
 class Review:
@@ -322,6 +323,10 @@ class Review:
             text = self.path.read_bytes()
         except OSError as error:
             raise OutputError(f"The review {self.path} cannot be read ({error}).") from error
+        if text[: len(_BEGINS)] != _BEGINS[: len(text)]:
+            raise OutputError(
+                f"{self.path.name} is no review; choose a file that ends in .review.jsonl."
+            )
         good = 0
         for number, line in enumerate(text.split(b"\n")[:-1]):
             try:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from .jobs import FrameStore, Progress, fill, recipe
+from .jobs import FrameStore, Progress, fill, recipe, spare_inputs
 from .parameters import Param, Settings
 from .scan import LazyStack, Scan
 
@@ -318,6 +318,7 @@ def routine_recipe(scan: Scan, settings: RoutineSettings) -> dict:
 
 def open_store(scan: Scan, settings: RoutineSettings, path, *, overwrite=False) -> FrameStore:
     """The file a routine's masks go to, new or to be gone on with."""
+    spare_inputs([path], scan)
     return FrameStore.open_or_create(
         path,
         (scan.n_frames, *scan.shape),

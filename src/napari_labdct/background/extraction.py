@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..jobs import FrameStore, Progress, fill, recipe
+from ..jobs import FrameStore, Progress, fill, recipe, spare_inputs
 from ..routine import RollingMedian
 from ..scan import LazyStack, Scan
 from .static import (
@@ -319,6 +319,7 @@ def background_recipe(scan: Scan, settings: ExtractionSettings) -> dict:
 
 def open_store(scan: Scan, settings: ExtractionSettings, path, *, overwrite=False) -> FrameStore:
     """The file that I_BG goes to (float32, 0 to 1), new or to be gone on with."""
+    spare_inputs([path], scan)
     return FrameStore.open_or_create(
         path,
         (scan.n_frames, *scan.shape),

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import OutputError
+from ..jobs import spare_inputs
 from ..parameters import add_arguments, from_namespace
 from .common import add_scan, open_given, show_progress
 
@@ -36,6 +37,7 @@ def run(given: argparse.Namespace) -> None:
     if output.exists() and not given.overwrite:
         raise OutputError(f"{output} exists; choose another name or add --overwrite.")
     scan = open_given(given)
+    spare_inputs([output, given.frames], scan)
     store = None
     if given.frames:
         store = open_store(scan, settings, given.frames, overwrite=given.overwrite)

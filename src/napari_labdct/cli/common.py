@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from ..errors import SettingsError
-from ..jobs import Progress, recipe_beside
+from ..jobs import Progress, recipe_beside, spare_inputs, write_atomically
 from ..parameters import add_arguments, from_namespace
 from ..scan import Scan
-from ..spots import BinaryFrames, SpotSettings, measure_stack
+from ..spots import BinaryFrames, SpotSettings, binary_recipe, measure_stack
+
+#: For the help: commands that know the model take its threshold.
+OWN_THRESHOLD = {"threshold": "the model's own"}
 
 
 def add_scan(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +38,13 @@ def cut_of(cleaned: str, given: argparse.Namespace) -> SpotSettings:
     if given.threshold is None and "threshold" in model:
         return from_namespace(SpotSettings, given).replace(threshold=model["threshold"])
     return from_namespace(SpotSettings, given)
+
+
+def note_other_scan(path: str, scan: Scan) -> None:
+    """Say it if a result was made of other projections than those given with it."""
+    made_of = recipe_beside(path).get("input", {}).get("id")
+    if made_of and made_of != scan.identity():
+        print(f"Note: {path} was made of other projections than '{scan.name}'.", file=sys.stderr)
 
 
 def show_progress(steps: Iterator[Progress], what: str, unit: str = "frame") -> None:
@@ -60,17 +72,34 @@ def add_spots(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--spots", metavar="MASK.tif", help="also write the binary stack")
     parser.add_argument("--table", metavar="SPOTS.csv", help="also measure every spot")
     parser.add_argument("--overwrite", action="store_true", help="replace other results")
-    add_arguments(parser, SpotSettings)
+    add_arguments(parser, SpotSettings, defaults=OWN_THRESHOLD)
 
 
-def check_table(given: argparse.Namespace, scan: Scan, shape: tuple[int, int, int]) -> None:
-    """Refuse ``--table`` for a coarser stack, before the work begins.
+def check_spots(
+    given: argparse.Namespace, scan: Scan, shape: tuple[int, int, int], *inputs: str
+) -> None:
+    """Refuse what `write_spots` could not do, before the work begins.
+
+    Parameters
+    ----------
+    given : Namespace
+    scan : Scan
+    shape : (n, rows, cols)
+        Of the cleaned stack.
+    *inputs : str
+        Files that the command reads besides the scan.
 
     Raises
     ------
     SettingsError
-        Spots are measured on the projections.
+        Spots are measured on the projections, so not at another size; or a name is no TIFF or CSV.
+    OutputError
+        A result would replace an input or another result.
     """
+    spare_inputs([given.output, given.spots, given.table], scan, *inputs)
+    for name, endings in ((given.spots, (".tif", ".tiff")), (given.table, (".csv",))):
+        if name and Path(name).suffix.lower() not in endings:
+            raise SettingsError(f"{name} must end in {endings[0]}; give such a name.")
     if given.table and shape[1:] != scan.shape:
         raise SettingsError(
             "Spots are measured at full size; denoise without --output-px or leave out --table."
@@ -87,6 +116,8 @@ def write_spots(given: argparse.Namespace, scan: Scan, cleaned, cut: SpotSetting
     if given.spots:
         frames = tqdm((masks.read(i) for i in range(len(masks))), "binarise", len(masks))
         print(write_frames(given.spots, frames, orientation=scan.orientation))
+        made = binary_recipe(cleaned.recipe, cut)
+        write_atomically(Path(f"{given.spots}.json"), json.dumps({"recipe": made}, indent=1))
     if given.table:
         tables = tqdm(measure_stack(scan, masks), "measure", scan.n_frames)
         print(write_spot_csv(given.table, tables))

@@ -9,7 +9,7 @@ from ..evaluation import Comparison, open_segmentation
 from ..jobs import Progress
 from ..parameters import add_arguments
 from ..spots import SpotSettings
-from .common import cut_of, show_progress
+from .common import OWN_THRESHOLD, cut_of, note_other_scan, show_progress
 
 
 def add_command(commands) -> None:
@@ -27,7 +27,7 @@ def add_command(commands) -> None:
     parser.add_argument(
         "--median-window", type=int, default=11, metavar="N", help="background of the spots' SNR"
     )
-    add_arguments(parser, SpotSettings)
+    add_arguments(parser, SpotSettings, defaults=OWN_THRESHOLD)
     parser.set_defaults(run=run)
 
 
@@ -35,6 +35,8 @@ def run(given: argparse.Namespace) -> None:
     from ..io import open_scan
 
     scan = open_scan(given.scan)
+    for path in (given.a, given.b):
+        note_other_scan(path, scan)
     a, b = (open_segmentation(path, cut_of(path, given)) for path in (given.a, given.b))
     truth = None if given.truth is None else open_segmentation(given.truth)
     results: list[Comparison] = []

@@ -7,7 +7,7 @@ import argparse
 from ..denoising import Denoiser, DenoiseSettings, output_shape
 from ..parameters import add_arguments, from_namespace
 from ..spots import SpotSettings
-from .common import add_scan, add_spots, check_table, open_given, show_progress, write_spots
+from .common import add_scan, add_spots, check_spots, open_given, show_progress, write_spots
 
 
 def add_command(commands) -> None:
@@ -22,7 +22,7 @@ def add_command(commands) -> None:
 def run(given: argparse.Namespace) -> None:
     settings = from_namespace(DenoiseSettings, given)
     scan = open_given(given)
-    check_table(given, scan, (scan.n_frames, *output_shape(scan.shape, settings.output_px)))
+    check_spots(given, scan, (scan.n_frames, *output_shape(scan.shape, settings.output_px)))
     denoiser = Denoiser(scan, settings)
     if given.threshold is None:
         given.threshold = denoiser.model.threshold

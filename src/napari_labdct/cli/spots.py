@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import OutputError, SettingsError
+from ..jobs import spare_inputs
 from ..parameters import add_arguments
 from ..spots import BinaryFrames, SpotSettings
-from .common import add_scan, cut_of, open_given
+from .common import OWN_THRESHOLD, add_scan, cut_of, note_other_scan, open_given
 
 KEEP = {"all": (0, 1, 2), "not-rejected": (0, 1), "accepted": (1,)}
 
@@ -20,7 +21,9 @@ def add_command(commands) -> None:
     parser = commands.add_parser("spots", help="measure every spot, and export spots and masks")
     add_scan(parser)
     found = parser.add_argument_group("where the spots come from")
-    found.add_argument("--cleaned", metavar="CLEANED.tif", help="output of 'labdct denoise'")
+    found.add_argument(
+        "--cleaned", metavar="CLEANED.tif", help="output of 'labdct denoise' or 'track'"
+    )
     found.add_argument("--mask", metavar="MASK.tif", help="masks or labels of any other method")
     found.add_argument("--routine", metavar="MASK.tif", help="output of 'labdct routine'")
     found.add_argument("--review", metavar="FILE", help="a review made in the Spots dock")
@@ -41,7 +44,7 @@ def add_command(commands) -> None:
     made.add_argument("--labels", metavar="LABELS.tif", help="16-bit labels, the spots' ids")
     made.add_argument("--stack-px", type=int, metavar="N", help="longer edge of these stacks")
     made.add_argument("--pairs", metavar="FOLDER", help="reviewed frames, for fine-tuning")
-    add_arguments(parser, SpotSettings)
+    add_arguments(parser, SpotSettings, defaults=OWN_THRESHOLD)
     parser.add_argument(
         "--median-window", type=int, default=11, help="frames of the rolling median (default: 11)"
     )
@@ -58,19 +61,50 @@ def run(given: argparse.Namespace) -> None:
     cleaned = network = None
     if given.cleaned:
         cleaned = read_labels(given.cleaned)
+        if cleaned.dtype != np.uint8:
+            raise SettingsError(
+                f"{given.cleaned} holds {cleaned.dtype} values, not the network's 0 to 255; give "
+                "the output of 'labdct denoise', or masks with --mask."
+            )
+        note_other_scan(given.cleaned, scan)
         network = BinaryFrames(cleaned, cut_of(given.cleaned, given))
     elif given.mask:
         network = read_labels(given.mask)
     routine = read_labels(given.routine) if given.routine else None
     detections = Detections(network, routine, cleaned)
     detections.check(scan)
+    inputs = (given.cleaned, given.mask, given.routine, given.review)
+    spare_inputs([*given.output, given.binary, given.labels], scan, *inputs)
     review = Review(detections.shape)
     if given.review:
         if not Path(given.review).exists():
             raise OutputError(f"There is no review {given.review}; check the name.")
         review = Review(detections.shape, given.review)
+        _check_review(given, scan, detections, review)
     kept = ReviewedFrames(detections, review, KEEP[given.keep])
     _write(given, scan, detections, review, kept)
+
+
+def _check_review(given: argparse.Namespace, scan, detections, review) -> None:
+    """Refuse the review of another scan, or of spots that were cut otherwise: ids are labels."""
+    made, known = review.about.get("input", {}).get("id"), review.about.get("spots", {})
+    if made and made != scan.identity():
+        raise SettingsError(f"{given.review} is the review of another scan; choose its own.")
+    here = detections.about()
+    for name in ("network", "routine") if known else ():
+        mine, theirs = (spots.get(name) for spots in (here, known))
+        if (mine is None) != (theirs is None):
+            how = "without" if theirs is None else "also by"
+            raise SettingsError(
+                f"{given.review} reviews spots found {how} the {name}; give the same masks."
+            )
+        cuts = [entry.get("cut") for entry in (mine, theirs) if entry is not None]
+        if cuts and None not in cuts and cuts[0] != cuts[1]:
+            words = ", ".join(f"{k} {v}" for k, v in cuts[1].items())
+            raise SettingsError(
+                f"The spots of {given.review} were cut otherwise ({words}); give the same "
+                "--threshold and --min-size-px."
+            )
 
 
 def _check(given: argparse.Namespace) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from ..jobs import recipe_beside
+from ..jobs import recipe_beside, spare_inputs
 from ..parameters import add_arguments, from_namespace
 from ..tracking import Tracker, TrackSettings
-from .common import add_scan, add_spots, check_table, cut_of, open_given, show_progress, write_spots
+from .common import add_scan, add_spots, check_spots, cut_of, open_given, show_progress, write_spots
 
 
 def add_command(commands) -> None:
@@ -32,10 +32,11 @@ def run(given: argparse.Namespace) -> None:
     from ..io import open_scan
 
     scan, made = open_given(given), recipe_beside(given.cleaned)
+    spare_inputs([given.output], scan, given.cleaned)
     cut = cut_of(given.cleaned, given)
     settings = from_namespace(TrackSettings, given)
     tracker = Tracker(scan, open_scan(given.cleaned).frames, settings, made)
-    check_table(given, scan, tracker.cleaned.shape)
+    check_spots(given, scan, tracker.cleaned.shape, given.cleaned)
     store = tracker.open_store(given.output, overwrite=given.overwrite)
     show_progress(tracker.run(store), "track")
     print(store.path)
