@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tifffile
 from qtpy.QtCore import Qt
 
 from napari_labdct.gui.scan_control import ScanController, checks
@@ -188,9 +189,22 @@ def test_drawing_a_beam_stop_from_nothing(panel, add_scan, bare, viewer):
     assert len(panel.session.scan(layer).description.beam_stop_px) == 1
 
 
-def test_saved_beside_the_data_and_found_again(panel, viewer, tmp_path, frames, type_into):
-    import tifffile
+def test_the_description_of_another_scan_in_the_folder_is_kept(panel, viewer, tmp_path, frames):
+    for name in ("a", "b"):
+        tifffile.imwrite(tmp_path / f"{name}.tif", frames)
+    for name, pixel in (("a", 3.0), ("b", 9.0)):
+        scan = open_scan(tmp_path / f"{name}.tif")
+        layer = viewer.add_image(scan.frames, name=name)
+        panel.session.scan(layer)
+        panel.session.set_scan(layer, scan)
+        panel.session.set_stack(layer)
+        panel.controller.describe(layer, pixel_um=pixel)
+        panel.save_button.click()
+    assert "describes other files (a.tif)" in panel.status.text()
+    assert open_scan(tmp_path / "a.tif").description.pixel_um == 3.0
 
+
+def test_saved_beside_the_data_and_found_again(panel, viewer, tmp_path, frames, type_into):
     for index, frame in enumerate(frames):
         tifffile.imwrite(tmp_path / f"p{index}.tif", frame)
     viewer.open(tmp_path, plugin="napari-labdct")

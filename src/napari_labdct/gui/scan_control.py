@@ -157,7 +157,8 @@ class ScanController(QObject):
         Raises
         ------
         ScanError
-            The scan came from no file, so a path is needed.
+            The scan came from no file, so a path is needed; or what stands there describes
+            another scan.
         OutputError
             The folder cannot be written.
         """
@@ -172,7 +173,14 @@ class ScanController(QObject):
             path = (source if source.is_dir() else source.parent) / FILE_NAME
             frames = None if source.is_dir() else [source.name]
         if path.exists():
-            frames = read_scan_yaml(path).frames or frames
+            known = read_scan_yaml(path).frames
+            files = getattr(scan.frames, "paths", [])
+            if known and files and not any(files[0].match(pattern) for pattern in known):
+                raise ScanError(
+                    f"{path} describes other files ({', '.join(known)}); move this scan into a "
+                    "folder of its own."
+                )
+            frames = known or frames
         return write_scan_yaml(path, scan, frames)
 
     def _rescale(self, layer: Layer, scan: Scan) -> None:
