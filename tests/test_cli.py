@@ -88,6 +88,9 @@ def test_routine_equals_the_library(folder, tmp_path):
         (["denoise", "FOLDER", "-o", "c.tif", "--model", "nonesuch"], "compact"),
         (["denoise", "FOLDER", "-o", "c.tif", "--device", "cuda:9"], "no device"),
         (["denoise", "FOLDER", "-o", "c.png"], "must end in"),
+        (["denoise", "FOLDER", "-o", "c.tif", "--table", "t.parquet"], "must end in .csv"),
+        (["evaluate", "compact", "-o", __file__ + "/quality"], "Cannot write"),
+        (["models", "--export-onnx", "compact", "c.tif"], "must end in .onnx"),
     ],
 )
 def test_faults_are_one_sentence_and_status_1(

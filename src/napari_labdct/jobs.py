@@ -85,6 +85,24 @@ def write_atomically(path: Path, text: str) -> None:
         raise cannot_write(path, error) from error
 
 
+def make_folder(path: str | Path) -> Path:
+    """A folder for results, made if it is not there.
+
+    Raises
+    ------
+    OutputError
+        It cannot be made, or not be written to.
+    """
+    path = Path(path).expanduser()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    return path
+
+
 def remove(path: Path) -> None:
     """Delete a half-written file if it is there and can be deleted."""
     with contextlib.suppress(OSError):

@@ -20,7 +20,7 @@ import numpy as np
 
 from .errors import ScanError
 from .evaluation import Segmentation, fit, label_snr
-from .jobs import Progress, write_atomically
+from .jobs import Progress, make_folder, write_atomically
 from .learning.spot_width import scan_spot_width, spot_width, suitable_binning
 from .peers import PEERS, Peer, Projection, tune
 from .routine import RollingMedian, source_drift
@@ -243,7 +243,7 @@ class Results:
             for row in numbers["by_snr"]
         ]
         paths = [folder / name for name in ("quality.json", "quality.csv", "snr.csv")]
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         write_atomically(paths[0], _json(values))
         write_atomically(paths[1], _csv(self.rows()))
         write_atomically(paths[2], _csv(by_snr))

@@ -25,6 +25,14 @@ def add_scan(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def window(text: str) -> int:
+    """The projections of a rolling median, for argparse."""
+    count = int(text)
+    if not 3 <= count <= 361:
+        raise argparse.ArgumentTypeError(f"{count} is not 3 to 361 projections")
+    return count
+
+
 def open_given(given: argparse.Namespace) -> Scan:
     """The scan that the SCAN argument names."""
     from ..io import open_scan

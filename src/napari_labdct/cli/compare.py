@@ -9,7 +9,7 @@ from ..evaluation import Comparison, open_segmentation
 from ..jobs import Progress
 from ..parameters import add_arguments
 from ..spots import SpotSettings
-from .common import OWN_THRESHOLD, cut_of, note_other_scan, show_progress
+from .common import OWN_THRESHOLD, cut_of, note_other_scan, show_progress, window
 
 
 def add_command(commands) -> None:
@@ -25,7 +25,7 @@ def add_command(commands) -> None:
     parser.add_argument("--truth", metavar="TRUTH", help="true spots: masks or label images")
     parser.add_argument("-o", "--output", required=True, metavar="FOLDER")
     parser.add_argument(
-        "--median-window", type=int, default=11, metavar="N", help="background of the spots' SNR"
+        "--median-window", type=window, default=11, metavar="N", help="background of the spots' SNR"
     )
     add_arguments(parser, SpotSettings, defaults=OWN_THRESHOLD)
     parser.set_defaults(run=run)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import SettingsError
-from ..jobs import Progress
+from ..jobs import Progress, make_folder
 from ..peers import PEERS
 from .common import show_progress
 
@@ -53,6 +53,8 @@ def run(given: argparse.Namespace) -> None:
     from .. import quality
     from ..folders import cache_folder
 
+    if given.output:  # said before the work, not after it
+        make_folder(given.output)
     if given.scan:
         results = _with_truth(given)
         print(results.table())

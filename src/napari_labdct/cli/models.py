@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from ..errors import SettingsError
+
 
 def add_command(commands) -> None:
     parser = commands.add_parser(
@@ -49,6 +51,8 @@ def run(given: argparse.Namespace) -> None:
         from ..learning.model import Model
 
         name, path = given.export_onnx
+        if not path.lower().endswith(".onnx"):
+            raise SettingsError(f"{path} must end in .onnx; give such a name.")
         Model.load(name, "cpu").export_onnx(path)
         print(path)
     else:

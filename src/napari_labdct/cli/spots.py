@@ -12,7 +12,7 @@ from ..errors import OutputError, SettingsError
 from ..jobs import spare_inputs
 from ..parameters import add_arguments
 from ..spots import BinaryFrames, SpotSettings
-from .common import OWN_THRESHOLD, add_scan, cut_of, note_other_scan, open_given
+from .common import OWN_THRESHOLD, add_scan, cut_of, note_other_scan, open_given, window
 
 KEEP = {"all": (0, 1, 2), "not-rejected": (0, 1), "accepted": (1,)}
 
@@ -46,8 +46,11 @@ def add_command(commands) -> None:
     made.add_argument("--pairs", metavar="FOLDER", help="reviewed frames, for fine-tuning")
     add_arguments(parser, SpotSettings, defaults=OWN_THRESHOLD)
     parser.add_argument(
-        "--median-window", type=int, default=11, help="frames of the rolling median (default: 11)"
-    )
+        "--median-window",
+        type=window,
+        default=11,
+        help="frames of the rolling median (default: 11)",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
