@@ -5,7 +5,7 @@ import pytest
 import tifffile
 
 from napari_labdct.errors import ScanError
-from napari_labdct.io import open_scan
+from napari_labdct.io import open_scan, write_frames
 
 STACK = np.random.default_rng(3).integers(0, 4000, (5, 31, 23)).astype(np.uint16)
 
@@ -63,6 +63,70 @@ def test_a_file_cut_off_in_the_middle_of_a_folder_is_named(tmp_path):
     victim.write_bytes(victim.read_bytes()[:900])
     with pytest.raises(ScanError, match=r"proj10\.tif is cut off"):
         open_scan(folder)
+
+
+def page_by_page(path, stack, **options):
+    with tifffile.TiffWriter(path, bigtiff=options.pop("bigtiff", False)) as tif:
+        for image in stack:
+            tif.write(image, metadata=None, contiguous=False, **options)
+
+
+MULTI_PAGE = {
+    "plain": (tifffile.imwrite, {}),
+    "zlib": (tifffile.imwrite, {"compression": "zlib"}),
+    "tiles": (tifffile.imwrite, {"compression": "zlib", "tile": (16, 16)}),
+    "strips": (tifffile.imwrite, {"compression": "zlib", "rowsperstrip": 4}),
+    "bigtiff": (tifffile.imwrite, {"compression": "zlib", "bigtiff": True}),
+    "imagej": (tifffile.imwrite, {"imagej": True}),
+    "imagej time": (tifffile.imwrite, {"imagej": True, "metadata": {"axes": "TYX"}}),
+    "imagej zlib": (tifffile.imwrite, {"imagej": True, "compression": "zlib"}),
+    "ome": (tifffile.imwrite, {"ome": True, "metadata": {"axes": "TYX"}}),
+    "no metadata": (tifffile.imwrite, {"metadata": None}),
+    "pages": (page_by_page, {"rowsperstrip": 4}),
+    "bigtiff pages": (page_by_page, {"bigtiff": True}),
+    "ours": (write_frames, {}),
+    "ours zlib": (write_frames, {"compression": "zlib"}),
+}
+
+
+@pytest.mark.parametrize("kind", MULTI_PAGE)
+def test_a_cut_off_file_never_opens_as_a_shorter_scan(tmp_path, kind):
+    write, options = MULTI_PAGE[kind]
+    stack = STACK[:, :9, :11]
+    write(tmp_path / "scan.tif", stack, **options)
+    np.testing.assert_array_equal(open_scan(tmp_path / "scan.tif").frames[:], stack)
+    content = (tmp_path / "scan.tif").read_bytes()
+    with tifffile.TiffFile(tmp_path / "scan.tif") as tif:
+        pages = [page.offset for page in tif.pages]
+    # a page boundary is where a cut is hardest to see
+    sizes = {n + more for n in pages for more in (-1, 0, 1, 2, 5)} | set(range(2, 9))
+    for size in sizes | set(range(0, len(content), 67)):
+        (tmp_path / "cut.tif").write_bytes(content[:size])
+        try:
+            frames = open_scan(tmp_path / "cut.tif").frames[:]
+        except ScanError:
+            continue
+        np.testing.assert_array_equal(frames, stack, err_msg=f"{kind} cut at {size}")
+
+
+@pytest.mark.parametrize("options", [{}, {"imagej": True}], ids=str)
+def test_a_file_with_fewer_pages_than_it_declares_is_refused(tmp_path, options):
+    path = tmp_path / "scan.tif"
+    tifffile.imwrite(path, STACK, compression=None if options else "zlib", **options)
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tif:
+        after_first = tif.pages.first.offset + 2 + 12 * len(tif.pages.first.tags)
+        end = tif.pages[0].dataoffsets[0] + sum(tif.pages[0].databytecounts)
+    content[after_first : after_first + 4] = bytes(4)  # as where the writer was stopped
+    path.write_bytes(content[:end])
+    with pytest.raises(ScanError, match="1 of the 5 pages"):
+        open_scan(path)
+
+
+def test_a_description_left_over_from_another_image_is_no_fault(tmp_path):
+    note = '{"shape": [7, 40, 40]}'
+    tifffile.imwrite(tmp_path / "a.tif", STACK[0], description=note, metadata=None)
+    assert open_scan(tmp_path / "a.tif").n_frames == 1
 
 
 def test_a_compressed_page_damaged_inside_is_named_when_read(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -84,6 +86,8 @@ class _Pages:
                 self._read_header(tif)
         except FileNotFoundError:
             raise ScanError(f"{path} does not exist; check the name.") from None
+        except ScanError:
+            raise
         except OSError as error:
             raise ScanError(f"{path} cannot be opened ({error.strerror or error}).") from error
         except tifffile.TiffFileError as error:
@@ -91,13 +95,14 @@ class _Pages:
                 f"{path.name} is not a TIFF file or is damaged ({error}); "
                 "copy it again from the instrument."
             ) from error
-        except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+        except Exception as error:  # any fault while the headers are read
             raise ScanError(
                 f"{path.name} is a damaged TIFF file ({error}); copy it again from the instrument."
             ) from error
 
     def _read_header(self, tif: tifffile.TiffFile) -> None:
         path, page = self.path, tif.pages[0]
+        _check_chain(tif, path.name)
         if page.samplesperpixel > 1 or page.photometric in (
             tifffile.PHOTOMETRIC.RGB,
             tifffile.PHOTOMETRIC.PALETTE,
@@ -120,6 +125,12 @@ class _Pages:
         if len(shape) < 2:
             raise ScanError(f"{path.name} has shape {shape}; a projection needs rows and columns.")
         self.count = shape[0] if len(shape) == 3 else 1
+        declared = _declared(tif)
+        if self.count < declared:
+            raise ScanError(
+                f"{path.name} holds {self.count} of the {declared} pages that its description "
+                "tells of; copy it again from the instrument or save it anew."
+            )
         self.frame_shape = tuple(int(n) for n in shape[-2:])
         self.dtype = np.dtype(series.dtype).newbyteorder("=")
         tag = page.tags.get(ORIENTATION_TAG)
@@ -133,6 +144,14 @@ class _Pages:
                 + self.count * self.frame_shape[0] * self.frame_shape[1] * self.dtype.itemsize
             )
         else:
+            for p in series.pages:
+                # tifffile would fill the strips or tiles that are not listed with zeros
+                listed = min(len(p.dataoffsets), len(p.databytecounts))
+                if not p.is_contiguous and listed < math.prod(p.chunked):
+                    raise ScanError(
+                        f"{path.name} is cut off (page {p.index} lacks parts of its image); "
+                        "copy it again from the instrument or move it away."
+                    )
             end = max(
                 (o + n for p in series.pages for o, n in zip(p.dataoffsets, p.databytecounts)),
                 default=0,
@@ -159,6 +178,39 @@ class _Pages:
                 f"Page {page} of {self.path.name} cannot be read ({error}); "
                 "copy the file again from the instrument."
             ) from error
+
+
+def _check_chain(tif: tifffile.TiffFile, name: str) -> None:
+    """Refuse a file whose chain of pages leads out of it, as that of a cut-off one does.
+
+    tifffile only logs that and goes on with the pages before, so projections would be missing.
+    """
+    file, tiff = tif.filehandle, tif.tiff
+    offset = tif.pages.first.offset
+    seen = set()
+    try:
+        while offset and offset not in seen:
+            seen.add(offset)
+            file.seek(offset)
+            (n_tags,) = struct.unpack(tiff.tagnoformat, file.read(tiff.tagnosize))
+            file.seek(offset + tiff.tagnosize + n_tags * tiff.tagsize)
+            (offset,) = struct.unpack(tiff.offsetformat, file.read(tiff.offsetsize))
+    except (struct.error, OSError):
+        raise ScanError(
+            f"{name} is cut off (page {len(seen) - 1} is not whole); copy it again from the "
+            "instrument or move it away."
+        ) from None
+
+
+def _declared(tif: tifffile.TiffFile) -> int:
+    """How many pages the description by tifffile or ImageJ tells of; 0 if it tells nothing."""
+    page, series = tif.pages.first, tif.series[0]
+    if series.kind == "shaped" and tif.shaped_metadata:
+        pages, rest = divmod(math.prod(tif.shaped_metadata[0]["shape"]), math.prod(page.shape))
+        return 0 if rest else pages  # of another size: left over from another image
+    if tif.is_imagej and series.kind != "imagej":  # it could not be followed
+        return math.prod(tif.imagej_metadata.get(k, 1) for k in ("frames", "slices", "channels"))
+    return 0
 
 
 def write_frames(
