@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 import tifffile
@@ -41,6 +43,28 @@ def test_a_write_that_breaks_off_leaves_the_old_file(tmp_path):
         write_frames(path, broken())
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["mask.tif"]
+
+
+@pytest.mark.parametrize("known", ["length", "count", "nothing"])
+def test_a_file_that_may_pass_the_limit_of_a_plain_tiff_is_a_bigtiff(tmp_path, monkeypatch, known):
+    stack = np.random.default_rng(2).integers(0, 99, (3, 9, 8)).astype(np.uint8)
+    path, count = tmp_path / "mask.tif", 3 if known == "count" else None
+    for limit in (stack.nbytes, stack.nbytes - 1):
+        monkeypatch.setattr("napari_labdct.io.tiff._CLASSIC_BYTES", limit)
+        write_frames(path, stack if known == "length" else (i for i in stack), count=count)
+        with tifffile.TiffFile(path) as tif:
+            assert tif.is_bigtiff == (limit < stack.nbytes and known != "nothing")
+        np.testing.assert_array_equal(open_scan(path).frames[:], stack)
+
+
+def test_a_plain_tiff_that_is_full_is_said_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(*args, **options):
+        raise struct.error("'I' format requires 0 <= number <= 4294967295")
+
+    monkeypatch.setattr(tifffile.TiffWriter, "write", full)
+    with pytest.raises(OutputError, match="passes the 4 GB of a plain TIFF; write fewer"):
+        write_frames(tmp_path / "mask.tif", (image for image in np.zeros((2, 4, 4), np.uint8)))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path):

@@ -8,6 +8,8 @@ import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
+from itertools import chain, islice
+from operator import length_hint
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from ..scan import LazyStack
 
 SUFFIXES = (".tif", ".tiff")
 _CACHE_FRAMES = 8
+_CLASSIC_BYTES = 1 << 31  # larger files are BigTIFF, as those of `jobs.FrameStore`
 
 
 class TiffFrames(LazyStack):
@@ -219,8 +222,11 @@ def write_frames(
     *,
     orientation: int = 1,
     compression: str | None = None,
+    count: int | None = None,
 ) -> Path:
     """Write frames one page each; the file appears under its name only when it is whole.
+
+    A file that may pass 2 GB is written as BigTIFF.
 
     Parameters
     ----------
@@ -232,19 +238,26 @@ def write_frames(
         TIFF Orientation tag.
     compression : str, optional
         For example ``"zlib"``.
+    count : int, optional
+        How many frames there are; ``len(frames)`` if it has one.  Give it with a generator,
+        which is written as a plain TIFF otherwise and so ends at 4 GB.
 
     Raises
     ------
     OutputError
-        The folder is missing, read-only or full.
+        The folder is missing, read-only or full, or 4 GB are full and `count` is not known.
     """
     path = Path(path)
     part = path.with_name(path.name + ".tmp")
     tags = [(ORIENTATION_TAG, "H", 1, orientation, True)]
+    count = length_hint(frames) if count is None else count
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tifffile.TiffWriter(part, bigtiff=False) as tif:
-            for frame in frames:
+        frames = iter(frames)
+        first = [np.asarray(frame) for frame in islice(frames, 1)]
+        big = count * sum(frame.nbytes for frame in first) > _CLASSIC_BYTES
+        with tifffile.TiffWriter(part, bigtiff=big) as tif:
+            for frame in chain(first, frames):
                 tif.write(
                     frame,
                     photometric="minisblack",
@@ -254,10 +267,15 @@ def write_frames(
                     metadata=None,
                 )
         os.replace(part, path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, struct.error) as error:
         remove(part)
         if isinstance(error, OSError):
             raise cannot_write(path, error) from error
+        if isinstance(error, struct.error):  # an offset of more than 32 bits
+            raise OutputError(
+                f"Cannot write {path}: it passes the 4 GB of a plain TIFF; "
+                "write fewer projections, or smaller ones."
+            ) from error
         raise OutputError(f"Cannot write {path}: {error}") from error
     except BaseException:
         remove(part)
