@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, field
+import io
+import math
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from ..jobs import write_atomically
 from ..scan import Scan, ScanDescription, angles
 
 FILE_NAME = "scan.yaml"
+_ENTRIES = ("frames", "omega_deg", "omega_csv")  # beside those of ScanDescription
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class ScanFile:
     Parameters
     ----------
     frames : list of str
-        File name patterns relative to the file.
+        File name patterns, relative to the file or absolute.
     omega : dict, list or None
         ``{start, step}`` or one angle a projection, degrees.
     description : ScanDescription
@@ -58,17 +61,35 @@ def read_scan_yaml(path: str | Path) -> ScanFile:
     if not isinstance(content, dict):
         raise ScanError(f"{path} must hold 'name: value' lines, such as 'pixel_um: 3.36'.")
     content = dict(content)
-    frames = content.pop("frames", [])
+    frames = _read_frames(path, content.pop("frames", None))
     omega = _read_omega(path, content.pop("omega_deg", None), content.pop("omega_csv", None))
+    known = sorted([*(f.name for f in fields(ScanDescription)), *_ENTRIES])
+    for name in content:
+        if name not in known:
+            raise ScanError(
+                f"{path}: '{name}' is not a setting of scan; the settings are {', '.join(known)}."
+            )
     try:
         description = ScanDescription.from_dict(content)
     except SettingsError as error:
         raise ScanError(f"{path}: {error}") from error
-    patterns = [frames] if isinstance(frames, str) else [str(f) for f in frames or []]
-    return ScanFile(patterns, omega, description)
+    return ScanFile(frames, omega, description)
 
 
-def _read_omega(path: Path, omega: Any, csv_name: str | None) -> dict | list | None:
+def _read_frames(path: Path, frames: Any) -> list[str]:
+    if frames is None:
+        return []
+    patterns = [frames] if isinstance(frames, str) else frames
+    if not isinstance(patterns, list) or not all(isinstance(p, str) and p for p in patterns):
+        raise ScanError(
+            f"{path}: frames must be a file name or a list of them, such as 'proj*.tif'."
+        )
+    return patterns
+
+
+def _read_omega(path: Path, omega: Any, csv_name: Any) -> dict | list | None:
+    if not isinstance(csv_name, str | None):
+        raise ScanError(f"{path}: omega_csv must be a file name, such as 'angles.csv'.")
     if omega is None and csv_name:
         return read_angles_csv(path.parent / csv_name)
     if isinstance(omega, dict):
@@ -87,25 +108,43 @@ def _read_omega(path: Path, omega: Any, csv_name: str | None) -> dict | list | N
 def read_angles_csv(path: str | Path) -> list[float]:
     """Angles in degrees from the last column of a CSV file; a header line is passed over.
 
+    Columns are parted by commas, or by semicolons or tabs, as where a comma is the decimal
+    point.
+
     Raises
     ------
     ScanError
-        The file is missing or a line holds no number.
+        The file is missing or a line holds no finite number.
     """
     path = Path(path)
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.reader(file) if row and row[-1].strip()]
+        content = path.read_bytes()
     except OSError as error:
         raise ScanError(f"{path} cannot be read ({error.strerror}).") from error
+    try:
+        text = content.decode("utf-8-sig")  # Excel begins it with a byte order mark
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")  # only a header can hold more than ASCII
+    last = "".join(text.strip().splitlines()[-1:])  # a header may hold any sign
+    delimiter = next((d for d in ";\t" if d in last), ",")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        rows = [(reader.line_num, row[-1]) for row in reader if row and row[-1].strip()]
+    except csv.Error as error:
+        raise ScanError(f"{path} cannot be read as CSV ({error}); choose another file.") from error
     values = []
-    for number, row in enumerate(rows):
+    for number, cell in rows:
         try:
-            values.append(float(row[-1]))
+            value = float(cell.replace(",", "."))  # a comma within a cell is a decimal point
         except ValueError:
-            if number == 0:
+            if number == rows[0][0]:
                 continue
-            raise ScanError(f"{path}, line {number + 1}: '{row[-1]}' is not an angle.") from None
+            value = math.nan
+        if not math.isfinite(value):
+            raise ScanError(
+                f"{path}, line {number}: '{cell}' is not an angle; write a number of degrees."
+            )
+        values.append(value)
     return values
 
 
