@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
 
 from napari_labdct.errors import ScanError
 from napari_labdct.io import open_scan, write_frames
+from napari_labdct.io.scan_yaml import read_angles_csv
 
 STACK = np.random.default_rng(3).integers(0, 4000, (5, 31, 23)).astype(np.uint16)
 
@@ -194,6 +198,93 @@ def test_angles_from_a_csv(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        b"frame;omega\n0;-180,0\n1;-177,5\n2;90\n",
+        b"0;-180,0\r\n1;-177,5\r\n2;90,0\r\n",
+        b"frame\tomega\n0\t-180,0\n1\t-177,5\n2\t90\n",
+        b'0,"-180,0"\n1,"-177,5"\n2,"90"\n',
+        "-180\n-177.5\n90\n".encode("utf-8-sig"),
+        "frame;omega (\u00b0)\n0;-180,0\n1;-177,5\n2;90\n".encode("cp1252"),
+        "frame,omega; \u00b0\n\n0,-180.0\n1,-177.5\n\n2,90\n".encode(),
+    ],
+    ids=["semicolons", "no header", "tabs", "quoted", "mark", "cp1252", "semicolon in header"],
+)
+def test_angles_as_a_spreadsheet_writes_them(tmp_path, content):
+    (tmp_path / "angles.csv").write_bytes(content)
+    assert read_angles_csv(tmp_path / "angles.csv") == [-180, -177.5, 90]
+
+
+@pytest.mark.parametrize("cell", ["nan", "-inf", "left", "1,2,3"])
+@pytest.mark.parametrize("before", ["omega;deg\n0;1\n\n", "omega;deg\n"])
+def test_an_angle_that_is_no_finite_number_is_named(tmp_path, before, cell):
+    (tmp_path / "angles.csv").write_text(f"{before}1;{cell}\n")
+    line = before.count("\n") + 1
+    with pytest.raises(ScanError, match=f"line {line}: '{cell}' is not an angle; write"):
+        read_angles_csv(tmp_path / "angles.csv")
+
+
+def test_a_first_angle_that_is_not_finite_is_no_header(tmp_path):
+    (tmp_path / "angles.csv").write_text("nan\n1\n")
+    with pytest.raises(ScanError, match="line 1: 'nan' is not an angle"):
+        read_angles_csv(tmp_path / "angles.csv")
+
+
+def test_the_projections_may_stand_in_another_folder(tmp_path):
+    folder = write_folder(tmp_path / "run [1]")
+    (tmp_path / "notes").mkdir()
+    described = tmp_path / "notes" / "scan.yaml"
+    by_name = [str(tmp_path / "run [[]1]" / "proj*.tif"), "../run [[]1]/proj8.tif"]
+    described.write_text(json.dumps({"frames": by_name[:1], "omega_deg": [0, 1, 2, 3, 4]}))
+    np.testing.assert_array_equal(open_scan(described).frames[:], STACK)
+    described.write_text(json.dumps({"frames": by_name[1:]}))
+    assert open_scan(described).n_frames == 1
+    (folder / "scan.yaml").write_text(json.dumps({"frames": by_name[0], "pixel_um": 3}))
+    for source in (folder, folder / "proj9.tif"):
+        assert open_scan(source).description.pixel_um == 3
+    (folder / "scan.yaml").write_text("frames: [proj8.tif, 'proj*.tif']\n")
+    np.testing.assert_array_equal(open_scan(folder).frames[:], STACK)  # none of them twice
+
+
+def test_a_folder_that_may_not_be_entered_is_said(tmp_path, monkeypatch):
+    folder = write_folder(tmp_path / "run")
+
+    def refuse(path, *args):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    for name in ("iterdir", "exists", "is_dir"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, name, refuse)
+            with pytest.raises(ScanError, match=r"cannot be opened \(Permission denied\); check"):
+                open_scan(folder)
+    monkeypatch.setattr(Path, "exists", refuse)
+    with pytest.raises(ScanError, match="cannot be opened"):
+        open_scan([folder / "proj8.tif", folder / "proj9.tif"])
+
+
+@pytest.mark.parametrize("described", [None, "pixel_um: 3", "frames: '*.tif'"])
+def test_results_beside_the_projections_do_not_enter_the_scan(tmp_path, described):
+    folder = write_folder(tmp_path / "run")
+    if described:
+        (folder / "scan.yaml").write_text(described)
+    for name in ("cleaned.tif", "other.tif", "now.part.tif"):
+        tifffile.imwrite(folder / name, STACK.astype(np.uint8 if name < "o" else np.uint16))
+    (folder / "cleaned.tif.json").write_text('{"recipe": {"job": "denoise"}, "hash": "a"}')
+    (folder / "other.tif.json").write_text('{"job": "spots"}')
+    (folder / "proj8.tif.json").write_text('{"exposure": 3}')  # the instrument's own
+    np.testing.assert_array_equal(open_scan(folder).frames[:], STACK)
+
+
+def test_a_result_alone_is_what_is_meant(tmp_path):
+    tifffile.imwrite(tmp_path / "frames.tif", STACK)
+    (tmp_path / "frames.tif.json").write_text('{"recipe": {"job": "simulate"}}')
+    assert open_scan(tmp_path).n_frames == 5
+    tifffile.imwrite(tmp_path / "other.tif", STACK)
+    (tmp_path / "scan.yaml").write_text("frames: frames.tif")
+    assert open_scan(tmp_path).n_frames == 5
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("pixel_um: -3", "Pixel size"),
@@ -204,6 +295,14 @@ def test_angles_from_a_csv(tmp_path):
         ("a: [", "YAML"),
         ("frames: other*.tif", "none is beside it"),
         ("omega_csv: nowhere.csv", "cannot be read"),
+        ("pixels: 3", "exposure_s, frames, material, omega_csv, omega_deg, pixel_um"),
+        ("omega_csv: 5", "omega_csv must be a file name"),
+        ("frames: ''", "frames must be a file name or a list"),
+        ("frames: ['']", "frames must be a file name or a list"),
+        ("frames: 5", "frames must be a file name or a list"),
+        ("frames: [5]", "frames must be a file name or a list"),
+        ("frames: {a: b.tif}", "frames must be a file name or a list"),
+        ("frames: /nowhere/*.tif", "none is beside it"),
     ],
 )
 def test_faults_in_scan_yaml_are_said_in_words(tmp_path, text, words):

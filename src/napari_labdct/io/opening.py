@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import glob
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from natsort import natsorted
 
 from ..errors import ScanError
+from ..jobs import recipe_beside
 from ..scan import Scan
 from .scan_yaml import FILE_NAME, ScanFile, read_scan_yaml
 from .tiff import SUFFIXES, TiffFrames
@@ -32,21 +35,25 @@ def open_scan(source: str | Path | Sequence[str | Path] | np.ndarray) -> Scan:
     ScanError
         Nothing usable is there; the message says what and what to do.
     """
-    if isinstance(source, (str, Path)):
-        return _open_path(Path(source).expanduser())
     if hasattr(source, "shape"):
         return Scan(source)
-    paths = [Path(p).expanduser() for p in source]
-    if len(paths) == 1:
-        return _open_path(paths[0])
-    return _from_files(paths, paths[0].parent if paths else Path())
+    given = [source] if isinstance(source, (str, Path)) else source
+    paths = [Path(p).expanduser() for p in given]
+    try:
+        if len(paths) == 1:
+            return _open_path(paths[0])
+        return _from_files(paths, paths[0].parent if paths else Path())
+    except OSError as error:  # such as a folder that may not be entered
+        raise ScanError(
+            f"{paths[0]} cannot be opened ({error.strerror or error}); check who may read it."
+        ) from error
 
 
 def _open_path(path: Path) -> Scan:
     if path.is_dir():
         if (path / FILE_NAME).exists():
             return _from_yaml(path / FILE_NAME)
-        files = [p for p in path.iterdir() if _is_tiff(p)]
+        files = _projections(p for p in path.iterdir() if _is_tiff(p))
         if not files:
             raise ScanError(f"{path} holds no TIFF file; choose the folder of the projections.")
         return _from_files(files, path, name=path.name)
@@ -64,18 +71,35 @@ def _is_tiff(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and path.is_file() and not hidden
 
 
+def _projections(files: Iterable[Path]) -> list[Path]:
+    """Without the results of our jobs, finished or not, that were written beside them.
+
+    Where there is nothing else they are what is meant: a simulated scan is a result too.
+    """
+    files = list(files)
+    others = [p for p in files if not p.stem.endswith(".part") and "job" not in recipe_beside(p)]
+    return others or files
+
+
+def _named(described: ScanFile, folder: Path) -> list[Path]:
+    """The files that the patterns of a ``scan.yaml`` in `folder` stand for, each once."""
+    # Path.glob would refuse an absolute pattern
+    found = [glob.glob(p, root_dir=folder, recursive=True) for p in described.frames]
+    return [folder / name for name in dict.fromkeys(chain(*found))]
+
+
 def _from_yaml(path: Path) -> Scan:
     if not path.exists():
         raise ScanError(f"{path} does not exist; check the name.")
-    described = read_scan_yaml(path)
+    described, folder = read_scan_yaml(path), path.parent
     if described.frames:
-        files = [p for pattern in described.frames for p in path.parent.glob(pattern)]
+        files = _projections(_named(described, folder))
     else:
-        files = [p for p in path.parent.iterdir() if _is_tiff(p)]
+        files = _projections(p for p in folder.iterdir() if _is_tiff(p))
     if not files:
         wanted = ", ".join(described.frames) or "*.tif"
         raise ScanError(f"{path} names the projections {wanted}, but none is beside it.")
-    return _make(files, described, path.absolute().parent.name, path.parent)
+    return _make(files, described, path.absolute().parent.name, folder)
 
 
 def _from_files(files: list[Path], folder: Path, name: str | None = None) -> Scan:
@@ -83,7 +107,8 @@ def _from_files(files: list[Path], folder: Path, name: str | None = None) -> Sca
     beside = folder / FILE_NAME
     if beside.exists():
         described = read_scan_yaml(beside)
-        if described.frames and not any(files[0].match(p) for p in described.frames):
+        named = [p.absolute() for p in _named(described, folder)]
+        if described.frames and files[0].absolute() not in named:
             described = ScanFile()  # it speaks of other files in the same folder
     return _make(files, described, name or folder.name, folder)
 
