@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from ..scan import STEPS
+import numpy as np
+
+from ..scan import STEPS, Scan
 from .common import add_scan, open_given
 
 
@@ -24,12 +26,23 @@ def run(given: argparse.Namespace) -> None:
     if scan.omega_deg is None:
         print("angles: not given")
     else:
-        turn = ", once round" if scan.circular else ""
-        first, last = scan.omega_deg[0], scan.omega_deg[-1]
-        print(f"angles: {first:g} to {last:g} deg, step {scan.step_deg or 0:g} deg{turn}")
+        print(f"angles: {_angles(scan)}")
     for name, value in scan.description.to_dict().items():
         if value not in (None, [], [0.0, 0.0, 0.0]):
             print(f"{name}: {value}")
     for step in STEPS:
         missing = scan.missing_for(step)
         print(f"for {step}: {'complete' if not missing else 'missing ' + ', '.join(missing)}")
+
+
+def _angles(scan: Scan) -> str:
+    """First and last angle and the step between, with its sign."""
+    first, last = scan.omega_deg[[0, -1]]
+    steps = np.diff(scan.omega_deg)
+    if not steps.any():
+        return f"{first:g} deg" + (" for every projection" if steps.size else "")
+    step = np.median(steps)
+    even = np.allclose(steps, step, rtol=0.02, atol=0.01)  # they may have been rounded
+    uneven = "" if even else ", uneven"
+    turn = ", once round" if scan.circular else ""
+    return f"{first:g} to {last:g} deg, step {step:g} deg{uneven}{turn}"
