@@ -50,7 +50,8 @@ def main() -> None:
     cleaned = denoiser.open_store(OUTPUT / "cleaned.tif", overwrite=True)
     show_progress(denoiser.run(cleaned), "denoise")
     spots = BinaryFrames(cleaned, SpotSettings(threshold=denoiser.model.threshold))
-    write_frames(OUTPUT / "spots.tif", map(spots.read, range(scan.n_frames)), compression="zlib")
+    masks = map(spots.read, range(scan.n_frames))
+    write_frames(OUTPUT / "spots.tif", masks, compression="zlib", count=scan.n_frames)
     tables = list(measure_stack(scan, spots))
     write_spot_csv(OUTPUT / "spots.csv", tables)
 

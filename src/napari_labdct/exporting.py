@@ -153,4 +153,6 @@ def export_stack(
             yield separate(labels) * np.uint8(255) if binary else labels
 
     kind = np.uint8 if binary else np.uint16
-    return spot_exports.write_stack(path, images(), recipe, dtype=kind, orientation=orientation)
+    return spot_exports.write_stack(
+        path, images(), recipe, dtype=kind, orientation=orientation, count=len(frames)
+    )

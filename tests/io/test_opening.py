@@ -72,7 +72,7 @@ def test_a_file_cut_off_in_the_middle_of_a_folder_is_named(tmp_path):
 def page_by_page(path, stack, **options):
     with tifffile.TiffWriter(path, bigtiff=options.pop("bigtiff", False)) as tif:
         for image in stack:
-            tif.write(image, metadata=None, contiguous=False, **options)
+            tif.write(image, **{"metadata": None, "contiguous": False, **options})
 
 
 MULTI_PAGE = {
@@ -88,6 +88,8 @@ MULTI_PAGE = {
     "no metadata": (tifffile.imwrite, {"metadata": None}),
     "pages": (page_by_page, {"rowsperstrip": 4}),
     "bigtiff pages": (page_by_page, {"bigtiff": True}),
+    "one after the other": (page_by_page, {"metadata": {}, "contiguous": None}),
+    "one after the other, zlib": (page_by_page, {"metadata": {}, "compression": "zlib"}),
     "ours": (write_frames, {}),
     "ours zlib": (write_frames, {"compression": "zlib"}),
 }

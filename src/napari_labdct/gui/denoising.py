@@ -187,7 +187,7 @@ def save_frames(
             yield np.asarray(stack[index])
 
     yield Progress(0, total)
-    write_frames(path, frames(), orientation=orientation)
+    write_frames(path, frames(), orientation=orientation, count=total)
     write_atomically(path.with_name(f"{path.name}.json"), json.dumps({"recipe": made}, indent=1))
     yield Progress(total, total, f"Wrote {path}")
 

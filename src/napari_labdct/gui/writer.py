@@ -39,5 +39,7 @@ def write_binary_stack(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     frames = (
         (np.asarray(stack[i]) > 0).astype(np.uint8) * np.uint8(255) for i in range(stack.shape[0])
     )
-    written = write_frames(Path(path), frames, orientation=info.get("orientation", 1))
+    written = write_frames(
+        Path(path), frames, orientation=info.get("orientation", 1), count=stack.shape[0]
+    )
     return [str(written)]

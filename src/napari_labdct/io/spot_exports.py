@@ -251,6 +251,7 @@ def write_stack(
     *,
     dtype: np.dtype | type = np.uint8,
     orientation: int = 1,
+    count: int | None = None,
 ) -> Path:
     """A binary (uint8, 0 or 255) or label (uint16) stack, one TIFF page a projection.
 
@@ -265,6 +266,8 @@ def write_stack(
         uint8 for masks, uint16 or int32 for labels; labels are compressed.
     orientation : int
         TIFF Orientation tag copied from the input.
+    count : int, optional
+        As for `write_frames`.
 
     Raises
     ------
@@ -280,7 +283,9 @@ def write_stack(
             yield frame.astype(dtype)
 
     compression = None if dtype == np.uint8 else "zlib"
-    written = write_frames(path, ready(), orientation=orientation, compression=compression)
+    written = write_frames(
+        path, ready(), orientation=orientation, compression=compression, count=count
+    )
     write_recipe(path, recipe)
     return written
 

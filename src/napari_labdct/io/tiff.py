@@ -113,7 +113,10 @@ class _Pages:
             raise ScanError(
                 f"{path.name} is a colour (RGB) image; save the projections as grey-level TIFF."
             )
-        if len(tif.series) > 1:
+        # written page by page, every page with a description of its own
+        kinds = {(s.shape, s.dtype) for s in tif.series}
+        self._single = len(kinds) == 1 and 1 < len(tif.series) == len(tif.pages)
+        if len(tif.series) > 1 and not self._single:
             sizes = ", ".join(sorted({" x ".join(map(str, s.shape)) for s in tif.series})[:3])
             raise ScanError(
                 f"{path.name} mixes pages of different sizes ({sizes}); a scan needs equal pages."
@@ -128,6 +131,8 @@ class _Pages:
         if len(shape) < 2:
             raise ScanError(f"{path.name} has shape {shape}; a projection needs rows and columns.")
         self.count = shape[0] if len(shape) == 3 else 1
+        if self._single:
+            self.count = len(tif.pages)
         declared = _declared(tif)
         if self.count < declared:
             raise ScanError(
@@ -138,7 +143,8 @@ class _Pages:
         self.dtype = np.dtype(series.dtype).newbyteorder("=")
         tag = page.tags.get(ORIENTATION_TAG)
         self.orientation = int(tag.value) if tag is not None else 1
-        self._map_offset = series.dataoffset  # None unless contiguous and uncompressed
+        # None unless contiguous and uncompressed
+        self._map_offset = None if self._single else series.dataoffset
         self._stored = np.dtype(tif.byteorder + series.dtype.char)
         size = os.path.getsize(path)
         if self._map_offset is not None:
@@ -147,7 +153,7 @@ class _Pages:
                 + self.count * self.frame_shape[0] * self.frame_shape[1] * self.dtype.itemsize
             )
         else:
-            for p in series.pages:
+            for p in self._pages(tif):
                 # tifffile would fill the strips or tiles that are not listed with zeros
                 listed = min(len(p.dataoffsets), len(p.databytecounts))
                 if not p.is_contiguous and listed < math.prod(p.chunked):
@@ -156,7 +162,7 @@ class _Pages:
                         "copy it again from the instrument or move it away."
                     )
             end = max(
-                (o + n for p in series.pages for o, n in zip(p.dataoffsets, p.databytecounts)),
+                (o + n for p in self._pages(tif) for o, n in zip(p.dataoffsets, p.databytecounts)),
                 default=0,
             )
         if end > size:
@@ -164,6 +170,9 @@ class _Pages:
                 f"{path.name} is cut off ({size} of {end} bytes); copy it again from the "
                 "instrument or move it away."
             )
+
+    def _pages(self, tif: tifffile.TiffFile):
+        return tif.pages if self._single else tif.series[0].pages
 
     def read(self, page: int) -> np.ndarray:
         try:
@@ -175,7 +184,7 @@ class _Pages:
                     flat = np.fromfile(file, self._stored, shape[0] * shape[1])
                 return flat.reshape(shape).astype(self.dtype, copy=False)
             with tifffile.TiffFile(self.path) as tif:
-                return tif.series[0].pages[page].asarray().reshape(self.frame_shape)
+                return self._pages(tif)[page].asarray().reshape(self.frame_shape)
         except Exception as error:  # any decoder fault means the file is damaged
             raise ScanError(
                 f"Page {page} of {self.path.name} cannot be read ({error}); "
