@@ -63,7 +63,7 @@ def recipe_hash(made: dict[str, Any]) -> str:
 
 def recipe_beside(path: str | Path) -> dict[str, Any]:
     """The recipe in ``NAME.json`` beside a result; empty if there is none."""
-    state = _read_sidecar(_sidecar(Path(path)))
+    state = read_json(_sidecar(Path(path)))
     made = state.get("recipe", state)
     return made if isinstance(made, dict) else {}
 
@@ -209,7 +209,7 @@ class FrameStore(LazyStack):
         if path.suffix.lower() not in (".tif", ".tiff"):
             raise OutputError(f"{path.name} must end in .tif or .tiff; give such a name.")
         if side.exists() and (path.exists() or _part(path).exists()):
-            state = _read_sidecar(side)
+            state = read_json(side)
             same = (
                 state.get("hash") == recipe_hash(made)
                 and tuple(state.get("shape", ())) == tuple(shape)
@@ -385,7 +385,8 @@ def _part(path: Path) -> Path:
     return path.with_name(f"{path.stem}.part{path.suffix}")
 
 
-def _read_sidecar(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """What a recipe or sidecar says; empty if it is not there or damaged."""
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -118,6 +118,9 @@ def test_a_training_set_is_written_stopped_resumed_and_discarded(
     pairs.run_bar.button.click()
     wait(lambda: pairs.controller.job.state == "failed")
     assert "already holds something else" in pairs.run_bar.label.text()
+    pairs.run_bar.discard_button.click()  # of what was refused: the set before it stays
+    assert pairs.controller.job.state == "idle"
+    assert len(list(read_training_pairs(out / "train"))) == 2
 
 
 def test_discarding_a_stopped_set_deletes_its_files(pairs, wait, tmp_path, monkeypatch):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from qtpy.QtWidgets import QMessageBox, QTextBrowser
 
-from napari_labdct.gui import preferences
+from napari_labdct.gui import model_choice, preferences
 from napari_labdct.gui.session import session_of
 
 pytestmark = pytest.mark.gui
@@ -88,3 +90,24 @@ def test_another_dock_chooses_the_model_by_its_file(panel, model_path, wait):
     panel.use_model(str(added.path))
     assert panel.settings().model == "own"
     wait(lambda: "threshold 120" in panel.card.text())
+
+
+def test_a_model_chosen_while_a_bad_one_is_read_is_read_next(
+    panel, model_path, tmp_path, wait, monkeypatch
+):
+    real, go = model_choice.read_card, threading.Event()
+    bad = tmp_path / "bad.safetensors"
+    bad.write_text("no model")
+
+    def slow(model):
+        if model == str(bad):
+            go.wait(30)
+        yield from real(model)
+
+    monkeypatch.setattr(model_choice, "read_card", slow)
+    panel.choice.choose(str(bad))
+    assert panel.choice.card is None  # not that of the model before
+    panel.choice.choose(str(model_path))
+    go.set()
+    wait(lambda: panel.choice.card is not None)
+    assert "threshold 120" in panel.card.text()

@@ -137,6 +137,20 @@ def test_only_the_first_of_several_processes_asks(tmp_path):
     assert not (tmp_path / "stop").exists()
 
 
+def test_a_second_interrupt_leaves_no_wish_behind(tmp_path):
+    """Else the same command, given again at once, would stop after one iteration."""
+
+    def interrupted_twice():
+        with stopping_on_signals(tmp_path):
+            signal.raise_signal(signal.SIGINT)
+            assert (tmp_path / "stop").exists()
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_twice()
+    assert not (tmp_path / "stop").exists()
+
+
 def test_a_wish_to_stop_of_long_ago_was_meant_for_another(tmp_path):
     (tmp_path / "stop").touch()
     os.utime(tmp_path / "stop", (time.time() - 3600,) * 2)

@@ -87,6 +87,25 @@ def test_another_scan_is_not_overwritten_unasked(tmp_path):
     assert len(list(simulate_scan(other, tmp_path, overwrite=True))) == 1
 
 
+def test_what_stands_in_the_folder_is_neither_overwritten_nor_blocked(tmp_path):
+    """Neither the description and grain map of a measured scan, nor the sample itself."""
+    for name in ("scan.yaml", "grains.h5", "spots.csv"):
+        (tmp_path / name).write_text("the user's")
+        with pytest.raises(OutputError, match=f"already holds {name}"):
+            next(simulate_scan(SMALL, tmp_path))
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+        assert (tmp_path / name).read_text() == "the user's"
+        (tmp_path / name).unlink()
+    (tmp_path / "labels.tif").write_text("the user's")
+    with pytest.raises(OutputError, match="another result"):
+        next(simulate_scan(SMALL, tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.tif"]
+    list(simulate_scan(SMALL, tmp_path / "first"))
+    again = SMALL.replace(grain_map=str(tmp_path / "first" / "grains.h5"))
+    with pytest.raises(OutputError, match="read by this job"):
+        next(simulate_scan(again, tmp_path / "first", overwrite=True))
+
+
 def test_preview_is_the_frame_that_would_be_written(tmp_path):
     image, projection = preview_frame(SMALL, -180.0)
     list(simulate_scan(SMALL.replace(frames=1), tmp_path))

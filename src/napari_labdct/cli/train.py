@@ -66,6 +66,10 @@ def run(given: argparse.Namespace) -> None:
               "rendering": "auto"}  # fmt: skip
     inputs |= before.get("given", {})
     inputs |= {k: v for k, v in vars(given).items() if k in inputs and v is not None}
+    for name in ("start_from", "pairs", "simulated_scans"):
+        path = Path(inputs[name] or "").expanduser()
+        if inputs[name] and (path.exists() or name != "start_from"):  # else the name of a model
+            inputs[name] = str(path.absolute())  # it may be gone on with from another folder
     start = Model.load(inputs["start_from"], "cpu") if inputs["start_from"] else None
     if inputs["pairs"] and inputs["simulated_scans"]:
         raise SettingsError("Train with --pairs or with --simulated-scans, not with both at once.")

@@ -199,6 +199,8 @@ class PairsController(QObject):
     def discard(self) -> None:
         """Delete what a stopped run has written."""
         folder = self._folder
-        if not self.job.running and folder is not None:
+        if self.job.running or folder is None:
+            return
+        if self.job.progress.total:  # it had begun to write; not if it was refused
             self._discard_job.start(lambda: discard(folder), "Discard training set")
-            self.job.discard()
+        self.job.discard()

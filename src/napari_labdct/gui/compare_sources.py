@@ -66,6 +66,9 @@ class SourcePicker(QWidget):
         self.beside: list[Source] = []
         self._truth_job = session.job("compare truth")
         self._truth_job.delivered.connect(self._on_truth)
+        self._truth_job.ended.connect(self._on_truth_ended)
+        self._truth_of: Scan | None = None
+        self._truth_wanted: Scan | None = None
         self.combos: dict[str, QComboBox] = {}
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -174,20 +177,28 @@ class SourcePicker(QWidget):
     def forget(self) -> None:
         """Another scan: pins, files and choices are of no use for it."""
         self.pins, self.imported, self.beside, self._chosen = [], [], [], False
+        self._truth_wanted = None
 
     def seek_truth(self, scan: Scan) -> None:
         """Offer the truth that a simulation left beside its projections."""
+        self._truth_wanted = scan
         folder = None if not scan.source else Path(scan.source)
         if folder is None or self.beside or self._truth_job.running:
             return
         folder = folder if folder.is_dir() else folder.parent
         path = next((folder / name for name in _TRUTHS if (folder / name).exists()), None)
         if path is not None:
+            self._truth_of = scan
             self._truth_job.start(lambda: open_truth(scan, path), "Read the truth")
 
     def _on_truth(self, source: Source) -> None:
-        self.beside = [source]
-        self.found.emit()
+        if self._truth_of is self._truth_wanted:
+            self.beside = [source]
+            self.found.emit()
+
+    def _on_truth_ended(self, _state: str) -> None:
+        if self._truth_wanted is not None and self._truth_of is not self._truth_wanted:
+            self.seek_truth(self._truth_wanted)  # another scan was chosen meanwhile
 
     def _select(self, which: str, key: str) -> bool:
         combo = self.combos[which]

@@ -82,7 +82,7 @@ class ModelChoice(QObject):
         layout.addWidget(self.button)
         self.label = wrapped()
         self.label.setAccessibleName("About the model")
-        self._wanted = ""
+        self._wanted = self._reading = ""
         self._read_job = session.job("model")
         self._file_job = session.job("model file")
         self._read_job.delivered.connect(self._on_card)
@@ -161,10 +161,10 @@ class ModelChoice(QObject):
         self.changed.emit()
 
     def _read(self) -> None:
-        self._wanted = self.model
+        self._wanted, self.card = self.model, None
         self.label.setText("<small>Reading the model...</small>")
         if not self._read_job.running:
-            model = self._wanted
+            model = self._reading = self._wanted
             self._read_job.start(lambda: read_card(model), "Read model")
 
     def _on_card(self, card: ModelCard) -> None:
@@ -177,12 +177,13 @@ class ModelChoice(QObject):
         self.read.emit(card)
 
     def _on_read_ended(self, state: str) -> None:
-        if state == "failed":
-            self.card = None
+        if self._reading != self._wanted:
+            self._read()  # another model was chosen while this one was read
+        elif state == "failed":
             self.label.setText(self._read_job.error)
             self.refused.emit(self._read_job.error)
-        elif self.card is None or self.card.model != self._wanted:
-            self._read()  # another model was chosen while this one was read
+        elif self.card is None:
+            self._read()  # asked for again just before it ended
 
     # ------------------------------------------------------------- the folder of models
 

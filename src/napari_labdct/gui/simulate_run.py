@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from ..simulation import Simulation, SimulationOutput
     from .session import Session
 
-_SIDE = ("scan.yaml", "grains.h5", "spots.csv", "spots.part.csv")
-
 
 @dataclass(frozen=True, eq=False)
 class Opened:
@@ -98,9 +96,11 @@ class Run:
         """Delete the files of this run, and its folder if nothing else is in it."""
         if self.output is None:
             return
+        from ..simulation.run import SIDE_FILES
+
         for store in (self.output.frames, self.output.truth, self.output.labels):
             store.discard()
-        for name in _SIDE:
+        for name in SIDE_FILES:
             (self.folder / name).unlink(missing_ok=True)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()

@@ -217,6 +217,9 @@ class TrainController(QObject):
             self._train(plan)
         elif state == "stopped":
             self.job.discard()
+        else:  # what failed was the measurement; going on with it would train ten iterations
+            self.job.run = None
+            self.job.changed.emit()
 
     def show(self, listed: Listed) -> None:
         """Show another run: its curve, its pictures, and Resume if it can go on."""

@@ -26,7 +26,7 @@ import numpy as np
 
 from .._version import __version__
 from ..errors import ModelError, OutputError
-from ..jobs import cannot_write, remove, write_atomically
+from ..jobs import cannot_write, read_json, remove, write_atomically
 from .learner import Learner
 from .model import Model, read_file, write_file
 from .schedules import same_so_far
@@ -180,11 +180,7 @@ def _same_so_far(old: dict[str, Any], new: dict[str, Any], iteration: int) -> bo
 
 def read_recipe(folder: Path | str) -> dict[str, Any]:
     """What ``recipe.json`` of a training says; empty if there is none."""
-    try:
-        found = json.loads((Path(folder).expanduser() / "recipe.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return read_json(Path(folder).expanduser() / "recipe.json")
 
 
 def read_log(folder: Path | str) -> list[dict[str, Any]]:
@@ -222,6 +218,9 @@ def stopping_on_signals(folder: Path | str, first: bool = True) -> Iterator[None
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
+    except KeyboardInterrupt:
+        remove(stop)  # it ended, so that nobody else is to end by it
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -24,7 +24,7 @@ from ..errors import OutputError, SettingsError
 from ..io.spot_exports import PAIRS_FORMAT
 from ..io.tables import write_spot_csv
 from ..io.tiff import write_frames
-from ..jobs import Progress, cannot_write, recipe_hash, remove, write_atomically
+from ..jobs import Progress, cannot_write, read_json, recipe_hash, remove, write_atomically
 from ..scan import Scan
 from ..simulation import PRESETS, Simulation
 from ..simulation.settings import SimulateSettings, scan_geometry
@@ -41,6 +41,7 @@ from .mixing import (
 )
 
 SPLITS = ("train", "validation")
+_JOB = "training set"
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class TrainingSet:
         else:
             self._backdrops = [Backdrop(b.resampled(self.shape), settings) for b in backgrounds]
         self.recipe: dict[str, Any] = {
-            "job": "training set",
+            "job": _JOB,
             "settings": settings.to_dict(),
             "input": {
                 "name": ", ".join(b.name for b in backgrounds),
@@ -344,7 +345,7 @@ def _entry_path(folder: Path, index: int) -> Path:
 def discard(folder: str | Path) -> None:
     """Delete what `TrainingSet.write` left in a folder, finished or not, and nothing else."""
     folder = Path(folder)
-    if not (folder / "recipe.json").exists():
+    if read_json(folder / "recipe.json").get("job") != _JOB:  # somebody else's files
         return
     for entry in (folder / "made").glob("*.json"):
         remove(entry)
@@ -369,12 +370,10 @@ def _begin(folder: Path, recipe: dict[str, Any], count: int, overwrite: bool) ->
         taken = any(folder.iterdir())
     except OSError as error:
         raise cannot_write(folder, error) from error
-    try:
-        same = json.loads(path.read_text(encoding="utf-8")).get("hash") == made["hash"]
-    except (OSError, ValueError, AttributeError):
-        same = False
+    there = read_json(path)
+    same = there.get("hash") == made["hash"]
     if taken and not same:
-        if not overwrite:
+        if not overwrite or there.get("job", _JOB) != _JOB:
             raise OutputError(
                 f"{folder} already holds something else; choose another folder or allow "
                 "overwriting."

@@ -12,11 +12,11 @@ import numpy as np
 
 from .._version import __version__
 from ..crystal import Material, material
-from ..errors import SettingsError
+from ..errors import OutputError, SettingsError
 from ..io.grainmap import GrainMap, read_grainmapper, write_grainmapper
 from ..io.scan_yaml import write_scan_yaml
 from ..io.tables import write_spot_csv
-from ..jobs import FrameStore, Progress, cannot_write
+from ..jobs import FrameStore, Progress, cannot_write, spare_inputs
 from ..routine import RoutineSettings, log_segment
 from ..scan import Scan, ScanDescription
 from .projector import SIMULATED_DTYPE, Projection, Projector
@@ -178,6 +178,10 @@ def preview_frame(settings: SimulateSettings, omega_deg: float) -> tuple[np.ndar
     return simulation.grey(projection), projection
 
 
+#: What stands beside the stacks of a simulated scan.
+SIDE_FILES = ("scan.yaml", "grains.h5", "spots.csv", "spots.part.csv")
+
+
 class SimulationOutput:
     """The files of one simulated scan, while it is made and afterwards.
 
@@ -206,14 +210,30 @@ class SimulationOutput:
             "napari_labdct": __version__,
         }
         shape = (settings.frames, *geometry.shape)
-        self.frames, self.truth, self.labels = (
-            FrameStore.open_or_create(self.folder / name, shape, dtype, made, overwrite=overwrite)
+        spare_inputs([self.folder / "grains.h5"], settings.grain_map)
+        there = [name for name in SIDE_FILES if (self.folder / name).exists()]
+        if there and not overwrite and not (self.folder / "frames.tif.json").exists():
+            raise OutputError(
+                f"{self.folder} already holds {' and '.join(there)}; choose another folder or "
+                "allow overwriting (--overwrite)."
+            )
+        stores: list[FrameStore] = []
+        try:
             for name, dtype in (
                 ("frames.tif", np.uint16 if settings.noise else np.float32),
                 ("truth.tif", np.uint8),
                 ("labels.tif", np.uint16),
-            )
-        )
+            ):
+                path = self.folder / name
+                stores.append(
+                    FrameStore.open_or_create(path, shape, dtype, made, overwrite=overwrite)
+                )
+        except OutputError:
+            for store in stores:
+                if not store.done.any():  # made just now: it would stand in the way
+                    store.discard()
+            raise
+        self.frames, self.truth, self.labels = stores
         self._mend()
 
     def _mend(self) -> None:
