@@ -300,7 +300,8 @@ class CompareDock(Dock):
 
     def _on_look(self, thing: object) -> None:
         if isinstance(thing, FrameResult):
-            self.numbers.show_frame(thing)
+            if self._view is not None:  # else it is of the scan before
+                self.numbers.show_frame(thing)
             return
         if not isinstance(thing, FrameView) or self.engine is None:
             return
@@ -465,6 +466,7 @@ class CompareDock(Dock):
                 self.picker.forget()
             self.engine = self.run.engine(scan)
             self._view = None
+            self.numbers.forget_frame()
             self.panel.set_engine(self.engine)
             self.grains.set_scan(scan)
         self.view_buttons.button(0).parentWidget().setEnabled(scan is not None)

@@ -47,8 +47,9 @@ class NumbersPanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(heading("Numbers"))
         # not wrapped: the layout squeezes wrapped texts when another part of the dock grows
-        self.frame_label = QLabel("<small>Switch a view on to count the spots.</small>")
+        self.frame_label = QLabel()
         self.frame_label.setAccessibleName("Numbers of this projection")
+        self.forget_frame()
         self.stack_label = QLabel()
         self.stack_label.setAccessibleName("Numbers of the stack")
         self.snr_label = QLabel()
@@ -83,6 +84,10 @@ class NumbersPanel(QWidget):
         self._x = np.zeros(0)
         self._ranking_wanted = False
         self.show_ranking(False)
+
+    def forget_frame(self) -> None:
+        """Another scan: what was counted is of no use for it."""
+        self.frame_label.setText("<small>Switch a view on to count the spots.</small>")
 
     def show_match(self, index: int, match: Match) -> None:
         """The counts, which come before the measured numbers."""

@@ -76,6 +76,7 @@ class SimulateDock(Dock):
         c.map_read.connect(self._on_map_read)
         c.map_job.ended.connect(self._on_map_ended)
         c.job.changed.connect(self._show_ready)
+        c.job.ended.connect(self._on_generated)
         c.predict_job.changed.connect(self._show_predict)
         c.predict_job.ended.connect(self._on_predict_ended)
         self.session.results_changed.connect(self._show_predict)
@@ -281,6 +282,16 @@ class SimulateDock(Dock):
     # --------------------------------------------------------------- predicted spots
 
     def show_stack(self, layer: Layer | None, scan: Scan | None) -> None:
+        self._offer_map(scan)
+        self._show_predict()
+
+    def _on_generated(self, _state: str) -> None:
+        # its layer is there before its grain map is
+        stack = self.session.stack
+        self._offer_map(None if stack is None or self.problem else self.session.scan(stack))
+        self._show_predict()
+
+    def _offer_map(self, scan: Scan | None) -> None:
         """Offer the grain map that lies beside the scan."""
         offered = ""
         if scan is not None and scan.source:
@@ -291,10 +302,11 @@ class SimulateDock(Dock):
         if self.map_line.text() in ("", self._offered):
             self.map_line.setText(offered)
         self._offered = offered
-        self._show_predict()
 
     def _show_predict(self, *_: object) -> None:
         stack, job = self.session.stack, self.controller.predict_job
+        about = self.controller.predicted
+        mine = about is not None and about() is stack
         missing: list[str] = []
         said = self.problem
         if stack is None:
@@ -305,9 +317,9 @@ class SimulateDock(Dock):
                 said = f"'{stack.name}' lacks: {', '.join(missing)}."
             elif job.running:
                 said = f"Projection {job.progress.done} of {job.progress.total}..."
-            elif job.state == "failed":
+            elif job.state == "failed" and mine:
                 said = job.error
-            elif job.state == "done":
+            elif job.state == "done" and mine:
                 said = job.note
         self.predict_note.setText(said)
         self.predict_note.setVisible(bool(said))

@@ -186,6 +186,7 @@ class SimulateController(QObject):
         self.preview_job = session.job("simulate preview")
         self.map_job = session.job("grain map")
         self.predict_job = session.job("predict")
+        self.predicted: weakref.ref[Layer] | None = None  # what the job is about
         self.run: Run | None = None
         self._wanted: tuple[SimulateSettings, int] | None = None
         self._wanted_map = ""
@@ -333,7 +334,7 @@ class SimulateController(QObject):
             The layer is not a scan.
         """
         scan = self._session.scan(stack)
-        ref = weakref.ref(stack)
+        ref = self.predicted = weakref.ref(stack)
         self.predict_job.start(
             lambda: predict(scan, settings, ref), f"Predict spots on {stack.name}"
         )
