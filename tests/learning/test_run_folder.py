@@ -139,6 +139,8 @@ def test_only_the_first_of_several_processes_asks(tmp_path):
 
 def test_a_second_interrupt_leaves_no_wish_behind(tmp_path):
     """Else the same command, given again at once, would stop after one iteration."""
+    # windows of earlier tests may have left a handler of their own
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def interrupted_twice():
         with stopping_on_signals(tmp_path):
@@ -146,8 +148,11 @@ def test_a_second_interrupt_leaves_no_wish_behind(tmp_path):
             assert (tmp_path / "stop").exists()
             signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
-        interrupted_twice()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted_twice()
+    finally:
+        signal.signal(signal.SIGINT, before or signal.default_int_handler)
     assert not (tmp_path / "stop").exists()
 
 
