@@ -79,6 +79,7 @@ class SpotsController(QObject):
         self.grow_settings = GrowSettings()
         self.canvas = SpotsCanvas(session, self.click)
         self._wanted: weakref.ref[Layer] | None = None
+        self._sought: weakref.ref[Layer] | None = None
         self._next_review: tuple[Layer | None, Measured] | None = None
         self._corrected: Measured | None = None
         self._corrector: Corrector | None = None
@@ -89,6 +90,7 @@ class SpotsController(QObject):
         self._settle.setInterval(_SETTLE_MS)
         self._settle.timeout.connect(self.flush_paint)
         self.job.delivered.connect(self._on_delivered)
+        self.job.ended.connect(self._on_ended)
         self._correct_job.delivered.connect(self._on_delivered)
         self._correct_job.ended.connect(self._on_corrected)
         session.stacks_changed.connect(self._on_layers)
@@ -130,6 +132,7 @@ class SpotsController(QObject):
 
     def find(self, stack: Layer) -> None:
         """Look for a review of a stack that was opened again."""
+        self._sought = weakref.ref(stack)
         if self.job.running or stack is self.stack:
             return
         try:
@@ -143,6 +146,13 @@ class SpotsController(QObject):
         cleaned = found[-1].data if found and tuple(found[-1].data.shape) == whole else None
         if folder.is_dir():
             self.job.start(lambda: spots_work.find_review(scan, folder, cleaned), "Find the review")
+
+    def _on_ended(self, _state: str) -> None:
+        # another stack was chosen while this job ran
+        sought = None if self._sought is None else self._sought()
+        wanted = None if self._wanted is None else self._wanted()
+        if sought is not None and sought is not wanted and sought is self._session.stack:
+            self.find(sought)
 
     def _open_next(self) -> None:
         """Open the review that waits, once the corrections of the present one are done."""
