@@ -324,10 +324,6 @@ class Session(QObject):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if event.type() == QEvent.Type.Show and isinstance(watched, QWidget):
             self._watch(watched)
-        elif event.type() == QEvent.Type.Close and id(watched) in self._watched:
-            # its end as an object may come late
-            window = weakref.ref(watched)
-            QTimer.singleShot(0, lambda: self._close_with(window()))
         return False
 
     def _watch(self, widget: QWidget) -> None:
@@ -339,16 +335,6 @@ class Session(QObject):
         if window is not None and id(window) not in self._watched:
             self._watched.add(id(window))
             window.destroyed.connect(self.close)
-            window.installEventFilter(self)
-
-    def _close_with(self, window: QWidget | None) -> None:
-        """Close unless the user thought better of closing the window."""
-        try:
-            shown = window is not None and window.isVisible()
-        except RuntimeError:  # Qt deleted it meanwhile
-            shown = False
-        if not shown:
-            self.close()
 
     def close(self) -> None:
         """Stop the jobs and disconnect from the viewer."""
