@@ -20,14 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from napari_labdct import quality
+from napari_labdct.cli.train import simulated_scans
 from napari_labdct.folders import cache_folder
 from napari_labdct.learning.model import Model
 from napari_labdct.learning.settings import TrainSettings
-from napari_labdct.learning.simulated_scans import (
-    SimulatedScans,
-    SimulatedScansSettings,
-    make_windows,
-)
+from napari_labdct.learning.simulated_scans import SimulatedScans
 from napari_labdct.learning.training import train
 from napari_labdct.testscans import FAR, NEAR
 
@@ -46,15 +43,12 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=cache_folder() / "evaluation")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
-    windows = given.folder / "windows.npz"
-    if not windows.exists():
-        for step in make_windows(SimulatedScansSettings(), windows):
-            print(f"{step.message} of {step.total}", flush=True)
+    source = simulated_scans(given.folder / "windows.npz")
     methods = [quality.network("compact")]
     runs = runs_of(given)
     for name, settings in runs.items():
         folder = given.folder / name.replace(", seed ", "-")
-        minutes = trained(settings, folder, windows)
+        minutes = trained(settings, folder, source)
         best = Model.load(folder / "best.safetensors")
         print(f"{name}: {settings.iterations} iterations, {minutes:.1f} minutes, threshold "
               f"{best.threshold}", flush=True)  # fmt: skip
@@ -91,12 +85,12 @@ def runs_of(given: argparse.Namespace) -> dict[str, TrainSettings]:
     return runs
 
 
-def trained(settings: TrainSettings, folder: Path, windows: Path) -> float:
+def trained(settings: TrainSettings, folder: Path, source: SimulatedScans) -> float:
     """Train, or go on; minutes of one core since the first start."""
     kept = folder / "minutes.json"
     minutes = json.loads(kept.read_text()) if kept.exists() else 0.0
     began = processor_seconds()
-    for step in train(settings, folder, source=SimulatedScans(windows)):
+    for step in train(settings, folder, source=source):
         print(f"{step.done:6d}  loss {step.loss:.4f}  {step.seconds:6.0f} s  "
               f"{step.validation.get('f1', '')}", flush=True)  # fmt: skip
         took = (processor_seconds() - began) / 60

@@ -15,8 +15,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from train_compact import follow, install, simulated_scans
+from train_compact import follow, install
 
+from napari_labdct.cli.train import simulated_scans
 from napari_labdct.learning.model import Model
 from napari_labdct.learning.settings import TrainSettings
 from napari_labdct.learning.training import train
@@ -35,7 +36,7 @@ def main() -> None:
     parser.add_argument("--install", action="store_true", help="copy the result into the package")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
-    source = simulated_scans(given.folder)
+    source = simulated_scans(given.folder / "windows.npz")
     start = widened(Model.load(given.start, "cpu"))
     follow(train(SETTINGS, given.folder / "accurate", start_from=start, source=source))
     if given.install:

@@ -22,13 +22,9 @@ import argparse
 import os
 from pathlib import Path
 
+from napari_labdct.cli.train import simulated_scans
 from napari_labdct.learning.model import SHIPPED, Model
 from napari_labdct.learning.settings import TrainSettings
-from napari_labdct.learning.simulated_scans import (
-    SimulatedScans,
-    SimulatedScansSettings,
-    make_windows,
-)
 from napari_labdct.learning.training import train
 
 FIRST = TrainSettings(iterations=2000, decay=1000, learning_rate=2e-3, seed=1)
@@ -49,7 +45,11 @@ def main() -> None:
         follow(train(FIRST, given.folder / "first"))
     start = Model.load(given.start or given.folder / "first" / "best.safetensors", "cpu")
     second = given.folder / "second"
-    follow(train(SECOND, second, start_from=start, source=simulated_scans(given.folder)))
+    follow(
+        train(
+            SECOND, second, start_from=start, source=simulated_scans(given.folder / "windows.npz")
+        )
+    )
     if given.install:
         install(second / "best.safetensors", "compact")
 
@@ -60,15 +60,6 @@ def install(path: Path, name: str) -> None:
     model.threshold = THRESHOLD
     model.save(SHIPPED / f"{name}.safetensors")
     print(f"installed in {os.fspath(SHIPPED)}")
-
-
-def simulated_scans(folder: Path) -> SimulatedScans:
-    """The spots of simulated scans, whose windows are made in `folder` once."""
-    windows = folder / "windows.npz"
-    if not windows.exists():
-        for step in make_windows(SimulatedScansSettings(), windows):
-            print(f"{step.message} of {step.total}", flush=True)
-    return SimulatedScans(windows)
 
 
 def follow(steps) -> None:

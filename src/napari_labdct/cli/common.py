@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import SettingsError
-from ..jobs import Progress, recipe_beside, spare_inputs, write_atomically
+from ..jobs import Progress, recipe_beside, spare_inputs
 from ..parameters import add_arguments, from_namespace
 from ..scan import Scan
 from ..spots import BinaryFrames, SpotSettings, binary_recipe, measure_stack
@@ -119,13 +118,13 @@ def write_spots(given: argparse.Namespace, scan: Scan, cleaned, cut: SpotSetting
     from tqdm import tqdm
 
     from ..io import write_frames, write_spot_csv
+    from ..io.spot_exports import write_recipe
 
     masks = BinaryFrames(cleaned, cut)
     if given.spots:
         frames = tqdm((masks.read(i) for i in range(len(masks))), "binarise", len(masks))
         print(write_frames(given.spots, frames, orientation=scan.orientation))
-        made = binary_recipe(cleaned.recipe, cut)
-        write_atomically(Path(f"{given.spots}.json"), json.dumps({"recipe": made}, indent=1))
+        write_recipe(given.spots, binary_recipe(cleaned.recipe, cut))
     if given.table:
         tables = tqdm(measure_stack(scan, masks), "measure", scan.n_frames)
         print(write_spot_csv(given.table, tables))

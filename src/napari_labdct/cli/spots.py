@@ -50,7 +50,7 @@ def add_command(commands) -> None:
         type=window,
         default=11,
         help="frames of the rolling median (default: 11)",
-    )  # fmt: skip
+    )
     parser.set_defaults(run=run)
 
 

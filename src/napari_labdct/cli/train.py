@@ -75,7 +75,7 @@ def run(given: argparse.Namespace) -> None:
         raise SettingsError("Train with --pairs or with --simulated-scans, not with both at once.")
     source = ReviewedPairs(inputs["pairs"], inputs["pairs_part"]) if inputs["pairs"] else None
     if inputs["simulated_scans"]:
-        source = _simulated_scans(inputs["simulated_scans"])
+        source = simulated_scans(inputs["simulated_scans"])
     steps = train(
         settings, given.folder, synthesis, given.device, start, source, given.workers, inputs,
         inputs["rendering"],
@@ -92,7 +92,7 @@ def run(given: argparse.Namespace) -> None:
         print(best)
 
 
-def _simulated_scans(file: str):
+def simulated_scans(file: str | Path):
     """The windows of simulated scans in a file, made first if they are not there."""
     from ..learning.distributed import processes
     from ..learning.simulated_scans import SimulatedScans, SimulatedScansSettings, make_windows

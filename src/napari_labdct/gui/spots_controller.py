@@ -81,7 +81,6 @@ class SpotsController(QObject):
         self._wanted: weakref.ref[Layer] | None = None
         self._sought: weakref.ref[Layer] | None = None
         self._next_review: tuple[Layer | None, Measured] | None = None
-        self._corrected: Measured | None = None
         self._corrector: Corrector | None = None
         self._tasks: deque[Task] = deque()
         self._written: list[tuple[int, np.ndarray, np.ndarray]] = []
@@ -352,7 +351,6 @@ class SpotsController(QObject):
                 self.said.emit(str(error))
                 continue
             if make is not None:
-                self._corrected = self.measured
                 self._correct_job.start(make, "Correct spots")
 
     @property
@@ -373,11 +371,9 @@ class SpotsController(QObject):
         if isinstance(thing, Measured):
             self._next_review = (None if self._wanted is None else self._wanted(), thing)
             self._open_next()
-        elif self.measured is None or self.measured is not self._corrected:
-            return  # of a review that was closed
-        elif isinstance(thing, Corrected):
+        elif isinstance(thing, Corrected) and self.measured is not None:
             self._take(thing)
-        elif isinstance(thing, Decisions):
+        elif isinstance(thing, Decisions) and self.measured is not None:
             self.set_status(thing.keys, thing.status, f"import decisions from {thing.name}")
             missing = f"; {thing.missing} spots of the file are not here" if thing.missing else ""
             self.said.emit(f"Read the decisions on {len(thing.keys)} spots{missing}.")
