@@ -162,6 +162,7 @@ class ScanController(QObject):
         OutputError
             The folder cannot be written.
         """
+        from ..io.opening import named_files
         from ..io.scan_yaml import FILE_NAME, read_scan_yaml, write_scan_yaml
 
         scan = self._session.scan(layer)
@@ -173,14 +174,14 @@ class ScanController(QObject):
             path = (source if source.is_dir() else source.parent) / FILE_NAME
             frames = None if source.is_dir() else [source.name]
         if path.exists():
-            known = read_scan_yaml(path).frames
-            files = getattr(scan.frames, "paths", [])
-            if known and files and not any(files[0].match(pattern) for pattern in known):
+            known, files = read_scan_yaml(path), getattr(scan.frames, "paths", [])
+            named = [file.absolute() for file in named_files(known, path.parent)]
+            if known.frames and any(Path(p).absolute() not in named for p in files[:1]):
                 raise ScanError(
-                    f"{path} describes other files ({', '.join(known)}); move this scan into a "
-                    "folder of its own."
+                    f"{path} describes other files ({', '.join(known.frames)}); move this scan "
+                    "into a folder of its own."
                 )
-            frames = known or frames
+            frames = known.frames or frames
         return write_scan_yaml(path, scan, frames)
 
     def _rescale(self, layer: Layer, scan: Scan) -> None:

@@ -81,7 +81,7 @@ def _projections(files: Iterable[Path]) -> list[Path]:
     return others or files
 
 
-def _named(described: ScanFile, folder: Path) -> list[Path]:
+def named_files(described: ScanFile, folder: Path) -> list[Path]:
     """The files that the patterns of a ``scan.yaml`` in `folder` stand for, each once."""
     # Path.glob would refuse an absolute pattern
     found = [glob.glob(p, root_dir=folder, recursive=True) for p in described.frames]
@@ -93,7 +93,7 @@ def _from_yaml(path: Path) -> Scan:
         raise ScanError(f"{path} does not exist; check the name.")
     described, folder = read_scan_yaml(path), path.parent
     if described.frames:
-        files = _projections(_named(described, folder))
+        files = _projections(named_files(described, folder))
     else:
         files = _projections(p for p in folder.iterdir() if _is_tiff(p))
     if not files:
@@ -107,7 +107,7 @@ def _from_files(files: list[Path], folder: Path, name: str | None = None) -> Sca
     beside = folder / FILE_NAME
     if beside.exists():
         described = read_scan_yaml(beside)
-        named = [p.absolute() for p in _named(described, folder)]
+        named = [p.absolute() for p in named_files(described, folder)]
         if described.frames and files[0].absolute() not in named:
             described = ScanFile()  # it speaks of other files in the same folder
     return _make(files, described, name or folder.name, folder)
