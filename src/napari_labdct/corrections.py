@@ -255,9 +255,9 @@ def separate(labels: np.ndarray) -> np.ndarray:
     bool array (rows, cols)
     """
     kept = _highest_around(labels)
-    lost = np.setdiff1d(labels, labels[kept])
+    lost = np.setdiff1d(labels[labels > 0], labels[kept])
     if lost.size:
-        above = np.isin(labels, lost[lost > 0]) * labels.max(initial=0)
+        above = np.isin(labels, lost) * labels.max(initial=0)
         kept = _highest_around(labels + above)
     return kept
 
