@@ -20,7 +20,8 @@ from scipy import ndimage as ndi
 from skimage.morphology import isotropic_dilation
 
 from napari_labdct.background import ExtractionSettings, Measurement
-from napari_labdct.scan import LazyStack, Scan
+from napari_labdct.core.stacks import LazyStack
+from napari_labdct.scan.scan import Scan
 
 
 class Stack(LazyStack):

@@ -19,9 +19,9 @@ from napari.layers import Layer
 from qtpy.QtWidgets import QApplication
 from routine_speed import make_stack
 
-from napari_labdct.gui.reader import layer_data
-from napari_labdct.routine import RoutineSettings
-from napari_labdct.scan import Scan, angles
+from napari_labdct.gui.app.layers import layer_data
+from napari_labdct.scan.scan import Scan, angles
+from napari_labdct.spots.log_routine import RoutineSettings
 
 START = RoutineSettings(background=40, sigma_px=1.5, min_size_px=4)
 MOVES = {

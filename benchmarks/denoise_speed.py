@@ -38,8 +38,8 @@ def make_scan(path: Path, frames: int, size: int) -> None:
 
 def measure(folder: Path) -> dict:
     """One run in this process."""
-    from napari_labdct.denoising import Denoiser, DenoiseSettings
     from napari_labdct.io import open_scan
+    from napari_labdct.networks.denoising import Denoiser, DenoiseSettings
 
     start = time.perf_counter()
     scan = open_scan(folder / "scan.tif")

@@ -18,12 +18,12 @@ import numpy as np
 from scipy import ndimage
 from skimage.segmentation import watershed
 
-from napari_labdct.folders import cache_folder
-from napari_labdct.learning.model import Model
-from napari_labdct.quality import projections_of
-from napari_labdct.scoring import DETECTABLE, Tally, Truth, judge
-from napari_labdct.spots import SpotSettings, binarise
-from napari_labdct.testscans import cached_scan, judging_recipes, tuning_twin
+from napari_labdct.core.folders import cache_folder
+from napari_labdct.evaluation.benchmark import projections_of
+from napari_labdct.evaluation.metrics import DETECTABLE, Tally, Truth, judge
+from napari_labdct.evaluation.phantoms import cached_scan, judging_recipes, tuning_twin
+from napari_labdct.networks.model import Model
+from napari_labdct.spots.binarisation import SpotSettings, binarise
 
 EDGES = (DETECTABLE, 5.0, 6.0, 8.0, 12.0, np.inf)
 LOW = 16  # of 255

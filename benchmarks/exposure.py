@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_labdct.folders import cache_folder
-from napari_labdct.quality import evaluate, network, tuned_peers
-from napari_labdct.testscans import exposure_recipes
+from napari_labdct.core.folders import cache_folder
+from napari_labdct.evaluation.benchmark import evaluate, network, tuned_peers
+from napari_labdct.evaluation.phantoms import exposure_recipes
 
 PARTS = (1.0, 0.5, 0.25, 0.125)
 

@@ -76,8 +76,8 @@ def measure(given: argparse.Namespace) -> None:
     app = TimedApplication()
     import napari
 
-    from napari_labdct.gui.reader import layer_data, scan_layer
-    from napari_labdct.scan import Scan
+    from napari_labdct.gui.app.layers import layer_data, scan_layer
+    from napari_labdct.scan.scan import Scan
 
     if given.scan:
         made = scan_layer(given.scan)

@@ -22,8 +22,8 @@ import torch
 from memory import peak_gb
 from torch import nn
 
-from napari_labdct.learning.networks import NETWORKS, build_network, fuse_batch_norm
-from napari_labdct.learning.runtimes import RUNTIMES, available_runtimes, start_runtime
+from napari_labdct.networks.registry import NETWORKS, build_network, fuse_batch_norm
+from napari_labdct.networks.runtimes import RUNTIMES, available_runtimes, start_runtime
 
 LARGE = ("paper", "fastai")
 

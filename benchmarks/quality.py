@@ -18,10 +18,10 @@ from pathlib import Path
 import score_iron
 
 from napari_labdct import RollingMedian, Scan, cli
+from napari_labdct.evaluation.baselines import PEERS, Projection, search
+from napari_labdct.evaluation.benchmark import Method, network, peer_method
 from napari_labdct.io import open_scan
-from napari_labdct.learning.spot_width import scan_spot_width
-from napari_labdct.peers import PEERS, Projection, search
-from napari_labdct.quality import Method, network, peer_method
+from napari_labdct.networks.spot_width import scan_spot_width
 
 MEASURES = ("F1", "precision", "recall4", "recall10", "unexplained", "zinger", "merged")
 

@@ -17,8 +17,10 @@ import time
 import numpy as np
 from scipy import ndimage as ndi
 
-from napari_labdct.routine import EIGHT, RollingMedian, RoutineSettings, log_segment
-from napari_labdct.scan import Scan
+from napari_labdct.background.rolling_median import RollingMedian
+from napari_labdct.scan.scan import Scan
+from napari_labdct.spots.components import EIGHT
+from napari_labdct.spots.log_routine import RoutineSettings, log_segment
 
 
 def make_stack(count: int, size: int) -> np.ndarray:

@@ -19,14 +19,14 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_labdct import quality
 from napari_labdct.cli.train import simulated_scans
-from napari_labdct.folders import cache_folder
-from napari_labdct.learning.model import Model
-from napari_labdct.learning.settings import TrainSettings
-from napari_labdct.learning.simulated_scans import SimulatedScans
-from napari_labdct.learning.training import train
-from napari_labdct.testscans import FAR, NEAR
+from napari_labdct.core.folders import cache_folder
+from napari_labdct.evaluation import benchmark as quality
+from napari_labdct.evaluation.phantoms import FAR, NEAR
+from napari_labdct.networks.model import Model
+from napari_labdct.training.crops.simulated_scans import SimulatedScans
+from napari_labdct.training.loop import train
+from napari_labdct.training.settings import TrainSettings
 
 NUMBERS = ("f1", "precision", "recall", "pixel_iou", "merged")
 

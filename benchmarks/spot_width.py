@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from skimage.measure import regionprops_table
 
-from napari_labdct.learning.model import Model
-from napari_labdct.learning.spot_width import spot_width, suitable_binning
-from napari_labdct.quality import projections_of
-from napari_labdct.scoring import Tally, judge
-from napari_labdct.spots import SpotSettings, binarise
-from napari_labdct.testscans import NEAR, MadeScan, ScanRecipe, cached_scan
+from napari_labdct.evaluation.benchmark import projections_of
+from napari_labdct.evaluation.metrics import Tally, judge
+from napari_labdct.evaluation.phantoms import NEAR, MadeScan, ScanRecipe, cached_scan
+from napari_labdct.networks.model import Model
+from napari_labdct.networks.spot_width import spot_width, suitable_binning
+from napari_labdct.spots.binarisation import SpotSettings, binarise
 
 BINNINGS = (1, 2, 4)
 

@@ -16,9 +16,10 @@ import time
 
 import numpy as np
 
-from napari_labdct.detections import Detections, measure_detections
-from napari_labdct.scan import LazyStack, Scan
-from napari_labdct.spots import measure
+from napari_labdct.core.stacks import LazyStack
+from napari_labdct.scan.scan import Scan
+from napari_labdct.spots.detections import Detections, measure_detections
+from napari_labdct.spots.measurement import measure
 
 SIZE = 2032
 SPOTS = 1000

@@ -25,13 +25,13 @@ from scipy import ndimage
 
 from napari_labdct.background import BackgroundSet
 from napari_labdct.background.virtual import FieldSettings, sample_background
-from napari_labdct.learning.mix_settings import MixSettings
-from napari_labdct.learning.mixing import MixedScan
-from napari_labdct.learning.rendering import DeviceBatches, render
-from napari_labdct.learning.scenes import draw_scene
-from napari_labdct.learning.settings import TrainSettings
-from napari_labdct.learning.synthesis import SynthesisSettings, make_crop
 from napari_labdct.simulation import SimulateSettings
+from napari_labdct.training.crops.own_scan import MixedScan
+from napari_labdct.training.crops.own_scan_settings import MixSettings
+from napari_labdct.training.crops.scenes import draw_scene
+from napari_labdct.training.crops.synthesis import make_crop
+from napari_labdct.training.crops.torch_synthesis import DeviceBatches, render
+from napari_labdct.training.settings import SynthesisSettings, TrainSettings
 
 SIDE, PROJECTIONS = 1016, 12
 

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_labdct.folders import cache_folder
-from napari_labdct.learning.model import Model
-from napari_labdct.learning.spot_width import suitable_binning
-from napari_labdct.peers import PEERS
-from napari_labdct.quality import projections_of, tuned_peers
-from napari_labdct.scan import Scan
-from napari_labdct.scoring import Tally, judge
-from napari_labdct.spots import SpotSettings, binarise
-from napari_labdct.testscans import FAR, NEAR, arc_recipes, cached_scan
-from napari_labdct.tracking import Tracker, TrackSettings
+from napari_labdct.core.folders import cache_folder
+from napari_labdct.evaluation.baselines import PEERS
+from napari_labdct.evaluation.benchmark import projections_of, tuned_peers
+from napari_labdct.evaluation.metrics import Tally, judge
+from napari_labdct.evaluation.phantoms import FAR, NEAR, arc_recipes, cached_scan
+from napari_labdct.networks.model import Model
+from napari_labdct.networks.spot_width import suitable_binning
+from napari_labdct.scan.scan import Scan
+from napari_labdct.spots.binarisation import SpotSettings, binarise
+from napari_labdct.spots.tracking import Tracker, TrackSettings
 
 EVERY = 3
 

@@ -22,11 +22,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from napari_labdct.learning.model import Model, available_cores
-from napari_labdct.learning.settings import SynthesisSettings, TrainSettings
-from napari_labdct.learning.synthesis import make_crop
-from napari_labdct.learning.training import train
-from napari_labdct.learning.validation import validate
+from napari_labdct.networks.devices import available_cores
+from napari_labdct.networks.model import Model
+from napari_labdct.training.crops.synthesis import make_crop
+from napari_labdct.training.loop import train
+from napari_labdct.training.settings import SynthesisSettings, TrainSettings
+from napari_labdct.training.validation import validate
 
 TEST_SEED = 1_000_000_021
 PROBE = 30  # iterations that measure the speed

@@ -14,13 +14,15 @@ import time
 from pathlib import Path
 
 import napari_labdct as labdct
-from napari_labdct import routine
+from napari_labdct.background.rolling_median import RollingMedian
 from napari_labdct.cli.common import show_progress
-from napari_labdct.comparison import Score
+from napari_labdct.evaluation.figures import figure5
 from napari_labdct.io import open_scan, write_frames, write_spot_csv
-from napari_labdct.pictures import figure5
-from napari_labdct.routine import RollingMedian, RoutineSettings
-from napari_labdct.spots import BinaryFrames, SpotSettings, measure_stack
+from napari_labdct.spots import log_routine as routine
+from napari_labdct.spots.binarisation import BinaryFrames, SpotSettings
+from napari_labdct.spots.log_routine import RoutineSettings
+from napari_labdct.spots.matching import Score
+from napari_labdct.spots.measurement import measure_stack
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "sample_data" / "demo"
@@ -119,8 +121,8 @@ def open_in_napari() -> None:
         raise SystemExit("Run make demo first; it writes the result that make app opens.")
     import napari
 
-    from napari_labdct.gui.lazy import LiveMask
-    from napari_labdct.gui.session import session_of
+    from napari_labdct.gui.app.live_mask import LiveMask
+    from napari_labdct.gui.app.session import session_of
 
     scan = open_scan(SAMPLE)
     denoiser = labdct.Denoiser(scan, labdct.DenoiseSettings())

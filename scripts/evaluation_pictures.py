@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_labdct.folders import cache_folder
-from napari_labdct.jobs import Progress
-from napari_labdct.quality import Results, evaluate, network, tuned_peers
-from napari_labdct.testscans import judging_recipes
-from napari_labdct.verdicts import write_pictures
+from napari_labdct.core.folders import cache_folder
+from napari_labdct.core.jobs import Progress
+from napari_labdct.evaluation.benchmark import Results, evaluate, network, tuned_peers
+from napari_labdct.evaluation.gallery import write_pictures
+from napari_labdct.evaluation.phantoms import judging_recipes
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 

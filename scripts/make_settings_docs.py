@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from napari_labdct.parameters import markdown_table
+from napari_labdct.core.parameters import markdown_table
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 JOBS = {

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from napari_labdct.crystal import ipf_colour
-from napari_labdct.geometry import ScanGeometry
-from napari_labdct.io.grainmap import GrainMap
+from napari_labdct.crystal.grain_map import GrainMap
+from napari_labdct.scan.geometry import ScanGeometry
 from napari_labdct.simulation import Simulation, settings_of_map
 
 DEFAULT = Path(__file__).resolve().parents[1] / "docs" / "images" / "simulated_al1050.png"

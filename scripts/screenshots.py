@@ -41,7 +41,7 @@ class Tour:
         self.scan, self.output, self.theme = scan, output, theme
         self.count = 0
         if model:
-            from napari_labdct.gui import preferences
+            from napari_labdct.gui.app import preferences
 
             preferences.save_last("denoise_dock", {"model": model})
         self.viewer = napari.Viewer(show=True)

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_labdct.folders import cache_folder
-from napari_labdct.learning.model import Model
-from napari_labdct.quality import projections_of
-from napari_labdct.scan import Scan
-from napari_labdct.testscans import arc_recipes, cached_scan
-from napari_labdct.tracking import Tracker
+from napari_labdct.core.folders import cache_folder
+from napari_labdct.evaluation.benchmark import projections_of
+from napari_labdct.evaluation.phantoms import arc_recipes, cached_scan
+from napari_labdct.networks.model import Model
+from napari_labdct.scan.scan import Scan
+from napari_labdct.spots.tracking import Tracker
 
 IMAGE = Path(__file__).resolve().parent.parent / "docs" / "images" / "tracking.png"
 HALF_PX = 14

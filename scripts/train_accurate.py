@@ -18,10 +18,10 @@ from pathlib import Path
 from train_compact import follow, install
 
 from napari_labdct.cli.train import simulated_scans
-from napari_labdct.learning.model import Model
-from napari_labdct.learning.settings import TrainSettings
-from napari_labdct.learning.training import train
-from napari_labdct.learning.widening import widened
+from napari_labdct.networks.model import Model
+from napari_labdct.training.loop import train
+from napari_labdct.training.settings import TrainSettings
+from napari_labdct.training.widening import widened
 
 SETTINGS = TrainSettings(
     network="accurate", iterations=2700, decay=2200, learning_rate=1.5e-3, seed=41,

@@ -23,9 +23,10 @@ import os
 from pathlib import Path
 
 from napari_labdct.cli.train import simulated_scans
-from napari_labdct.learning.model import SHIPPED, Model
-from napari_labdct.learning.settings import TrainSettings
-from napari_labdct.learning.training import train
+from napari_labdct.networks.library import SHIPPED
+from napari_labdct.networks.model import Model
+from napari_labdct.training.loop import train
+from napari_labdct.training.settings import TrainSettings
 
 FIRST = TrainSettings(iterations=2000, decay=1000, learning_rate=2e-3, seed=1)
 SECOND = TrainSettings(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from napari_labdct import cli
 from napari_labdct.io.scan_yaml import read_scan_yaml
-from napari_labdct.scan import ScanDescription
+from napari_labdct.scan.description import ScanDescription
 
 ROOT = Path(__file__).parent.parent
 SCAN_YAML = {"frames", "omega_deg", "omega_csv"} | {

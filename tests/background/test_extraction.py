@@ -15,8 +15,8 @@ from napari_labdct.background.steps import (
     normalised,
     spot_mask,
 )
-from napari_labdct.errors import ScanError
-from napari_labdct.scan import Scan, angles
+from napari_labdct.core.errors import ScanError
+from napari_labdct.scan.scan import Scan, angles
 
 ROWS, COLS, COUNT = 150, 171, 25
 

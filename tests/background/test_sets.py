@@ -19,10 +19,11 @@ from napari_labdct.background import (
     read_card,
 )
 from napari_labdct.background.steps import resize
-from napari_labdct.errors import OutputError, ScanError
+from napari_labdct.core.errors import OutputError, ScanError
+from napari_labdct.core.frame_store import FrameStore
 from napari_labdct.io import open_scan, write_frames
-from napari_labdct.jobs import FrameStore
-from napari_labdct.scan import Scan, ScanDescription
+from napari_labdct.scan.description import ScanDescription
+from napari_labdct.scan.scan import Scan
 
 ROWS, COLS, COUNT = 140, 162, 21
 STOP = ((60, 70), (60, 90), (80, 90), (80, 70))

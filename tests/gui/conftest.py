@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from napari.layers import Layer
 
-from napari_labdct.scan import Scan, ScanDescription, angles
+from napari_labdct.scan.description import ScanDescription
+from napari_labdct.scan.scan import Scan, angles
 
 #: Generous: in a fresh clone the first wait includes compiling the kernels.
 WAIT_MS = 180_000
@@ -56,8 +57,8 @@ def model_path(tmp_path_factory) -> Path:
     """A file with a tiny untrained network: quick, and the same in every run."""
     import torch
 
-    from napari_labdct.learning.model import Model
-    from napari_labdct.learning.networks import build_network
+    from napari_labdct.networks.model import Model
+    from napari_labdct.networks.registry import build_network
 
     torch.manual_seed(3)
     options = {"channels": 4, "levels": 1}
@@ -81,7 +82,7 @@ def add_scan(viewer) -> Callable[[Scan], Layer]:
     """Add a scan to the viewer as the reader would."""
 
     def add(scan: Scan) -> Layer:
-        from napari_labdct.gui.reader import layer_data
+        from napari_labdct.gui.app.layers import layer_data
 
         return viewer.add_layer(Layer.create(*layer_data(scan)))
 
@@ -114,8 +115,8 @@ def wait(qtbot) -> Iterator[Callable[[Callable[[], bool]], None]]:
 @pytest.fixture
 def panel(viewer, dock, model_path, wait):
     """The Denoise dock with the tiny model chosen and read."""
-    from napari_labdct.gui import preferences
-    from napari_labdct.gui.session import session_of
+    from napari_labdct.gui.app import preferences
+    from napari_labdct.gui.app.session import session_of
 
     preferences.save_last("denoise_dock", {"model": str(model_path), "device": "cpu"})
     panel = dock("Denoise")

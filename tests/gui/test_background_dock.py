@@ -8,10 +8,10 @@ from qtpy.QtCore import QThread
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 from napari_labdct.background import BackgroundSet, Extraction, ExtractionSettings
-from napari_labdct.gui import preferences
-from napari_labdct.gui.background_work import STEPS
-from napari_labdct.gui.layers import kind_of
-from napari_labdct.scan import Scan
+from napari_labdct.gui.app import preferences
+from napari_labdct.gui.app.layers import kind_of
+from napari_labdct.gui.background.tasks import STEPS
+from napari_labdct.scan.scan import Scan
 
 pytestmark = pytest.mark.gui
 

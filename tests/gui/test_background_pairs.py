@@ -7,11 +7,11 @@ import pytest
 from qtpy.QtCore import QThread
 from qtpy.QtWidgets import QApplication, QFileDialog
 
-from napari_labdct.gui import preferences
-from napari_labdct.gui.background_pairs import LAYERS
-from napari_labdct.io.spot_exports import read_training_pairs
-from napari_labdct.learning.mix_settings import TrainingSetSettings
-from napari_labdct.learning.training_sets import TrainingSet
+from napari_labdct.gui.app import preferences
+from napari_labdct.gui.background.pairs_controller import LAYERS
+from napari_labdct.io.training_pairs import read_training_pairs
+from napari_labdct.training.crops.own_scan_settings import TrainingSetSettings
+from napari_labdct.training.crops.paper_pairs import TrainingSet
 
 pytestmark = pytest.mark.gui
 

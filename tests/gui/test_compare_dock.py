@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from napari_labdct.cli import main
-from napari_labdct.evaluation import Comparison, Segmentation, compare, read_numbers
+from napari_labdct.core.frame_store import FrameStore
+from napari_labdct.evaluation.comparison import Comparison, Segmentation, compare, read_numbers
 from napari_labdct.io import write_frames
-from napari_labdct.jobs import FrameStore
-from napari_labdct.routine import (
+from napari_labdct.spots.components import drop_small
+from napari_labdct.spots.log_routine import (
     RoutineFrames,
     RoutineSettings,
-    drop_small,
     open_store,
     run,
     segment_frame,
@@ -28,8 +28,8 @@ SETTINGS = RoutineSettings(
 @pytest.fixture
 def opened(viewer, add_scan, dock, scan, tmp_path, wait):
     """A scan with a network result, and the dock on it, its first look done."""
-    from napari_labdct.gui.lazy import LiveMask
-    from napari_labdct.spots import SpotSettings
+    from napari_labdct.gui.app.live_mask import LiveMask
+    from napari_labdct.spots.binarisation import SpotSettings
 
     stack = add_scan(scan)
     made = dock("Compare")
@@ -72,8 +72,8 @@ def test_network_and_routine_are_chosen_and_counted(opened, scan, wait):
     dock, _, store = opened
     assert dock.source("a").name == "DL spots"
     assert dock.source("b").live
-    from napari_labdct.comparison import match_spots
-    from napari_labdct.spots import SpotSettings, binarise
+    from napari_labdct.spots.binarisation import SpotSettings, binarise
+    from napari_labdct.spots.matching import match_spots
 
     index = dock.session.shown_frame()
     a = binarise(store[index], SpotSettings(threshold=100))
@@ -132,7 +132,7 @@ def test_cells_hold_what_they_say(opened, viewer, scan, wait):
 
 
 def test_a_slider_recomputes_only_what_is_seen(opened, wait):
-    from napari_labdct.gui import preferences
+    from napari_labdct.gui.app import preferences
 
     dock, _, _ = opened
     dock.set_view("side by side")
@@ -185,7 +185,7 @@ def test_gui_cli_and_library_give_equal_numbers(opened, scan, tmp_path, wait, ca
 
 
 def test_a_cancelled_comparison_goes_on_where_it_stopped(opened, scan, wait, monkeypatch):
-    from napari_labdct.gui import compare_run
+    from napari_labdct.gui.compare import controller as compare_run
 
     dock, _, _ = opened
     asked, whole = [], compare_run.compare
@@ -232,7 +232,7 @@ def test_numbers_outlive_the_dock(opened, viewer, dock, wait):
 
 
 def test_a_threshold_cut_anew_makes_the_numbers_stale(opened, wait):
-    from napari_labdct.spots import SpotSettings
+    from napari_labdct.spots.binarisation import SpotSettings
 
     dock, stack, _ = opened
     dock.compare_all()
@@ -245,8 +245,8 @@ def test_a_threshold_cut_anew_makes_the_numbers_stale(opened, wait):
 
 
 def test_the_median_is_streamed_once_and_then_read(opened, scan, wait, monkeypatch):
-    from napari_labdct import medians
-    from napari_labdct.routine import RollingMedian
+    from napari_labdct.background import stored_median as medians
+    from napari_labdct.background.rolling_median import RollingMedian
 
     dock, stack, _ = opened
     expected = [RollingMedian(scan, 5).at(i) for i in range(scan.n_frames)]
@@ -397,7 +397,7 @@ def test_rings_lie_where_the_grain_reflects_and_go_with_the_view(simulation, vie
 
 
 def test_predicted_spots_are_found_where_there_is_one():
-    from napari_labdct.gui.compare_work import count_near
+    from napari_labdct.gui.compare.tasks import count_near
 
     spots = np.array([(10, 10), (30, 30), (0, 39)], [("row", "f4"), ("col", "f4")])
     mask = np.zeros((40, 40), bool)
@@ -548,7 +548,7 @@ def test_the_profile_follows_line_and_frame(opened, scan, tmp_path, wait):
 
 @pytest.mark.parametrize("letters", [40, 20, 12])
 def test_captions_keep_their_counts(letters):
-    from napari_labdct.gui.compare_view import shorten
+    from napari_labdct.gui.compare.views import shorten
 
     text = shorten("A: ", "pin 1: standard routine", ", 418", letters)
     assert len(text) <= letters

@@ -10,18 +10,22 @@ import pytest
 import tifffile
 from qtpy.QtWidgets import QMessageBox
 
-from napari_labdct.denoising import Denoiser, DenoiseSettings
-from napari_labdct.errors import LabDCTError, OutputError, ScanError
-from napari_labdct.evaluation import open_segmentation
-from napari_labdct.gui import preferences
-from napari_labdct.gui.denoising import DenoiseController, memory_bytes, models
-from napari_labdct.gui.layers import info_of
-from napari_labdct.gui.session import session_of
-from napari_labdct.learning.model import Model
-from napari_labdct.learning.networks import NETWORKS
-from napari_labdct.scan import LazyStack, Scan, ScanDescription, angles
-from napari_labdct.spots import SpotSettings, binarise
-from napari_labdct.tracking import Tracker
+from napari_labdct.core.errors import LabDCTError, OutputError, ScanError
+from napari_labdct.core.stacks import LazyStack
+from napari_labdct.evaluation.comparison import open_segmentation
+from napari_labdct.gui.app import preferences
+from napari_labdct.gui.app.layers import info_of
+from napari_labdct.gui.app.loaded_model import models
+from napari_labdct.gui.app.session import session_of
+from napari_labdct.gui.denoise.controller import DenoiseController
+from napari_labdct.gui.denoise.tasks import memory_bytes
+from napari_labdct.networks.denoising import Denoiser, DenoiseSettings
+from napari_labdct.networks.model import Model
+from napari_labdct.networks.registry import NETWORKS
+from napari_labdct.scan.description import ScanDescription
+from napari_labdct.scan.scan import Scan, angles
+from napari_labdct.spots.binarisation import SpotSettings, binarise
+from napari_labdct.spots.tracking import Tracker
 
 pytestmark = pytest.mark.gui
 
@@ -50,8 +54,8 @@ def test_the_card_the_devices_and_the_default_threshold(panel):
     assert panel.model.currentText() == "tiny.safetensors"
     assert "median of 5 frames" in panel.card.text()
     names = [panel.device.itemData(i) for i in range(panel.device.count())]
-    from napari_labdct.learning.model import devices
-    from napari_labdct.learning.runtimes import available_runtimes
+    from napari_labdct.networks.devices import devices
+    from napari_labdct.networks.runtimes import available_runtimes
 
     assert names == ["auto", *devices(), *available_runtimes()]
     assert panel.device.currentData() == "cpu"
@@ -478,15 +482,15 @@ def test_slots_compute_nothing(panel, run, add_scan, frames, viewer, monkeypatch
         monkeypatch.setattr(owner, name, watched)
 
     for where in (
-        "napari_labdct.spots.binarise",
-        "napari_labdct.comparison.match_spots",
-        "napari_labdct.learning.model.Model.__call__",
-        "napari_labdct.learning.model.read_file",
-        "napari_labdct.routine.RollingMedian.at",
-        "napari_labdct.denoising.Denoiser.clean",
-        "napari_labdct.jobs.FrameStore.write",
-        "napari_labdct.jobs.FrameStore.open_or_create",
-        "napari_labdct.scan.Scan.identity",
+        "napari_labdct.spots.binarisation.binarise",
+        "napari_labdct.spots.matching.match_spots",
+        "napari_labdct.networks.model.Model.__call__",
+        "napari_labdct.io.safetensors.read_file",
+        "napari_labdct.background.rolling_median.RollingMedian.at",
+        "napari_labdct.networks.denoising.Denoiser.clean",
+        "napari_labdct.core.frame_store.FrameStore.write",
+        "napari_labdct.core.frame_store.FrameStore.open_or_create",
+        "napari_labdct.scan.scan.Scan.identity",
         "napari_labdct.io.tiff.write_frames",
     ):
         watch(where)

@@ -11,7 +11,7 @@ import pytest
 from npe2 import PluginManager, PluginManifest
 from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QLineEdit, QPushButton, QSlider, QWidget
 
-from napari_labdct.gui.dock import STEPS, Dock
+from napari_labdct.gui.widgets.dock import STEPS, Dock
 
 pytestmark = pytest.mark.gui
 
@@ -33,7 +33,7 @@ def test_the_manifest_is_valid_and_every_command_is_there():
 
 
 def test_preferences_have_our_settings(viewer):
-    from napari_labdct.gui import preferences
+    from napari_labdct.gui.app import preferences
 
     manifest = PluginManager.instance().get_manifest("napari-labdct")
     groups = manifest.contributions.configurations
@@ -45,7 +45,7 @@ def test_preferences_have_our_settings(viewer):
 
 
 def test_the_cache_folder_of_preferences_counts(monkeypatch, tmp_path, home):
-    from napari_labdct.gui import preferences
+    from napari_labdct.gui.app import preferences
 
     assert preferences.cache_folder() == home / "cache"
     monkeypatch.setattr(preferences, "preference", lambda name: str(tmp_path / "elsewhere"))
@@ -110,7 +110,7 @@ def test_the_keyboard_reaches_every_control(dock, viewer, name, qtbot):
 
 
 def test_the_sample_opens_from_the_dock(dock, viewer, qtbot, wait):
-    from napari_labdct.gui.samples import sample_folder
+    from napari_labdct.gui.app.samples import sample_folder
 
     panel = dock("Denoise")
     sample = next(b for b in panel.empty.findChildren(QPushButton) if "sample" in b.text())
@@ -156,7 +156,7 @@ def test_room_is_made_for_new_results(tmp_path):
     import os
     import time
 
-    from napari_labdct.gui import stores
+    from napari_labdct.gui.app import result_cache as stores
 
     def result(name: str, age_h: float) -> None:
         for path in (tmp_path / f"{name}.tif", tmp_path / f"{name}.tif.json"):

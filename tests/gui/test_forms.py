@@ -10,10 +10,10 @@ from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication, QCheckBox, QComboBox, QDoubleSpinBox, QLineEdit, QSpinBox
 
-from napari_labdct.errors import SettingsError
-from napari_labdct.gui import preferences
-from napari_labdct.gui.forms import SettingsForm
-from napari_labdct.parameters import Param, Settings
+from napari_labdct.core.errors import SettingsError
+from napari_labdct.core.parameters import Param, Settings
+from napari_labdct.gui.app import preferences
+from napari_labdct.gui.widgets.forms import SettingsForm
 
 pytestmark = pytest.mark.gui
 

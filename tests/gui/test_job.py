@@ -7,10 +7,10 @@ import threading
 import pytest
 from qtpy.QtCore import QThread
 
-from napari_labdct.errors import ScanError
-from napari_labdct.gui.job import Job, report
-from napari_labdct.gui.run_bar import RunBar
-from napari_labdct.jobs import Progress
+from napari_labdct.core.errors import ScanError
+from napari_labdct.core.jobs import Progress
+from napari_labdct.gui.app.job import Job, report
+from napari_labdct.gui.widgets.run_bar import RunBar
 
 pytestmark = pytest.mark.gui
 

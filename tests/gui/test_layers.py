@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from napari.layers import Image, Labels
 
-from napari_labdct.errors import LabDCTError
-from napari_labdct.gui.layers import (
+from napari_labdct.core.errors import LabDCTError
+from napari_labdct.core.stacks import LazyStack
+from napari_labdct.gui.app.layers import (
     KEY,
     STYLES,
     contrast_limits,
@@ -16,9 +17,8 @@ from napari_labdct.gui.layers import (
     kind_of,
     make_result,
 )
-from napari_labdct.gui.lazy import LiveMask
-from napari_labdct.scan import LazyStack
-from napari_labdct.spots import BinaryFrames, SpotSettings, binarise
+from napari_labdct.gui.app.live_mask import LiveMask
+from napari_labdct.spots.binarisation import BinaryFrames, SpotSettings, binarise
 
 pytestmark = pytest.mark.gui
 
@@ -178,7 +178,7 @@ def test_a_prepared_frame_is_not_cut_again(monkeypatch):
     def fail(*_):
         raise AssertionError("cut twice")
 
-    monkeypatch.setattr("napari_labdct.spots.binarise", fail)
+    monkeypatch.setattr("napari_labdct.spots.binarisation.binarise", fail)
     assert live[1].all()
 
 

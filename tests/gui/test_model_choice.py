@@ -7,8 +7,9 @@ import threading
 import pytest
 from qtpy.QtWidgets import QMessageBox, QTextBrowser
 
-from napari_labdct.gui import model_choice, preferences
-from napari_labdct.gui.session import session_of
+from napari_labdct.gui.app import preferences
+from napari_labdct.gui.app.session import session_of
+from napari_labdct.gui.widgets import model_choice
 
 pytestmark = pytest.mark.gui
 
@@ -84,7 +85,7 @@ def test_the_card_tells_what_the_model_is(panel):
 
 
 def test_another_dock_chooses_the_model_by_its_file(panel, model_path, wait):
-    from napari_labdct.learning import library
+    from napari_labdct.networks import library
 
     added = library.import_model(model_path, "own")
     panel.use_model(str(added.path))

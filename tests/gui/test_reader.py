@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_labdct.errors import ScanError
-from napari_labdct.gui.reader import get_reader, layer_data, scan_layer
-from napari_labdct.gui.session import session_of
+from napari_labdct.core.errors import ScanError
+from napari_labdct.gui.app.layers import layer_data, scan_layer
+from napari_labdct.gui.app.reader import get_reader
+from napari_labdct.gui.app.session import session_of
 from napari_labdct.io import TiffFrames
-from napari_labdct.scan import Scan
+from napari_labdct.scan.scan import Scan
 
 pytestmark = pytest.mark.gui
 

@@ -7,10 +7,11 @@ import pytest
 import tifffile
 from qtpy.QtCore import Qt
 
-from napari_labdct.gui.scan_control import ScanController, checks
-from napari_labdct.gui.session import session_of
+from napari_labdct.gui.app.session import session_of
+from napari_labdct.gui.scan.controller import ScanController, checks
 from napari_labdct.io import open_scan
-from napari_labdct.scan import Scan, ScanDescription, angles
+from napari_labdct.scan.description import ScanDescription
+from napari_labdct.scan.scan import Scan, angles
 
 pytestmark = pytest.mark.gui
 

@@ -9,11 +9,11 @@ import weakref
 import numpy as np
 import pytest
 
-from napari_labdct.errors import ScanError
-from napari_labdct.gui.combos import StackCombo
-from napari_labdct.gui.session import session_of
-from napari_labdct.jobs import Progress
-from napari_labdct.scan import Scan
+from napari_labdct.core.errors import ScanError
+from napari_labdct.core.jobs import Progress
+from napari_labdct.gui.app.session import session_of
+from napari_labdct.gui.widgets.combos import StackCombo
+from napari_labdct.scan.scan import Scan
 
 pytestmark = pytest.mark.gui
 
@@ -255,7 +255,7 @@ def test_scans_open_in_a_worker(viewer, wait, tmp_path, frames, monkeypatch):
 
     tifffile.imwrite(tmp_path / "all.tif", frames, photometric="minisblack")
     threads, said = [], []
-    from napari_labdct.gui import reader
+    from napari_labdct.gui.app import reader
 
     real = reader.scan_layer
 

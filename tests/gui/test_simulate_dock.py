@@ -10,12 +10,14 @@ import pytest
 from qtpy.QtCore import QThread
 from qtpy.QtWidgets import QApplication
 
-from napari_labdct.gui import simulate_preview, simulate_run
-from napari_labdct.gui.layers import kind_of
-from napari_labdct.gui.simulate_form import SimulateForm
+from napari_labdct.gui.app.layers import kind_of
+from napari_labdct.gui.simulate import preview as simulate_preview
+from napari_labdct.gui.simulate import tasks as simulate_run
+from napari_labdct.gui.simulate.form import SimulateForm
 from napari_labdct.io import open_scan
-from napari_labdct.io.grainmap import read_grainmapper
-from napari_labdct.scan import Scan, ScanDescription, angles
+from napari_labdct.io.grainmapper import read_grainmapper
+from napari_labdct.scan.description import ScanDescription
+from napari_labdct.scan.scan import Scan, angles
 from napari_labdct.simulation import (
     Prediction,
     PredictSettings,
@@ -204,7 +206,7 @@ def test_copy_puts_the_command_on_the_clipboard(simulate, tmp_path, monkeypatch)
 
 
 def test_denoising_works_on_it_at_once(simulate, generate, model_path):
-    from napari_labdct.denoising import Denoiser, DenoiseSettings
+    from napari_labdct.networks.denoising import Denoiser, DenoiseSettings
 
     assert generate() == "done"
     settings = DenoiseSettings(model=str(model_path), device="cpu")
@@ -480,7 +482,7 @@ def test_the_dock_goes_with_its_window_and_leaves_no_canvas(make_napari_viewer, 
 
 
 def test_the_outside_of_voxels_is_closed():
-    from napari_labdct.gui.simulate_grains import outside
+    from napari_labdct.gui.widgets.grains_view import outside
 
     labels = np.zeros((3, 4, 5), np.int32)
     labels[1, 1:3, 1:3] = 7

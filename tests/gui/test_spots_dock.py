@@ -10,14 +10,16 @@ import tifffile
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication
 
-from napari_labdct.gui.layers import KEY
-from napari_labdct.gui.lazy import LiveMask
-from napari_labdct.gui.session import session_of
-from napari_labdct.gui.spots_controller import review_folder
-from napari_labdct.io.spot_exports import read_table, read_training_pairs
-from napari_labdct.review import ACCEPTED, REJECTED, REVIEW_DTYPE, UNDECIDED, Review
-from napari_labdct.scan import Scan, ScanDescription, angles
-from napari_labdct.spots import SpotSettings
+from napari_labdct.gui.app.layers import KEY
+from napari_labdct.gui.app.live_mask import LiveMask
+from napari_labdct.gui.app.session import session_of
+from napari_labdct.gui.review.controller import review_folder
+from napari_labdct.io.spot_tables import read_table
+from napari_labdct.io.training_pairs import read_training_pairs
+from napari_labdct.review.review import ACCEPTED, REJECTED, REVIEW_DTYPE, UNDECIDED, Review
+from napari_labdct.scan.description import ScanDescription
+from napari_labdct.scan.scan import Scan, angles
+from napari_labdct.spots.binarisation import SpotSettings
 
 pytestmark = pytest.mark.gui
 
@@ -190,7 +192,7 @@ def test_a_new_viewer_finds_the_review(spots, wait, make_napari_viewer, stacks):
 
 def test_corrections_of_one_scan_never_reach_another(spots, viewer, wait, stacks, monkeypatch):
     """The other scan waits until they are done; so does a scan that is taken away."""
-    from napari_labdct.gui import spots_work
+    from napari_labdct.gui.review import tasks as spots_work
 
     control, session = spots.controller, session_of(viewer)
     iron = control.stack

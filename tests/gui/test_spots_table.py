@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from qtpy.QtCore import Qt
 
-from napari_labdct.gui.spots_layers import EditableFrames, LabelCache, StatusFrames, spot_at
-from napari_labdct.gui.spots_table import COLUMNS, SpotModel, SpotView, row_of
-from napari_labdct.gui.spots_work import StoredSpots
-from napari_labdct.review import ACCEPTED, REVIEW_DTYPE, Review
+from napari_labdct.gui.review.layers import EditableFrames, LabelCache, StatusFrames, spot_at
+from napari_labdct.gui.review.table import COLUMNS, SpotModel, SpotView, row_of
+from napari_labdct.gui.review.tasks import StoredSpots
+from napari_labdct.review.review import ACCEPTED, REVIEW_DTYPE, Review
 
 pytestmark = pytest.mark.gui
 RNG = np.random.default_rng(9)

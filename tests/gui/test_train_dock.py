@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
-from napari_labdct.gui import preferences, train_process
-from napari_labdct.gui.layers import kind_of
-from napari_labdct.gui.train_form import REVIEWED, SCAN, SCRATCH
-from napari_labdct.gui.train_plot import stretched
-from napari_labdct.gui.train_process import preparing
-from napari_labdct.gui.train_runs import Curve, LogTail, Run, alive, free_path
-from napari_labdct.gui.train_work import Plan, paced
-from napari_labdct.learning.pairs import FineTuneSettings
-from napari_labdct.learning.settings import TrainSettings
+from napari_labdct.gui.app import preferences
+from napari_labdct.gui.app.layers import kind_of
+from napari_labdct.gui.train import process as train_process
+from napari_labdct.gui.train.controller import Plan, paced
+from napari_labdct.gui.train.form import REVIEWED, SCAN, SCRATCH
+from napari_labdct.gui.train.plot import stretched
+from napari_labdct.gui.train.process import preparing
+from napari_labdct.gui.train.runs import Curve, LogTail, Run, alive, free_path
+from napari_labdct.training.crops.reviewed_pairs import FineTuneSettings
+from napari_labdct.training.settings import TrainSettings
 
 pytestmark = pytest.mark.gui
 
@@ -447,7 +448,7 @@ def test_what_is_missing_is_said_before_anything_runs(panel, add_scan, scan, tmp
 
 
 def test_a_model_for_my_scan_says_scan_background_and_geometry(panel, add_scan, scan, tmp_path):
-    from napari_labdct.scan import ScanDescription
+    from napari_labdct.scan.description import ScanDescription
 
     source = tmp_path / "iron.tif"
     source.touch()

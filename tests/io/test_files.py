@@ -8,7 +8,7 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_labdct.errors import OutputError, ScanError
+from napari_labdct.core.errors import OutputError, ScanError
 from napari_labdct.io import (
     open_scan,
     read_scan_yaml,
@@ -17,8 +17,9 @@ from napari_labdct.io import (
     write_scan_yaml,
     write_spot_csv,
 )
-from napari_labdct.scan import Scan, ScanDescription
-from napari_labdct.spots import SPOT_DTYPE
+from napari_labdct.scan.description import ScanDescription
+from napari_labdct.scan.scan import Scan
+from napari_labdct.spots.measurement import SPOT_DTYPE
 
 
 def test_written_frames_are_read_back_with_their_orientation(tmp_path):

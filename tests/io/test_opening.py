@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_labdct.errors import ScanError
+from napari_labdct.core.errors import ScanError
 from napari_labdct.io import open_scan, write_frames
 from napari_labdct.io.scan_yaml import read_angles_csv
 

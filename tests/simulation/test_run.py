@@ -3,11 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_labdct.core.errors import OutputError, ScanError, SettingsError
+from napari_labdct.core.parameters import markdown_table
 from napari_labdct.crystal import material, random_orientations
-from napari_labdct.errors import OutputError, ScanError, SettingsError
+from napari_labdct.crystal.grain_map import GrainMap
 from napari_labdct.io import open_scan, read_spot_csv
-from napari_labdct.io.grainmap import GrainMap, read_grainmapper, write_grainmapper
-from napari_labdct.parameters import markdown_table
+from napari_labdct.io.grainmapper import read_grainmapper, write_grainmapper
 from napari_labdct.simulation import (
     SimulateSettings,
     Simulation,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_labdct.errors import SettingsError
+from napari_labdct.core.errors import SettingsError
 from napari_labdct.simulation.source import (
     Beam,
     csi_response,

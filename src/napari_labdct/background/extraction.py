@@ -19,9 +19,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..jobs import FrameStore, Progress, fill, recipe, spare_inputs
-from ..routine import RollingMedian
-from ..scan import LazyStack, Scan
+from ..core.frame_store import FrameStore, spare_inputs
+from ..core.jobs import Progress, fill
+from ..core.recipes import recipe
+from ..core.stacks import LazyStack
+from ..scan.scan import Scan
+from .rolling_median import RollingMedian
 from .static import (
     StaticImage,
     brightness,
@@ -246,7 +249,7 @@ class Extraction:
     def _measure(
         self, frame: np.ndarray, difference: np.ndarray, mask: np.ndarray, drift: float
     ) -> FrameNumbers:
-        from .. import kernels
+        from ..core import kernels
 
         static = self._ready()
         free = np.where(mask, np.float32(np.nan), difference)

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..shapes import SHAPE, draw, draw_tracks
+from ..core.shape_kernels import SHAPE, draw, draw_tracks
 
 Shape = tuple[int, int]
 

@@ -1,4 +1,4 @@
-"""Compiled inner loops of background extraction; see `napari_labdct.kernels` for the rules."""
+"""Compiled inner loops of background extraction; see `napari_labdct.core.kernels` for the rules."""
 
 from __future__ import annotations
 

@@ -16,9 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import OutputError, ScanError
-from ..jobs import FrameStore, Progress, cannot_write, remove
-from ..scan import Polygon, Scan, guess_beam_stop
+from ..core.errors import OutputError, ScanError
+from ..core.files import cannot_write, remove
+from ..core.frame_store import FrameStore
+from ..core.jobs import Progress
+from ..scan.beam_stop import guess_beam_stop
+from ..scan.description import Polygon
+from ..scan.scan import Scan
 from .extraction import Extraction, background_recipe
 from .steps import ExtractionSettings, add_spread, bin_cells, fit_noise, normalised, resize
 

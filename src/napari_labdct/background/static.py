@@ -8,9 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
-from ..errors import ScanError
-from ..jobs import Progress
-from ..scan import Scan
+from ..core.errors import ScanError
+from ..core.jobs import Progress
+from ..scan.scan import Scan
 from .steps import ExtractionSettings, fit_noise
 
 #: Fewer projections than this leave parts of spots in every median.
@@ -115,7 +115,7 @@ def static_image(
     """
     from scipy import ndimage as ndi
 
-    from .. import kernels
+    from ..core import kernels
 
     picked = picked_frames(scan, settings)
     first = checked_frame(scan, int(picked[0]))

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from ..parameters import Param, Settings
+from ..core.parameters import Param, Settings
 
 # Enclosed by Sobel edges and still a spot, as part of the projection.
 _LARGEST_SPOT = 0.01
@@ -112,7 +112,7 @@ def spot_mask(difference: np.ndarray, variance: np.ndarray | float, threshold: f
     -------
     bool array (rows, cols)
     """
-    from .. import kernels
+    from ..core import kernels
     from . import kernels as own
 
     difference = np.ascontiguousarray(difference, np.float32)
@@ -132,7 +132,7 @@ def fill_mask(spots: np.ndarray, settings: ExtractionSettings) -> np.ndarray:
     """Neighbourhood of the spots: Gaussian filter, then dilation by a disk (Fig. 11c)."""
     from scipy import ndimage as ndi
 
-    from .. import kernels
+    from ..core import kernels
     from . import kernels as own
 
     size, radius = settings.gaussian_size_px, settings.dilation_radius_px
@@ -191,7 +191,7 @@ def fill_holes(values: np.ndarray, part: np.ndarray) -> np.ndarray:
 
 def add_spread(out: np.ndarray, cells: np.ndarray, pitch: int, factor: float = 1.0) -> None:
     """Add ``factor * cells``, interpolated from cells of `pitch` pixels, to float32 `out`."""
-    from .. import kernels
+    from ..core import kernels
     from . import kernels as own
 
     cells = np.ascontiguousarray(cells, np.float32)
@@ -202,7 +202,7 @@ def bin_cells(
     image: np.ndarray, pitch: int, mask: np.ndarray | None = None, part: np.ndarray | None = None
 ) -> np.ndarray:
     """Mean in cells of `pitch` pixels, outside `mask`, float32; `part` gets what is outside."""
-    from .. import kernels
+    from ..core import kernels
     from . import kernels as own
 
     shape = tuple(-(-n // pitch) for n in image.shape)

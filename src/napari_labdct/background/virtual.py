@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from ..parameters import Param, Settings
+from ..core.parameters import Param, Settings
 from .fields import (
     Shape,
     columns,
@@ -33,7 +33,7 @@ from .fields import (
     smooth_field,
     stop_depth,
     tile_seams,
-)  # fmt: skip
+)
 
 _FRAME_STREAM = 3  # second number of the seed of a projection; the still part has none
 STOPS = ("any", "none", "square", "round", "double")

@@ -11,8 +11,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from .. import __version__
-from ..errors import LabDCTError
+from .._version import __version__
+from ..core.errors import LabDCTError
 
 #: One module a command, in the order of work.
 COMMANDS = (

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..errors import OutputError
-from ..jobs import spare_inputs
-from ..parameters import add_arguments, from_namespace
+from ..core.errors import OutputError
+from ..core.frame_store import spare_inputs
+from ..core.parameters import add_arguments, from_namespace
 from .common import add_scan, open_given, show_progress
 
 

@@ -7,11 +7,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import SettingsError
-from ..jobs import Progress, recipe_beside, spare_inputs
-from ..parameters import add_arguments, from_namespace
-from ..scan import Scan
-from ..spots import BinaryFrames, SpotSettings, binary_recipe, measure_stack
+from ..core.errors import SettingsError
+from ..core.frame_store import spare_inputs
+from ..core.jobs import Progress
+from ..core.parameters import add_arguments, from_namespace
+from ..core.recipes import recipe_beside
+from ..scan.scan import Scan
+from ..spots.binarisation import BinaryFrames, SpotSettings, binary_recipe
+from ..spots.measurement import measure_stack
 
 #: For the help: commands that know the model take its threshold.
 OWN_THRESHOLD = {"threshold": "the model's own"}
@@ -118,7 +121,7 @@ def write_spots(given: argparse.Namespace, scan: Scan, cleaned, cut: SpotSetting
     from tqdm import tqdm
 
     from ..io import write_frames, write_spot_csv
-    from ..io.spot_exports import write_recipe
+    from ..io.spot_tables import write_recipe
 
     masks = BinaryFrames(cleaned, cut)
     if given.spots:

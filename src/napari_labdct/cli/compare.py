@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from .. import report
-from ..evaluation import Comparison, open_segmentation
-from ..jobs import Progress
-from ..parameters import add_arguments
-from ..spots import SpotSettings
+from ..core.jobs import Progress
+from ..core.parameters import add_arguments
+from ..evaluation import report
+from ..evaluation.comparison import Comparison, open_segmentation
+from ..spots.binarisation import SpotSettings
 from .common import OWN_THRESHOLD, cut_of, note_other_scan, show_progress, window
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from ..denoising import Denoiser, DenoiseSettings, output_shape
-from ..parameters import add_arguments, from_namespace
-from ..spots import SpotSettings
+from ..core.parameters import add_arguments, from_namespace
+from ..networks.denoising import Denoiser, DenoiseSettings, output_shape
+from ..spots.binarisation import SpotSettings
 from .common import add_scan, add_spots, check_spots, open_given, show_progress, write_spots
 
 

@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import SettingsError
-from ..jobs import Progress, make_folder
-from ..peers import PEERS
+from ..core.errors import SettingsError
+from ..core.files import make_folder
+from ..core.jobs import Progress
+from ..evaluation.baselines import PEERS
 from .common import show_progress
 
 
@@ -50,8 +51,8 @@ def run(given: argparse.Namespace) -> None:
         raise SettingsError("Pictures need a folder: give --output.")
     if given.trials < 1:
         raise SettingsError("A peer needs at least one trial; give --trials 1 or more.")
-    from .. import quality
-    from ..folders import cache_folder
+    from ..core.folders import cache_folder
+    from ..evaluation import benchmark as quality
 
     if given.output:  # said before the work, not after it
         make_folder(given.output)
@@ -80,7 +81,7 @@ def run(given: argparse.Namespace) -> None:
     print(results.table())
     _write(results, given.output)
     if given.pictures:
-        from ..verdicts import write_pictures
+        from ..evaluation.gallery import write_pictures
 
         few = len(methods) + 2  # the routine and its helped form beside the models
         shown = [r for r in recipes if r.exposure == 1.0]
@@ -95,8 +96,8 @@ def _write(results, output: str | None) -> None:
 
 def _with_truth(given: argparse.Namespace):
     """Models and mask stacks on a scan of the user's with its truth."""
-    from .. import quality
-    from ..evaluation import open_segmentation
+    from ..evaluation import benchmark as quality
+    from ..evaluation.comparison import open_segmentation
     from ..io import open_scan
 
     scan, truth = open_scan(given.scan), open_segmentation(given.truth)

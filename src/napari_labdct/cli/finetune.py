@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ..errors import SettingsError
-from ..learning.pairs import FineTuneSettings
-from ..parameters import add_arguments, from_namespace
+from ..core.errors import SettingsError
+from ..core.parameters import add_arguments, from_namespace
 from ..simulation.settings import SimulateSettings
+from ..training.crops.reviewed_pairs import FineTuneSettings
 from .common import show_progress
 from .train import told
 
@@ -50,8 +50,8 @@ def add_command(commands) -> None:
 
 def run(given: argparse.Namespace) -> None:
     from ..background import BackgroundSet
-    from ..learning.finetuning import fine_tune, fine_tune_on_scan, work_folder
-    from ..learning.run_folder import stopping_on_signals
+    from ..training.finetuning import fine_tune, fine_tune_on_scan, work_folder
+    from ..training.run_folder import stopping_on_signals
     from .common import open_given
 
     if bool(given.pairs) == bool(given.scan):

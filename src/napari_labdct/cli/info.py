@@ -6,7 +6,7 @@ import argparse
 
 import numpy as np
 
-from ..scan import STEPS, Scan
+from ..scan.scan import STEPS, Scan
 from .common import add_scan, open_given
 
 

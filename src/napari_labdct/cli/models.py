@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..errors import SettingsError
+from ..core.errors import SettingsError
 
 
 def add_command(commands) -> None:
@@ -32,10 +32,10 @@ def add_command(commands) -> None:
 
 
 def run(given: argparse.Namespace) -> None:
-    from ..learning import library
+    from ..networks import library
 
     if given.card:
-        from ..learning.model import Model
+        from ..networks.model import Model
 
         print(library.model_card(Model.load(given.card, "cpu").info))
     elif given.add:
@@ -48,7 +48,7 @@ def run(given: argparse.Namespace) -> None:
         library.delete_model(given.delete)
         print(f"deleted {given.delete}")
     elif given.export_onnx:
-        from ..learning.model import Model
+        from ..networks.model import Model
 
         name, path = given.export_onnx
         if not path.lower().endswith(".onnx"):

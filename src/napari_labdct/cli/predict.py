@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from ..parameters import add_arguments, from_namespace
-from ..simulation.measured import PredictSettings
+from ..core.parameters import add_arguments, from_namespace
+from ..simulation.prediction import PredictSettings
 from .common import add_scan, open_given
 
 

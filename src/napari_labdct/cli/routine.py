@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from .. import routine
-from ..parameters import add_arguments, from_namespace
+from ..core.parameters import add_arguments, from_namespace
+from ..spots import log_routine as routine
 from .common import add_scan, open_given, show_progress
 
 

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from ..parameters import add_arguments, fields_of
+from ..core.parameters import add_arguments, fields_of
 from ..simulation.settings import SimulateSettings
 from .common import show_progress
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import OutputError, SettingsError
-from ..jobs import spare_inputs
-from ..parameters import add_arguments
-from ..spots import BinaryFrames, SpotSettings
+from ..core.errors import OutputError, SettingsError
+from ..core.frame_store import spare_inputs
+from ..core.parameters import add_arguments
+from ..spots.binarisation import BinaryFrames, SpotSettings
 from .common import OWN_THRESHOLD, add_scan, cut_of, note_other_scan, open_given, window
 
 KEEP = {"all": (0, 1, 2), "not-rejected": (0, 1), "accepted": (1,)}
@@ -55,9 +55,9 @@ def add_command(commands) -> None:
 
 
 def run(given: argparse.Namespace) -> None:
-    from ..detections import Detections
-    from ..io.spot_exports import read_labels
-    from ..review import Review, ReviewedFrames
+    from ..io.label_stacks import read_labels
+    from ..review.review import Review, ReviewedFrames
+    from ..spots.detections import Detections
 
     _check(given)
     scan = open_given(given)
@@ -127,8 +127,8 @@ def _check(given: argparse.Namespace) -> None:
 def _write(given: argparse.Namespace, scan, detections, review, kept) -> None:
     from tqdm import tqdm
 
-    from ..exporting import export_stack, export_table, measure_reviewed, spots_recipe
-    from ..selection import where
+    from ..review.export import export_stack, export_table, measure_reviewed, spots_recipe
+    from ..review.selection import where
 
     recipe = spots_recipe(
         scan, detections, review, given.median_window, keep=given.keep, where=given.where
@@ -155,9 +155,9 @@ def _write(given: argparse.Namespace, scan, detections, review, kept) -> None:
                 )
             )  # fmt: skip
     if given.pairs:
-        from ..io.spot_exports import write_training_pairs
-        from ..review import training_pairs
-        from ..spots import FrameMeasurer
+        from ..io.training_pairs import write_training_pairs
+        from ..review.review import training_pairs
+        from ..spots.measurement import FrameMeasurer
 
         measurer = FrameMeasurer(scan, given.median_window)
         pairs = training_pairs(measurer, detections, review)

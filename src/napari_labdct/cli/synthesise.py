@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..learning.mix_settings import TrainingSetSettings
-from ..parameters import add_arguments, from_namespace
+from ..core.parameters import add_arguments, from_namespace
+from ..training.crops.own_scan_settings import TrainingSetSettings
 from .common import show_progress
 
 
@@ -35,7 +35,7 @@ def add_command(commands) -> None:
 def run(given: argparse.Namespace) -> None:
     from ..background import BackgroundSet
     from ..io import open_scan
-    from ..learning.training_sets import TrainingSet, samples_of
+    from ..training.crops.paper_pairs import TrainingSet, samples_of
 
     settings = from_namespace(TrainingSetSettings, given)
     scan = open_scan([given.scan]) if given.scan else None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from ..jobs import recipe_beside, spare_inputs
-from ..parameters import add_arguments, from_namespace
-from ..tracking import Tracker, TrackSettings
+from ..core.frame_store import spare_inputs
+from ..core.parameters import add_arguments, from_namespace
+from ..core.recipes import recipe_beside
+from ..spots.tracking import Tracker, TrackSettings
 from .common import add_scan, add_spots, check_spots, cut_of, open_given, show_progress, write_spots
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import SettingsError
-from ..learning.settings import SynthesisSettings, TrainSettings
-from ..parameters import Settings, add_arguments, fields_of
+from ..core.errors import SettingsError
+from ..core.parameters import Settings, add_arguments, fields_of
+from ..training.settings import SynthesisSettings, TrainSettings
 from .common import show_progress
 
 
@@ -53,11 +53,11 @@ def add_command(commands) -> None:
 
 
 def run(given: argparse.Namespace) -> None:
-    from ..learning.distributed import rank_here
-    from ..learning.model import Model
-    from ..learning.pairs import ReviewedPairs
-    from ..learning.run_folder import RunFolder, read_recipe, stopping_on_signals
-    from ..learning.training import train
+    from ..networks.model import Model
+    from ..training.crops.reviewed_pairs import ReviewedPairs
+    from ..training.distributed import rank_here
+    from ..training.loop import train
+    from ..training.run_folder import RunFolder, read_recipe, stopping_on_signals
 
     before = read_recipe(given.folder)
     settings = _chosen(TrainSettings, given, before.get("train"))
@@ -94,8 +94,12 @@ def run(given: argparse.Namespace) -> None:
 
 def simulated_scans(file: str | Path):
     """The windows of simulated scans in a file, made first if they are not there."""
-    from ..learning.distributed import processes
-    from ..learning.simulated_scans import SimulatedScans, SimulatedScansSettings, make_windows
+    from ..training.crops.simulated_scans import (
+        SimulatedScans,
+        SimulatedScansSettings,
+        make_windows,
+    )
+    from ..training.distributed import processes
 
     if not Path(file).exists():
         if processes() > 1:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import SettingsError
+from ..core.errors import SettingsError
 
 HC_KEV_ANGSTROM = 12.39841984
 """Planck's constant times the speed of light, keV angstrom (2019 SI)."""

@@ -2,7 +2,7 @@
 
 from .opening import open_scan
 from .scan_yaml import read_scan_yaml, write_scan_yaml
-from .tables import read_spot_csv, write_spot_csv
+from .spot_csv import read_spot_csv, write_spot_csv
 from .tiff import TiffFrames, read_mask, write_frames
 
 __all__ = [

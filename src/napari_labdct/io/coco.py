@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ScanError
-from ..jobs import cannot_write, remove
-from ..scan import LazyStack
-from .tables import WORDS
+from ..core.errors import ScanError
+from ..core.files import cannot_write, remove
+from ..core.spot_words import WORDS
+from ..core.stacks import LazyStack
 
 
 def written(path: Path, write: Callable[[Path], None]) -> Path:

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from natsort import natsorted
 
-from ..errors import ScanError
-from ..jobs import recipe_beside
-from ..scan import Scan
+from ..core.errors import ScanError
+from ..core.recipes import recipe_beside
+from ..scan.scan import Scan
 from .scan_yaml import FILE_NAME, ScanFile, read_scan_yaml
 from .tiff import SUFFIXES, TiffFrames
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from ..errors import ScanError, SettingsError
-from ..jobs import write_atomically
-from ..scan import Scan, ScanDescription, angles
+from ..core.errors import ScanError, SettingsError
+from ..core.files import write_atomically
+from ..scan.description import ScanDescription
+from ..scan.scan import Scan, angles
 
 FILE_NAME = "scan.yaml"
 _ENTRIES = ("frames", "omega_deg", "omega_csv")  # beside those of ScanDescription

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from ..errors import OutputError, ScanError
-from ..jobs import ORIENTATION_TAG, cannot_write, remove
-from ..scan import LazyStack
+from ..core.errors import OutputError, ScanError
+from ..core.files import cannot_write, remove
+from ..core.frame_store import ORIENTATION_TAG
+from ..core.stacks import LazyStack
 
 SUFFIXES = (".tif", ".tiff")
 _CACHE_FRAMES = 8

@@ -18,10 +18,10 @@ from math import gcd
 
 import numpy as np
 
+from ..core.errors import SettingsError
 from ..crystal import HC_KEV_ANGSTROM, Material
-from ..errors import SettingsError
-from ..geometry import ScanGeometry, rotation_z
-from ..io.grainmap import GrainMap
+from ..crystal.grain_map import GrainMap
+from ..scan.geometry import ScanGeometry, rotation_z
 from .source import Beam
 
 __all__ = ["PREDICTED_DTYPE", "SIMULATED_DTYPE", "Projection", "Projector", "predict_spots"]

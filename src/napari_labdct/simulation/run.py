@@ -11,14 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from .._version import __version__
+from ..core.errors import OutputError, SettingsError
+from ..core.files import cannot_write
+from ..core.frame_store import FrameStore, spare_inputs
+from ..core.jobs import Progress
 from ..crystal import Material, material
-from ..errors import OutputError, SettingsError
-from ..io.grainmap import GrainMap, read_grainmapper, write_grainmapper
+from ..crystal.grain_map import GrainMap
+from ..io.grainmapper import read_grainmapper, write_grainmapper
 from ..io.scan_yaml import write_scan_yaml
-from ..io.tables import write_spot_csv
-from ..jobs import FrameStore, Progress, cannot_write, spare_inputs
-from ..routine import RoutineSettings, log_segment
-from ..scan import Scan, ScanDescription
+from ..io.spot_csv import write_spot_csv
+from ..scan.description import ScanDescription
+from ..scan.scan import Scan
+from ..spots.log_routine import RoutineSettings, log_segment
 from .projector import SIMULATED_DTYPE, Projection, Projector
 from .sample import PRESETS, box_mask, cylinder_mask, make_sample, preset_sample
 from .settings import SimulateSettings, scan_beam, scan_geometry

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.errors import SettingsError
 from ..crystal import random_orientations
-from ..errors import SettingsError
-from ..io.grainmap import GrainMap
+from ..crystal.grain_map import GrainMap
 
 __all__ = ["PRESETS", "Preset", "box_mask", "cylinder_mask", "make_sample", "preset_sample"]
 

@@ -7,11 +7,11 @@ from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 
+from ..core.errors import SettingsError
+from ..core.parameters import Param, Settings
 from ..crystal import MATERIALS
-from ..errors import SettingsError
-from ..geometry import ScanGeometry
-from ..parameters import Param, Settings
-from ..scan import angles
+from ..scan.geometry import ScanGeometry
+from ..scan.scan import angles
 from .sample import PRESETS
 from .source import Beam
 

@@ -14,8 +14,8 @@ from importlib import resources
 
 import numpy as np
 
+from ..core.errors import SettingsError
 from ..crystal import HC_KEV_ANGSTROM, mass_attenuation
-from ..errors import SettingsError
 
 __all__ = [
     "Beam",

@@ -1,0 +1,252 @@
+"""The Scan dock: what is known of a scan, what is still missing, and for which step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from napari.layers import Layer
+from qtpy.QtCore import QSignalBlocker
+from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLineEdit
+
+from ...core.errors import LabDCTError, ScanError
+from ...scan.description import ScanDescription
+from ...scan.scan import Scan, angles
+from ..widgets.dock import Dock, button, describe, heading, wrapped
+from ..widgets.forms import OptionalNumber, SettingsForm, tame
+from .controller import ScanController, checks
+
+
+class ScanDock(Dock):
+    """Angles, geometry, beam stop, a check list, and Save scan.yaml."""
+
+    step = "scan"
+
+    def build(self) -> None:
+        self.controller = self.session.controller(ScanController)
+        self.controller.said.connect(self.say)
+        self.controller.job.changed.connect(self._show_guessing)
+        self._build_angles()
+        self.body.addWidget(heading("Set-up"))
+        self.form = SettingsForm(ScanDescription, reset_button=False)
+        self.form.changed.connect(self._described)
+        self.form.refused.connect(self._refused)
+        self.body.addWidget(self.form)
+        self._build_detector()
+        self._build_beam_stop()
+        self.checks = wrapped()
+        self.checks.setAccessibleName("What is complete and what is missing")
+        self._check_title = heading("Check")
+        self.footer.addWidget(self._check_title)
+        self.footer.addWidget(self.checks)
+        self.save_button = button(
+            "Save scan.yaml",
+            "Write all this beside the data, where it is found when the scan is opened again",
+            self._save,
+        )
+        self.footer.addWidget(self.save_button)
+
+    def _build_angles(self) -> None:
+        self.body.addWidget(heading("Rotation angles"))
+        self.start, self.increment = _number("Start"), _number("Step")
+        tame(self.start, "First angle", "Rotation angle of the first projection, degrees")
+        tame(self.increment, "Angle step", "From one projection to the next, degrees; signed")
+        row = QHBoxLayout()
+        row.addWidget(self.start, 1)
+        row.addWidget(self.increment, 1)
+        row.addWidget(
+            button("From file...", "Angles from a CSV (last column) or a scan.yaml", self._load)
+        )
+        self.body.addLayout(row)
+        self.angles = wrapped()
+        self.angles.setAccessibleName("Angles in use")
+        self.body.addWidget(self.angles)
+        self.start.editingFinished.connect(self._angles_typed)
+        self.increment.editingFinished.connect(self._angles_typed)
+
+    def _build_detector(self) -> None:
+        form = QFormLayout()
+        form.setContentsMargins(0, 0, 0, 0)
+        self.centre, self.tilt = QLineEdit(), QLineEdit()
+        self.centre.setPlaceholderText("row, col: middle if not given")
+        self.tilt.setPlaceholderText("x, y, z")
+        tame(self.centre, "Detector centre", "Where the optical axis meets the detector, pixels")
+        tame(self.tilt, "Detector tilt", "Turns of the detector about x, y and z, degrees")
+        form.addRow("Centre [px]", self.centre)
+        form.addRow("Tilt [deg]", self.tilt)
+        self.body.addLayout(form)
+        self.centre.editingFinished.connect(self._detector_typed)
+        self.tilt.editingFinished.connect(self._detector_typed)
+
+    def _build_beam_stop(self) -> None:
+        self.body.addWidget(heading("Beam stop"))
+        self.stop = wrapped()
+        self.stop.setAccessibleName("Beam stop in use")
+        self.body.addWidget(self.stop)
+        row = QHBoxLayout()
+        self.guess_button = button(
+            "Guess", "Find the shadow of the beam stop in the projections", self._guess
+        )
+        self.edit_button = button(
+            "Edit in image", "Show the beam stop as shapes to draw and to drag", self._edit
+        )
+        self.remove_button = button("Remove", "This scan has no beam stop", self._remove)
+        for made in (self.guess_button, self.edit_button, self.remove_button):
+            row.addWidget(made)
+        self.body.addLayout(row)
+
+    # ------------------------------------------------------------------ what is shown
+
+    def show_stack(self, layer: Layer | None, scan: Scan | None) -> None:
+        self.save_button.setEnabled(scan is not None)
+        self.checks.setText("")
+        self._check_title.setVisible(scan is not None)
+        if scan is None:
+            return
+        self.form.set_settings(scan.description, quietly=True)
+        omega = scan.omega_deg
+        self._show_angles(omega)
+        d = scan.description
+        with QSignalBlocker(self.centre), QSignalBlocker(self.tilt):
+            self.centre.setText(_join(d.detector_center_px))
+            self.tilt.setText(_join(d.detector_tilt_deg) if any(d.detector_tilt_deg) else "")
+        corners = sum(len(p) for p in d.beam_stop_px)
+        count = len(d.beam_stop_px)
+        self.stop.setText(
+            f"{count} polygon{'s' if count != 1 else ''}, {corners} corners"
+            if count
+            else "Not given."
+        )
+        self.remove_button.setEnabled(bool(count))
+        lines = [f"{'&#10003;' if good else '&#9675;'} {text}" for good, text in checks(scan)]
+        self.checks.setText("<small>" + "<br>".join(lines) + "</small>")
+
+    def _show_angles(self, omega: np.ndarray | None) -> None:
+        even = omega is not None and (
+            omega.size < 2
+            or np.allclose(omega, angles(omega[0], omega[1] - omega[0], omega.size), atol=1e-6)
+        )
+        self._even = even
+        with QSignalBlocker(self.start), QSignalBlocker(self.increment):
+            self.start.setText(f"{omega[0]:g}" if even else "")
+            step = omega[1] - omega[0] if even and omega.size > 1 else None
+            self.increment.setText("" if step is None else f"{step:g}")
+        if omega is None:
+            self.angles.setText("Not given: type start and step, or take them from a file.")
+        else:
+            kind = "" if even else ", uneven"
+            self.angles.setText(f"{omega.size} angles{kind}: {omega[0]:g} to {omega[-1]:g} deg")
+
+    def _show_guessing(self) -> None:
+        running = self.controller.job.running
+        self.guess_button.setEnabled(not running)
+        self.guess_button.setText("Looking..." if running else "Guess")
+
+    def _refused(self, sentence: str) -> None:
+        if sentence:
+            self.say(sentence)
+
+    # ----------------------------------------------------------------- what is typed
+
+    def _try(self, act: Callable[[], Any]) -> Any:
+        """Do something; say why if it is refused."""
+        try:
+            done = act()
+        except LabDCTError as error:
+            self.say(str(error))
+            return None
+        return done
+
+    def _described(self, description: ScanDescription) -> None:
+        layer = self.session.stack
+        if layer is not None and not self.problem:
+            changes = {name: getattr(description, name) for name in self.form.controls}
+            self._try(lambda: self.controller.describe(layer, **changes))
+
+    def _angles_typed(self) -> None:
+        layer = self.session.stack
+        if layer is None or self.problem:
+            return
+        first, step = self.start.text().strip(), self.increment.text().strip()
+        scan = self.session.scan(layer)
+        if not first and not step and scan.omega_deg is not None and self._even:
+            self._try(lambda: self.controller.set_angles(layer, None))
+        if not first or not (step or scan.n_frames == 1):
+            return
+        omega = angles(float(first), float(step or 0), scan.n_frames)
+        if scan.omega_deg is None or not np.allclose(omega, scan.omega_deg):
+            self._try(lambda: self.controller.set_angles(layer, omega))
+
+    def _detector_typed(self) -> None:
+        layer = self.session.stack
+        if layer is None or self.problem:
+            return
+
+        def act() -> None:
+            centre = _split(self.centre.text(), "Detector centre", 2)
+            tilt = _split(self.tilt.text(), "Detector tilt", 3) or (0.0, 0.0, 0.0)
+            self.controller.describe(layer, detector_center_px=centre, detector_tilt_deg=tilt)
+
+        self._try(act)
+
+    def _load(self) -> None:
+        layer = self.session.stack
+        path, _ = QFileDialog.getOpenFileName(
+            self, "Rotation angles", "", "Angles (*.csv *.txt *.yaml *.yml)"
+        )
+        if layer is not None and path:
+            self._try(lambda: self.controller.load_angles(layer, Path(path)))
+
+    def _guess(self) -> None:
+        if self.session.stack is not None:
+            self.controller.guess(self.session.stack)
+
+    def _edit(self) -> None:
+        if self.session.stack is not None:
+            self.controller.show_shapes(self.session.stack)
+
+    def _remove(self) -> None:
+        if self.session.stack is not None:
+            self.controller.remove(self.session.stack)
+
+    def _save(self) -> None:
+        layer = self.session.stack
+        if layer is None:
+            return
+        path: Path | None = None
+        if not self.session.scan(layer).source:
+            chosen, _ = QFileDialog.getSaveFileName(
+                self, "Save the description", "scan.yaml", "YAML (*.yaml)"
+            )
+            if not chosen:
+                return
+            path = Path(chosen)
+        written = self._try(lambda: self.controller.save(layer, path))
+        if written is not None:
+            self.say(f"Saved {written}. {describe(self.session.scan(layer))}")
+
+
+def _number(name: str) -> QLineEdit:
+    line = QLineEdit()
+    line.setPlaceholderText(f"{name} [deg]")
+    line.setValidator(OptionalNumber(line))
+    return line
+
+
+def _join(numbers: tuple[float, ...] | None) -> str:
+    return "" if numbers is None else ", ".join(f"{n:g}" for n in numbers)
+
+
+def _split(text: str, what: str, count: int) -> tuple[float, ...] | None:
+    """Numbers of a line, or None if it is empty."""
+    if not text.strip():
+        return None
+    try:
+        numbers = tuple(float(part) for part in text.replace(";", ",").split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != count:
+        raise ScanError(f"{what} needs {count} numbers with commas between, not '{text}'.")
+    return numbers

@@ -1,0 +1,235 @@
+"""The state of simulations in one viewer: runs and layers."""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Layer, Points
+from qtpy.QtCore import QObject, Signal
+
+from ...simulation.prediction import PredictSettings
+from ...simulation.settings import SimulateSettings
+from ..app import layers as factory
+from ..app.predicted_spots import ShownSpots
+from .preview import Preview, fill_preview, preview, preview_layers
+
+if TYPE_CHECKING:
+    from ...simulation import SimulationOutput
+    from ..app.session import Session
+from .tasks import Limits, Opened, Run, Spots, predict, read_map
+
+
+class SimulateController(QObject):
+    """Runs and layers of simulation in one viewer.
+
+    Attributes
+    ----------
+    previewed : signal(Preview)
+    grains_made : signal(Grains)
+        The sample of a preview, of a run or of a prediction.
+    map_read : signal(SimulateSettings)
+        The geometry of a grain map that was chosen.
+    """
+
+    previewed = Signal(object)
+    grains_made = Signal(object)
+    map_read = Signal(object)
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._session = session
+        self.job = session.job("simulate")
+        self.preview_job = session.job("simulate preview")
+        self.map_job = session.job("grain map")
+        self.predict_job = session.job("predict")
+        self.predicted: weakref.ref[Layer] | None = None  # what the job is about
+        self.run: Run | None = None
+        self._wanted: tuple[SimulateSettings, int] | None = None
+        self._wanted_map = ""
+        self._preview: list[weakref.ref[Layer]] = []
+        self._spots: list[ShownSpots] = []
+        self.job.delivered.connect(self._on_delivered)
+        self.job.frames_done.connect(self._on_frames)
+        self.preview_job.delivered.connect(self._on_preview)
+        self.preview_job.ended.connect(self._on_preview_ended)
+        self.map_job.delivered.connect(self.map_read)
+        self.map_job.ended.connect(self._read_next)
+        self.predict_job.delivered.connect(self._on_spots)
+        viewer = session.viewer
+        if viewer is not None:
+            viewer.dims.events.current_step.connect(self._follow)
+
+    # --------------------------------------------------------------------- previews
+
+    def preview(self, settings: SimulateSettings, index: int) -> None:
+        """Project one frame in a worker; of several requests the last one counts."""
+        self._wanted = (settings, min(index, settings.frames - 1))
+        if not self.preview_job.running:
+            self._preview_next()
+
+    def _preview_next(self) -> None:
+        wanted, self._wanted = self._wanted, None
+        if wanted is not None:
+            self.preview_job.start(lambda: preview(*wanted), "Preview of a projection")
+
+    def _on_preview_ended(self, _state: str) -> None:
+        self._preview_next()
+
+    def _on_preview(self, made: Preview) -> None:
+        viewer = self._session.viewer
+        if viewer is None:
+            return
+        shown = [layer for ref in self._preview if self._session.contains(layer := ref())]
+        same = len(shown) == 3 and shown[0].data.shape == made.image.shape
+        scale = (made.pixel_um, made.pixel_um)
+        if same and np.allclose(shown[0].scale, scale):
+            fill_preview(shown, made)
+        else:
+            self._drop_preview()
+            new = preview_layers(made, scale)
+            for layer in new:
+                viewer.layers.append(layer)
+            self._preview = [weakref.ref(layer) for layer in new]
+        self.previewed.emit(made)
+        self.grains_made.emit(made.grains)
+
+    def _drop_preview(self) -> None:
+        viewer = self._session.viewer
+        if viewer is not None:
+            with viewer.layers.batched_update():
+                for ref in self._preview:
+                    if self._session.contains(layer := ref()):
+                        viewer.layers.remove(layer)
+        self._preview = []
+
+    # --------------------------------------------------------------- the whole scan
+
+    def generate(self, settings: SimulateSettings, folder: Path) -> None:
+        """Simulate a scan into a folder, in a worker, and show it as it grows."""
+        known = self.run
+        if known is None or (known.settings, known.folder) != (settings, folder):
+            self.run = Run(settings, folder)
+        self.job.start(self.run.steps, f"Simulate {folder.name}")
+
+    def discard(self) -> None:
+        """Forget a stopped run: its layers go, and its files."""
+        if self.job.running:
+            return
+        viewer = self._session.viewer
+        if self.run is not None and self.run.output is not None and viewer is not None:
+            stack = self._stack_of(self.run.output)
+            if stack is not None:
+                for layer in [*self._session.results(stack), stack]:
+                    viewer.layers.remove(layer)
+            self.run.discard()
+        self.run = None
+        self.job.discard()
+
+    def _stack_of(self, output: SimulationOutput) -> Layer | None:
+        return next((x for x in self._session.stacks() if x.data is output.frames), None)
+
+    def _on_delivered(self, thing: object) -> None:
+        if isinstance(thing, Opened):
+            self._on_opened(thing)
+        elif isinstance(thing, Limits):
+            layer = self._stack_of(thing.output)
+            if layer is not None:
+                low, high = thing.limits
+                layer.contrast_limits_range = (min(0.0, low), low + 20 * (high - low))
+                layer.contrast_limits = thing.limits
+        elif isinstance(thing, Spots):
+            self._on_spots(thing)
+
+    def _on_opened(self, opened: Opened) -> None:
+        session, viewer = self._session, self._session.viewer
+        if viewer is None:
+            return
+        self._drop_preview()
+        stack = self._stack_of(opened.output)
+        if stack is None:
+            data, options, kind = opened.layer_data
+            stack = Layer.create(data, options, kind)
+            viewer.layers.append(stack)
+            factory.remember(stack, recipe=dict(opened.output.frames.recipe))
+            truth = session.add_result(
+                stack, opened.output.truth, "truth", recipe=dict(opened.output.truth.recipe)
+            )
+            if truth is not None:
+                truth.contour = 1  # outlines, for whoever switches it on
+                truth.visible = False
+        session.set_stack(stack)
+        self.grains_made.emit(opened.grains)
+
+    def _on_frames(self, frames: list[int]) -> None:
+        output = None if self.run is None else self.run.output
+        stack = None if output is None else self._stack_of(output)
+        if stack is not None:
+            self._session.refresh(stack, frames)
+            for layer in self._session.results(stack, "truth"):
+                self._session.refresh(layer, frames)
+
+    def read_map(self, path: str) -> None:
+        """Read the geometry that a grain map's file gives; see `map_read`."""
+        self._wanted_map = path
+        if not self.map_job.running:
+            self._read_next()
+
+    def _read_next(self, _state: str = "") -> None:
+        path, self._wanted_map = self._wanted_map, ""
+        if path:
+            self.map_job.start(lambda: read_map(path), "Read a grain map")
+
+    # ------------------------------------------------------------------------ spots
+
+    def predict(self, stack: Layer, settings: PredictSettings) -> None:
+        """Predict the spots of a grain map on a scan, in a worker.
+
+        Raises
+        ------
+        LabDCTError
+            The layer is not a scan.
+        """
+        scan = self._session.scan(stack)
+        ref = self.predicted = weakref.ref(stack)
+        self.predict_job.start(
+            lambda: predict(scan, settings, ref), f"Predict spots on {stack.name}"
+        )
+
+    def _on_spots(self, found: Spots) -> None:
+        simulated = found.output is not None
+        stack = self._stack_of(found.output) if simulated else found.stack()
+        if stack is None or not self._session.contains(stack):
+            return
+        what = "spots" if simulated else "predicted spots"
+        for old in self._spots_of(stack, what):
+            self._session.viewer.layers.remove(old.layer)
+        shown = ShownSpots(
+            self._session,
+            stack,
+            found.table,
+            found.grains.colours,
+            found.grains.map.grain_ids,
+            what,
+            found.recipe,
+        )
+        self._spots = [s for s in self._spots if s.layer is not None] + [shown]
+        self.grains_made.emit(found.grains)
+
+    def _spots_of(self, stack: Layer, what: str) -> list[ShownSpots]:
+        name = f"{stack.name} [{what}]"
+        return [
+            s
+            for s in self._spots
+            if s.layer is not None and s.stack is stack and s.layer.name == name
+        ]
+
+    def spots(self, stack: Layer) -> list[Points]:
+        """Layers of spot positions over a stack, the newest last."""
+        return [s.layer for s in self._spots if s.layer is not None and s.stack is stack]
+
+    def _follow(self, _event: object = None) -> None:
+        for shown in self._spots:
+            shown.follow()

@@ -1,0 +1,94 @@
+"""Model files: safetensors, read with a check of their length, written at once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..core.errors import ModelError, OutputError
+from ..networks.library import SHIPPED, SUFFIX, find_model, shipped_models  # noqa: F401
+
+if TYPE_CHECKING:
+    import torch
+
+
+def read_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file.
+
+    Raises
+    ------
+    ModelError
+        The file cannot be read, is no safetensors file, or is cut short.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        _check_length(path)
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return {k: file.get_tensor(k) for k in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except OSError as error:
+        raise ModelError(
+            f"Model file '{path}' cannot be read: {error.strerror or error}."
+        ) from error
+    except (SafetensorError, ValueError) as error:
+        raise ModelError(
+            f"'{path.name}' is not a model file (.safetensors); choose one this package wrote."
+        ) from error
+
+
+def _check_length(path: Path) -> None:
+    """Say that a file is cut short, which the library calls by many names."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        brace = file.read(1)
+        if brace != b"{" and size > 8:
+            return  # not of this kind at all; the library will say so
+        header = brace + file.read(length - 1) if brace and length + 8 <= size else b""
+    ends = (v["data_offsets"][1] for k, v in json.loads(header or "{}").items() if k[:2] != "__")
+    if not header or 8 + length + max(ends, default=0) > size:
+        raise ModelError(f"Model file '{path.name}' is cut short; get it again or copy it again.")
+
+
+def write_file(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file so that a crash leaves the old one or the new one.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    from safetensors.torch import save
+
+    write_bytes(
+        path, save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata)
+    )
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file so that a crash or a full disk leaves the old one or the new one.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise OutputError(
+            f"'{path}' cannot be written ({error.strerror or error}); "
+            "free some space or choose another folder."
+        ) from error

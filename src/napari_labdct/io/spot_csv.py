@@ -1,0 +1,99 @@
+"""Spot tables as CSV."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from ..core.errors import ScanError
+from ..core.files import cannot_write, remove
+from ..core.spot_words import WORDS
+
+
+def write_spot_csv(path: str | Path, tables: Iterable[np.ndarray]) -> Path:
+    """Write structured arrays (one per frame, say) as one CSV with a header line.
+
+    Numbers are written with as few digits as bring back the same value.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    """
+    path = Path(path)
+    part = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            header = None
+            for table in tables:
+                if header is None:
+                    header = table.dtype.names
+                    writer.writerow(header)
+                if len(table):
+                    writer.writerows(zip(*(_texts(name, table[name]) for name in header)))
+        os.replace(part, path)
+    except OSError as error:
+        remove(part)
+        raise cannot_write(path, error) from error
+    return path
+
+
+def _texts(name: str, column: np.ndarray) -> list[str]:
+    words = WORDS.get(name)
+    if words is not None:
+        return [words[v] if v < len(words) else str(v) for v in column.tolist()]
+    if column.dtype.kind == "f":
+        return column.astype("U32").tolist()
+    return [str(v) for v in column.tolist()]
+
+
+def read_spot_csv(path: str | Path, dtype: np.dtype, optional: Iterable[str] = ()) -> np.ndarray:
+    """Read a table written by `write_spot_csv` back as a structured array.
+
+    Parameters
+    ----------
+    path : path
+    dtype : structured dtype
+        The columns wanted.
+    optional : names
+        Columns that may be missing; they are left zero.
+
+    Raises
+    ------
+    ScanError
+        A column is missing or a value is not a number.
+    """
+    path = Path(path)
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = csv.reader(file)
+            header = next(rows, [])
+            body = [row for row in rows if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ScanError(f"{path} cannot be read as CSV ({error}).") from error
+    table = np.zeros(len(body), dtype)
+    for name in dtype.names:
+        if name not in header and name in optional:
+            continue
+        try:
+            at = header.index(name)
+            table[name] = _values(name, [row[at] for row in body], dtype[name])
+        except (IndexError, ValueError, TypeError, OverflowError) as error:
+            raise ScanError(f"{path.name} has no usable column '{name}'.") from error
+    return table
+
+
+def _values(name: str, texts: list[str], dtype: np.dtype) -> np.ndarray:
+    words = WORDS.get(name)
+    if words is not None:
+        code = {word: number for number, word in enumerate(words)}
+        return np.array([code[t] if t in code else int(t) for t in texts], dtype)
+    if dtype.kind == "b":
+        return np.array([t == "True" for t in texts], bool)
+    return np.array(texts, "U").astype(dtype) if texts else np.zeros(0, dtype)

@@ -1,0 +1,201 @@
+"""Spots to and from other programs: tables, HDF5, COCO-like JSON, binary and label stacks.
+
+Every writer keeps the recipe with the result: inside the file where the format has a place for
+it, and as ``NAME.json`` beside it where not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import OutputError, ScanError
+from ..core.files import write_atomically
+from ..core.recipes import recipe_beside
+from ..core.spot_words import WORDS
+from .coco import read_coco, written
+from .spot_csv import read_spot_csv, write_spot_csv
+
+#: Tables by the end of their name.
+TABLES = (".csv", ".parquet", ".h5", ".json")
+
+
+def write_recipe(path: str | Path, recipe: dict[str, Any]) -> Path:
+    """Write ``NAME.json`` beside a result."""
+    side = Path(path).with_name(Path(path).name + ".json")
+    write_atomically(side, json.dumps(recipe, indent=1))
+    return side
+
+
+# ------------------------------------------------------------------------- tables
+
+
+def write_csv(path: str | Path, table: np.ndarray, recipe: dict[str, Any]) -> Path:
+    """A spot table as CSV with its recipe beside it."""
+    written = write_spot_csv(path, [table])
+    write_recipe(path, recipe)
+    return written
+
+
+def write_parquet(path: str | Path, table: np.ndarray, recipe: dict[str, Any]) -> Path:
+    """A spot table as Parquet; columns of words are written as words.
+
+    Raises
+    ------
+    OutputError
+        pyarrow is not installed.
+    """
+    arrow, parquet = _arrow()
+    columns = {}
+    for name in table.dtype.names:
+        words = WORDS.get(name)
+        column = table[name]
+        columns[name] = np.array(words)[column] if words else np.ascontiguousarray(column)
+    made = arrow.table(columns).replace_schema_metadata({"recipe": json.dumps(recipe)})
+    return written(Path(path), lambda part: parquet.write_table(made, part))
+
+
+def _arrow():
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise OutputError(
+            "Parquet needs the package pyarrow; run 'pip install pyarrow', or choose CSV or HDF5."
+        ) from None
+    return pyarrow, pyarrow.parquet
+
+
+def _read_parquet(path: Path, dtype: np.dtype, optional) -> tuple[np.ndarray, dict[str, Any]]:
+    arrow, parquet = _arrow()
+    try:
+        read = parquet.read_table(path)
+    except (OSError, arrow.ArrowException) as error:
+        raise ScanError(f"{path.name} is not a Parquet file ({error}).") from error
+    recipe = json.loads((read.schema.metadata or {}).get(b"recipe", b"{}"))
+    columns = {name: read[name].to_numpy() for name in read.column_names}
+    return _table(columns, dtype, optional, path.name, len(read)), recipe
+
+
+def _table(columns: dict[str, np.ndarray], dtype, optional, name: str, count: int) -> np.ndarray:
+    """A structured array from named columns, with words turned into numbers."""
+    table = np.zeros(count, dtype)
+    for column in dtype.names:
+        if column not in columns:
+            if column in optional:
+                continue
+            raise ScanError(f"{name} has no column '{column}'.")
+        values = np.asarray(columns[column])
+        words = WORDS.get(column)
+        if words and values.dtype.kind not in "ui":
+            code = {word: number for number, word in enumerate(words)}
+            values = np.array([code[str(v)] for v in values.tolist()], np.uint8)
+        table[column] = values
+    return table
+
+
+def read_table(
+    path: str | Path, dtype: np.dtype, optional: Iterable[str] = ("status",)
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """A spot table and its recipe from CSV, Parquet, HDF5 or COCO-like JSON.
+
+    Parameters
+    ----------
+    path : path
+        The format follows from the end of the name, see `TABLES`.
+    dtype : structured dtype
+        Columns wanted.
+    optional : names
+        Columns that may be missing.
+
+    Raises
+    ------
+    ScanError
+        It is not such a file, or a column is missing.
+    """
+    path, optional = Path(path), tuple(optional)
+    kind = path.suffix.lower()
+    if not path.exists():
+        raise ScanError(f"{path} does not exist; check the name.")
+    if kind == ".csv":
+        return read_spot_csv(path, dtype, optional), recipe_beside(path)
+    if kind == ".parquet":
+        return _read_parquet(path, dtype, optional)
+    if kind in (".h5", ".hdf5"):
+        return _read_hdf5_table(path, dtype, optional)
+    if kind == ".json":
+        coco = read_coco(path)
+        notes = coco["annotations"]
+        names = [n for n in dtype.names if n in notes[0]["labdct"]] if notes else dtype.names
+        columns = {n: np.array([a["labdct"][n] for a in notes], object) for n in names}
+        for name, column in columns.items():
+            if name not in WORDS:
+                columns[name] = np.array([np.nan if v is None else v for v in column])
+        return _table(columns, dtype, optional, path.name, len(notes)), coco["info"]["recipe"]
+    raise ScanError(f"{path.name} is no spot table; choose one of {', '.join(TABLES)}.")
+
+
+# --------------------------------------------------------------------------- HDF5
+
+
+def write_hdf5(
+    path: str | Path,
+    table: np.ndarray,
+    recipe: dict[str, Any],
+    frames: Iterable[np.ndarray] | None = None,
+    shape: tuple[int, int, int] | None = None,
+) -> Path:
+    """The table, and if given the label images, in one HDF5 file.
+
+    ``/spots`` is the table, one row a spot; ``/labels/index`` and ``/labels/id`` are the flat
+    positions and the labels of all spot pixels, those of frame `i` from
+    ``/labels/start[i]`` to ``/labels/start[i + 1]``.  The recipe is an attribute of the file.
+    """
+    import h5py
+
+    def write(part: Path) -> None:
+        with h5py.File(part, "w") as file:
+            file.attrs["recipe"] = json.dumps(recipe)
+            file.attrs["format"] = "napari-labdct spots 1"
+            for name, words in WORDS.items():
+                file.attrs[name] = list(words)
+            file.create_dataset("spots", data=table, compression="gzip", chunks=True)
+            if frames is not None:
+                _write_labels(file.create_group("labels"), frames, shape)
+
+    return written(Path(path), write)
+
+
+def _write_labels(group, frames: Iterable[np.ndarray], shape: tuple[int, int, int]) -> None:
+    options = {"maxshape": (None,), "chunks": (1 << 15,), "compression": "gzip"}
+    index = group.create_dataset("index", (0,), "i4", **options)
+    ids = group.create_dataset("id", (0,), "i4", **options)
+    starts = [0]
+    for labels in frames:
+        flat = np.flatnonzero(labels)
+        starts.append(starts[-1] + flat.size)
+        index.resize((starts[-1],))
+        ids.resize((starts[-1],))
+        index[starts[-2] :], ids[starts[-2] :] = flat, labels.ravel()[flat]
+    group["start"] = np.array(starts)
+    group.attrs["shape"] = shape
+
+
+def _read_hdf5_table(path: Path, dtype, optional) -> tuple[np.ndarray, dict[str, Any]]:
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            stored = file["spots"][:]
+            recipe = json.loads(file.attrs.get("recipe", "{}"))
+    except (OSError, KeyError) as error:
+        raise ScanError(f"{path.name} holds no spot table ({error}).") from error
+    columns = {name: stored[name] for name in stored.dtype.names}
+    return _table(columns, dtype, optional, path.name, len(stored)), recipe
+
+
+# ------------------------------------------------------------------------- stacks

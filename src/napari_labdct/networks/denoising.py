@@ -1,0 +1,221 @@
+"""Clean projections with a trained network: model + frames + their rolling median."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import numpy as np
+
+from ..background.rolling_median import RollingMedian
+from ..core.frame_store import FrameStore, spare_inputs
+from ..core.jobs import Progress, fill
+from ..core.parameters import Param, Settings
+from ..core.recipes import recipe
+from ..scan.scan import Scan
+
+if TYPE_CHECKING:
+    from .model import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenoiseSettings(Settings):
+    """How a scan is cleaned; the threshold comes later and is no part of it."""
+
+    job: ClassVar[str] = "denoise"
+
+    model: Annotated[
+        str,
+        Param("Model", help="Name of a shipped or an own model, or a model file (.safetensors)."),
+    ] = "compact"
+    device: Annotated[
+        str,
+        Param(
+            "Device",
+            help="auto, cpu, cuda:0 ... or mps; onnxruntime or openvino if installed, often "
+            "quicker than torch on a CPU.",
+        ),
+    ] = "auto"
+    median_window: Annotated[
+        int | None,
+        Param(
+            "Rolling median",
+            "frames",
+            3,
+            361,
+            2,
+            "Projections whose median goes into the network beside the frame; the model's own "
+            "window if not given.",
+            advanced=True,
+        ),
+    ] = None
+    use_median: Annotated[
+        bool,
+        Param(
+            "Use rolling median",
+            help="Without it the network sees one frame alone, which is clearly weaker.",
+            advanced=True,
+        ),
+    ] = True
+    binning: Annotated[
+        int | None,
+        Param(
+            "Binning for wide spots",
+            "px",
+            1,
+            8,
+            1,
+            "Squares of so many pixels are averaged before the network looks, for spots wider than "
+            "it knows; 1, 2 or 4 as the spots of the scan ask for if not given.",
+            advanced=True,
+        ),
+    ] = None
+    looks: Annotated[
+        int,
+        Param(
+            "Looks",
+            "",
+            1,
+            8,
+            1,
+            "Turned and mirrored copies of a frame whose mean is taken: more find a little more "
+            "and invent less, and take as many times as long.",
+            advanced=True,
+        ),
+    ] = 1
+    output_px: Annotated[
+        int | None,
+        Param(
+            "Output size",
+            "px",
+            64,
+            16384,
+            1,
+            "Longer edge of the cleaned frames: full size if not given; the paper used 1200.",
+        ),
+    ] = None
+
+
+def output_shape(shape: tuple[int, int], output_px: int | None) -> tuple[int, int]:
+    """Rows and columns of a cleaned frame; never larger than the projection."""
+    longest = max(shape)
+    if output_px is None or output_px >= longest:
+        return shape
+    rows, cols = (max(1, round(n * output_px / longest)) for n in shape)
+    return rows, cols
+
+
+class Denoiser:
+    """One model applied to the projections of one scan, in any order.
+
+    Parameters
+    ----------
+    scan : Scan
+    settings : DenoiseSettings
+    model : Model, optional
+        A loaded model; `settings.model` is loaded if not given.
+
+    Attributes
+    ----------
+    note : str
+        Empty, or what the user should know (window cut, no median, binning).
+    binning : int
+        Of every projection before the network looks; see `learning.spot_width`. The first to ask
+        has a few projections read for it.
+
+    Raises
+    ------
+    ModelError
+        The model or the device cannot be used.
+    """
+
+    def __init__(self, scan: Scan, settings: DenoiseSettings, model: Model | None = None) -> None:
+        if model is None:
+            from .model import Model
+
+            model = Model.load(settings.model, settings.device)
+        self.scan = scan
+        self.settings = settings
+        self.model = model
+        self._about_median = ""
+        self.median: RollingMedian | None = None
+        if settings.use_median and scan.n_frames >= 3:
+            self.median = RollingMedian(scan, settings.median_window or model.median_window)
+            self._about_median = self.median.note
+        elif settings.use_median:
+            self._about_median = (
+                f"A scan of {scan.n_frames} has no rolling median; the network sees single "
+                "frames, which is weaker."
+            )
+
+    @cached_property
+    def binning(self) -> int:
+        if self.settings.binning:
+            return self.settings.binning
+        if self.median is None:  # nothing tells spots from what is always there
+            return 1
+        from .spot_width import scan_spot_width, suitable_binning
+
+        return suitable_binning(scan_spot_width(self.scan))
+
+    @property
+    def note(self) -> str:
+        n = self.binning
+        about = f"The spots are wide: the network looks at {n} x {n} pixels as one."
+        notes = (self._about_median, about if n > 1 else "")
+        return " ".join(note for note in notes if note)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of the cleaned stack."""
+        return (self.scan.n_frames, *output_shape(self.scan.shape, self.settings.output_px))
+
+    def clean(self, index: int) -> np.ndarray:
+        """Projection `index` without background: uint8 ``(rows, cols)``, 255 on sure spots."""
+        median = None if self.median is None else self.median.at(index)
+        probability = self.model(self.scan.frame(index), median, self.binning, self.settings.looks)
+        if probability.shape != self.shape[1:]:
+            from skimage.transform import resize
+
+            probability = resize(probability, self.shape[1:], order=1, anti_aliasing=True)
+        return np.round(255 * np.clip(probability, 0, 1)).astype(np.uint8)
+
+    def recipe(self) -> dict:
+        """What the cleaned stack is made of; the device makes no difference to it."""
+        made = recipe("denoise", self.settings.replace(device="auto"), self.scan)
+        model = self.model
+        made["model"] = {"name": model.name, "sha256": model.sha256, "threshold": model.threshold}
+        made["settings"]["median_window"] = self.median.window if self.median else None
+        made["settings"]["binning"] = self.binning
+        made["circular"] = self.scan.circular
+        return made
+
+    def open_store(self, path, *, overwrite: bool = False) -> FrameStore:
+        """The file the cleaned stack goes to, new or to be gone on with."""
+        spare_inputs([path], self.scan)
+        return FrameStore.open_or_create(
+            path,
+            self.shape,
+            np.uint8,
+            self.recipe(),
+            orientation=self.scan.orientation,
+            overwrite=overwrite,
+        )
+
+    def run(self, store: FrameStore, frames: Iterable[int] | None = None) -> Iterator[Progress]:
+        """Clean projections into `store`, one `Progress` a projection.
+
+        Parameters
+        ----------
+        store : FrameStore
+            From `open_store`; frames it already holds are passed over.
+        frames : iterable of int, optional
+            Projections wanted; all if not given.
+
+        Yields
+        ------
+        Progress
+        """
+        yield from fill(store, self.clean, frames, self.note)

@@ -1,0 +1,241 @@
+"""The models there are: those inside the package and those in the user's folder."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import ModelError, OutputError
+from ..core.folders import data_folder
+
+SUFFIX = ".safetensors"
+SHIPPED = Path(__file__).parent.parent / "models"
+
+
+@dataclass(frozen=True)
+class ListedModel:
+    """A model that can be loaded by its name.
+
+    Attributes
+    ----------
+    name : str
+    path : Path
+    shipped : bool
+        Inside the package, so it cannot be renamed or deleted.
+    """
+
+    name: str
+    path: Path
+    shipped: bool
+
+
+def user_models_dir() -> Path:
+    """Where the user's own models are kept; it may not exist yet."""
+    return data_folder() / "models"
+
+
+def shipped_models() -> list[str]:
+    """Names of the models inside the package, the smallest and quickest first."""
+    return sorted(_names(SHIPPED), key=lambda name: (SHIPPED / f"{name}{SUFFIX}").stat().st_size)
+
+
+def list_models() -> list[ListedModel]:
+    """Shipped models, the quickest first, then the user's by name."""
+    own = user_models_dir()
+    return [
+        *(ListedModel(name, SHIPPED / f"{name}{SUFFIX}", True) for name in shipped_models()),
+        *(ListedModel(name, own / f"{name}{SUFFIX}", False) for name in _names(own)),
+    ]
+
+
+def find_model(name_or_path: str | os.PathLike) -> Path:
+    """The file of a model's name, or the path itself.
+
+    Raises
+    ------
+    ModelError
+        There is neither a model of that name nor such a file.
+    """
+    text = os.fspath(name_or_path)
+    listed = list_models()
+    for model in listed:
+        if model.name == text:
+            return model.path
+    path = Path(text).expanduser()
+    if path.is_file():
+        return path
+    names = ", ".join(model.name for model in listed) or "none"
+    if path.is_dir():
+        raise ModelError(f"'{path}' is a folder; choose a model file inside it.")
+    if path.suffix or len(path.parts) > 1:
+        raise ModelError(f"There is no model file '{path}'; models by name: {names}.")
+    raise ModelError(f"There is no model '{text}'; there is {names}, or give a file.")
+
+
+def import_model(
+    path: str | os.PathLike, name: str | None = None, overwrite: bool = False
+) -> ListedModel:
+    """Copy a model file into the user's folder, once it has been seen to work.
+
+    Parameters
+    ----------
+    path : str or path
+    name : str, optional
+        What to call it; as the file if not given.
+    overwrite : bool
+        Replace an own model of that name.
+
+    Raises
+    ------
+    ModelError
+        The file is no usable model, or the name cannot be used.
+    OutputError
+        The folder cannot be written.
+    """
+    from ..io.safetensors import write_bytes
+    from .model import Model
+
+    path = Path(path).expanduser()
+    target = _new_path(path.stem if name is None else name, overwrite)
+    Model.load(path, "cpu")  # says what is wrong with it
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        data = path.read_bytes()
+    except OSError as error:
+        raise OutputError(f"'{path}' cannot be copied ({error.strerror or error}).") from error
+    write_bytes(target, data)
+    return ListedModel(target.stem, target, shipped=False)
+
+
+def rename_model(name: str, new_name: str) -> ListedModel:
+    """Give an own model another name.
+
+    Raises
+    ------
+    ModelError
+        It is no own model, or the new name cannot be used.
+    OutputError
+        The file cannot be renamed.
+    """
+    path, target = _own(name), _new_path(new_name)
+    try:
+        path.rename(target)
+    except OSError as error:
+        raise OutputError(f"'{path}' cannot be renamed ({error.strerror or error}).") from error
+    return ListedModel(target.stem, target, shipped=False)
+
+
+def delete_model(name: str) -> None:
+    """Delete an own model.
+
+    Raises
+    ------
+    ModelError
+        It is no own model.
+    OutputError
+        The file cannot be deleted.
+    """
+    path = _own(name)
+    try:
+        path.unlink()
+    except OSError as error:
+        raise OutputError(f"'{path}' cannot be deleted ({error.strerror or error}).") from error
+
+
+def model_card(info: dict[str, Any]) -> str:
+    """What a model is, what it learnt from and how well, as Markdown.
+
+    Parameters
+    ----------
+    info : dict
+        `Model.info`.
+    """
+    training = info.get("training", {})
+    normalisation = info["normalisation"]
+    rows = [
+        ("Network", f"{info['network']}, {info['parameters']:,} parameters"),
+        ("Sees", f"frame and rolling median of {info['median_window']} frames, in noise units"
+                 f" of {normalisation['block_px']} px blocks"),
+        ("Threshold", f"{info['threshold']} of 255"),
+        ("Learnt from", _learnt_from(training)),
+        ("How", _how(training)),
+        ("Validation", _validation(training.get("validation", {}))),
+        ("Made by", f"napari-labdct {info['napari_labdct']}"),
+        ("Hash", info["sha256"][:16]),
+    ]  # fmt: skip
+    lines = [f"**{key}**: {text}" for key, text in rows if text]
+    return f"### {info['name']}\n\n" + "\n\n".join(lines) + "\n"
+
+
+def _learnt_from(training: dict[str, Any]) -> str:
+    parts = []
+    synthesis = training.get("synthesis")
+    if synthesis:
+        parts.append(
+            f"simulated crops of {synthesis['crop_px']} px, SNR {synthesis['snr_min']:g} to "
+            f"{synthesis['snr_max']:g}"
+        )
+    pairs, scan = training.get("pairs"), training.get("scan")
+    if pairs:
+        parts.append(f"{pairs['pairs']} reviewed pairs ({pairs['part']:.0%} of the crops)")
+    if scan:
+        names = ", ".join(b["name"] for b in scan["backgrounds"])
+        parts.append(f"simulated spots on the background of {names} ({scan['part']:.0%})")
+    windows = training.get("simulated_scans")
+    if windows:
+        made = windows["settings"]
+        parts.append(f"the spots of {made['scans']} simulated scans ({made['part']:.0%})")
+    if training.get("start_from"):
+        parts.append(f"begun from the model {str(training['start_from'])[:16]}")
+    return "; ".join(parts) or "not said in the file"
+
+
+def _how(training: dict[str, Any]) -> str:
+    settings = training.get("train")
+    if not settings:
+        return ""
+    done = training.get("iterations_done", settings["iterations"])
+    text = f"{done:,} iterations of {settings['batch']} crops, loss {settings['loss']}"
+    text += f", seed {settings['seed']}"
+    if training.get("seconds"):
+        text += f", {training['seconds'] / 60:.0f} minutes"
+    return text
+
+
+def _validation(scores: dict[str, Any]) -> str:
+    shown = (("F1", "f1"), ("precision", "precision"), ("recall", "recall"),
+             ("pixel IoU", "pixel_iou"))  # fmt: skip
+    parts = [f"{label} {scores[key]:.3f}" for label, key in shown if key in scores]
+    if parts and "spots" in scores:
+        parts.append(f"on {scores['spots']:,} spots of crops like those it learnt from")
+    return ", ".join(parts)
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(p.stem for p in folder.glob(f"*{SUFFIX}"))
+
+
+def _own(name: str) -> Path:
+    for model in list_models():
+        if model.name == name:
+            if model.shipped:
+                raise ModelError(f"'{name}' comes with the package and stays as it is.")
+            return model.path
+    raise ModelError(f"There is no own model '{name}' in {user_models_dir()}.")
+
+
+def _new_path(name: str, overwrite: bool = False) -> Path:
+    """The file of a new name; a name is a word that every file system takes."""
+    name = name.strip().removesuffix(SUFFIX)
+    if not re.fullmatch(r"\w[\w .+-]{0,99}", name) or name.endswith("."):
+        raise ModelError(
+            f"'{name}' cannot be a model's name; use letters, digits, spaces, '-', '_' and '.'."
+        )
+    for model in list_models():
+        if model.name.casefold() == name.casefold() and (model.shipped or not overwrite):
+            kind = "comes with the package" if model.shipped else "is there already"
+            raise ModelError(f"A model called '{model.name}' {kind}; choose another name.")
+    return user_models_dir() / f"{name}{SUFFIX}"

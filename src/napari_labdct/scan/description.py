@@ -1,0 +1,92 @@
+"""What `scan.yaml` says of a scan: angles, distances, detector, material."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+
+from ..core.errors import SettingsError
+from ..core.parameters import Param, Settings
+
+Polygon = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanDescription(Settings):
+    """What ``scan.yaml`` says of a scan; everything is optional.
+
+    Parameters
+    ----------
+    detector_center_px : (row, col), optional
+        Where the optical axis meets the detector; the image centre if not given.
+    detector_tilt_deg : (x, y, z)
+        Detector tilts about the lab axes.
+    beam_stop_px : tuple of polygons
+        Shadows of the beam stop; each polygon is ``((row, col), ...)``.
+    """
+
+    job: ClassVar[str] = "scan"
+
+    pixel_um: Annotated[
+        float | None,
+        Param("Pixel size", "um", 0.01, 1000, 0.01, "Effective size of a pixel as stored."),
+    ] = None
+    source_sample_mm: Annotated[
+        float | None, Param("Source to sample", "mm", 0.1, 5000, 0.1, "X-ray source to axis.")
+    ] = None
+    sample_detector_mm: Annotated[
+        float | None, Param("Sample to detector", "mm", 0.1, 5000, 0.1, "Axis to detector.")
+    ] = None
+    tube_kv: Annotated[
+        float | None, Param("Tube voltage", "kV", 10, 500, 5, "Accelerating voltage.")
+    ] = None
+    material: Annotated[
+        str | None, Param("Material", help="Element symbol or CIF file, for example Fe.")
+    ] = None
+    exposure_s: Annotated[
+        float | None,
+        Param("Exposure", "s", 0.0, 1e5, 1, "Exposure of one projection.", advanced=True),
+    ] = None
+    binning: Annotated[
+        int | None,
+        Param("Binning", "px", 1, 16, 1, "Detector pixels binned into one.", advanced=True),
+    ] = None
+    detector_center_px: tuple[float, float] | None = None
+    detector_tilt_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    beam_stop_px: tuple[Polygon, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        center = self.detector_center_px
+        if center is not None:
+            object.__setattr__(self, "detector_center_px", _numbers(center, 2, "Detector centre"))
+        tilt = _numbers(self.detector_tilt_deg, 3, "Detector tilt")
+        object.__setattr__(self, "detector_tilt_deg", tilt)
+        object.__setattr__(self, "beam_stop_px", _polygons(self.beam_stop_px))
+
+
+def _numbers(values: Any, count: int, what: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(v) for v in values)
+    except (TypeError, ValueError):
+        numbers = ()
+    if len(numbers) != count or not np.all(np.isfinite(numbers)):
+        raise SettingsError(f"{what} must be {count} numbers, not {values!r}.")
+    return numbers
+
+
+def _polygons(value: Any) -> tuple[Polygon, ...]:
+    """Accept one polygon or several; a polygon is at least three (row, col) pairs."""
+    if not value:
+        return ()
+    try:
+        one = np.ndim(value[0][0]) == 0
+        polygons = [value] if one else list(value)
+        made = tuple(tuple(_numbers(p, 2, "Beam-stop corner") for p in poly) for poly in polygons)
+    except (TypeError, IndexError):
+        raise SettingsError(f"The beam stop must be a list of [row, col], not {value!r}.") from None
+    if any(len(poly) < 3 for poly in made):
+        raise SettingsError("A beam-stop polygon needs at least three [row, col] corners.")
+    return made

@@ -1,0 +1,222 @@
+"""A scan: projections that are read when asked for, their angles and their geometry.
+
+`Scan` is what every other module takes.  Frames are ``(omega, row, column)`` in the row
+order in which they are stored; nothing here, or anywhere else, turns them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import ScanError
+from ..core.stacks import FrameStack
+from .description import ScanDescription
+from .geometry import ScanGeometry, polygon_mask
+
+#: What each later step cannot do without; `Scan.missing_for` reads it.
+_NEEDS = {
+    "denoise": (),
+    "grain size": ("pixel_um",),
+    "tracks": ("omega_deg", "pixel_um", "source_sample_mm", "sample_detector_mm"),
+    "predicted spots": ("omega_deg", "pixel_um", "source_sample_mm", "sample_detector_mm",
+                        "tube_kv", "material"),
+    "grain map": ("omega_deg", "pixel_um", "source_sample_mm", "sample_detector_mm",
+                  "tube_kv", "material", "beam_stop_px"),
+}  # fmt: skip
+STEPS = tuple(_NEEDS)
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """Projections ``(n, rows, cols)`` with their angles and what is known of the set-up.
+
+    Parameters
+    ----------
+    frames : array-like
+        Anything with ``shape``, ``dtype`` and ``__getitem__``; never read whole.
+        A single image ``(rows, cols)`` is taken as a stack of one.
+    omega_deg : array of float (n,), optional
+        Rotation angle of each projection.
+    description : ScanDescription
+        Distances, pixel size, beam stop...
+    name, source : str
+        What to call it, and the file or folder it came from.
+    orientation : int
+        TIFF Orientation tag (274); kept as metadata and copied to outputs.
+
+    Raises
+    ------
+    ScanError
+        The array is not a stack of grey-level images, or the angles do not fit it.
+    """
+
+    frames: FrameStack
+    omega_deg: np.ndarray | None = None
+    description: ScanDescription = field(default_factory=ScanDescription)
+    name: str = "scan"
+    source: str = ""
+    orientation: int = 1
+
+    def __post_init__(self) -> None:
+        frames = self.frames
+        if not all(hasattr(frames, a) for a in ("shape", "dtype", "__getitem__")):
+            frames = np.asarray(frames)
+        shape, dtype = tuple(frames.shape), np.dtype(frames.dtype)
+        if dtype.kind not in "uifb":
+            raise ScanError(f"'{self.name}' holds {dtype} values; projections must be grey levels.")
+        if len(shape) in (3, 4) and shape[-1] in (3, 4) and shape[-2] > 8:
+            raise ScanError(
+                f"'{self.name}' looks like a colour (RGB) image of shape {shape}; "
+                "save the projections as grey-level TIFF and open them again."
+            )
+        if len(shape) == 2 and min(shape) > 0:
+            frames = np.asarray(frames)[None]
+            shape = frames.shape
+        if len(shape) != 3:
+            raise ScanError(
+                f"'{self.name}' has shape {shape}; a scan needs (projections, rows, columns)."
+            )
+        if min(shape) < 1:
+            raise ScanError(f"'{self.name}' is empty: its shape is {shape}.")
+        object.__setattr__(self, "frames", frames)
+        if self.omega_deg is not None:
+            omega = np.asarray(self.omega_deg, dtype=float).ravel()
+            if omega.size != shape[0]:
+                raise ScanError(
+                    f"'{self.name}' has {shape[0]} projections but {omega.size} rotation angles; "
+                    "correct omega_deg in scan.yaml or in the Scan dock."
+                )
+            if not np.all(np.isfinite(omega)):
+                raise ScanError(f"A rotation angle of '{self.name}' is not a number.")
+            object.__setattr__(self, "omega_deg", omega)
+
+    @property
+    def n_frames(self) -> int:
+        return int(self.frames.shape[0])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of a projection."""
+        return int(self.frames.shape[1]), int(self.frames.shape[2])
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(self.frames.dtype)
+
+    def frame(self, index: int) -> np.ndarray:
+        """Projection `index` as a native array ``(rows, cols)`` (floats as float32).
+
+        Raises
+        ------
+        ScanError
+            It holds NaN or infinite values.
+        """
+        image = np.asarray(self.frames[index])
+        if image.dtype.kind == "b":
+            return image.astype(np.uint8)
+        if image.dtype.kind == "f":
+            image = image.astype(np.float32, copy=False)
+            if not np.all(np.isfinite(image)):
+                raise ScanError(
+                    f"Projection {index} of '{self.name}' holds NaN or infinite values; "
+                    "replace them (for example by 0) and open the scan again."
+                )
+            return image
+        return image.astype(image.dtype.newbyteorder("="), copy=False)
+
+    @property
+    def step_deg(self) -> float | None:
+        """Typical step between projections, always positive."""
+        if self.omega_deg is None or self.n_frames < 2:
+            return None
+        return float(np.median(np.abs(np.diff(self.omega_deg))))
+
+    @property
+    def circular(self) -> bool:
+        """Whether the angles go once round, so that the last projection meets the first."""
+        step = self.step_deg
+        if not step or self.n_frames < 3:
+            return False
+        span = abs(self.omega_deg[-1] - self.omega_deg[0])
+        return bool(span + step > 360 - 0.5 * step)
+
+    @property
+    def unique_frames(self) -> int:
+        """Number of distinct views: a last projection at +180 repeats a first one at -180."""
+        if not self.circular:
+            return self.n_frames
+        span = abs(self.omega_deg[-1] - self.omega_deg[0])
+        return self.n_frames - 1 if span > 360 - 0.5 * self.step_deg else self.n_frames
+
+    def geometry(self) -> ScanGeometry:
+        """The complete set-up.
+
+        Raises
+        ------
+        ScanError
+            Something it needs is not known; the message names it.
+        """
+        d = self.description
+        missing = [
+            label
+            for label, value in [
+                ("pixel size", d.pixel_um),
+                ("source-sample distance", d.source_sample_mm),
+                ("sample-detector distance", d.sample_detector_mm),
+            ]
+            if value is None
+        ]
+        if missing:
+            raise ScanError(
+                f"The geometry of '{self.name}' is incomplete; enter the {', '.join(missing)} "
+                "in scan.yaml or in the Scan dock."
+            )
+        return ScanGeometry(
+            source_sample_mm=d.source_sample_mm,
+            sample_detector_mm=d.sample_detector_mm,
+            pixel_um=d.pixel_um,
+            shape=self.shape,
+            detector_center_px=d.detector_center_px,
+            detector_tilt_deg=d.detector_tilt_deg,
+            beam_stop_px=d.beam_stop_px,
+        )
+
+    def missing_for(self, step: str) -> list[str]:
+        """Names of the fields that a later step (one of `STEPS`) still needs."""
+        return [
+            name
+            for name in _NEEDS[step]
+            if (self.omega_deg is None if name == "omega_deg" else not _given(self, name))
+        ]
+
+    def beam_stop_mask(self) -> np.ndarray:
+        """Boolean ``(rows, cols)``: True in the shadow of the beam stop."""
+        mask = np.zeros(self.shape, bool)
+        for polygon in self.description.beam_stop_px:
+            mask |= polygon_mask(polygon, self.shape)
+        return mask
+
+    def identity(self) -> str:
+        """A short hash of the pixels of three projections: the same data, the same id."""
+        digest = hashlib.sha256(f"{self.n_frames} {self.shape} {self.dtype.str[1:]}".encode())
+        for index in sorted({0, self.n_frames // 2, self.n_frames - 1}):
+            digest.update(np.ascontiguousarray(self.frame(index)).tobytes())
+        return digest.hexdigest()[:16]
+
+    def replace(self, **changes: Any) -> Scan:
+        """A scan of the same frames with other angles, description or name."""
+        return replace(self, **changes)
+
+
+def _given(scan: Scan, name: str) -> bool:
+    value = getattr(scan.description, name)
+    return value is not None and value != ()
+
+
+def angles(start_deg: float, step_deg: float, n_frames: int) -> np.ndarray:
+    """Rotation angles of an even scan, degrees ``(n,)``."""
+    return start_deg + step_deg * np.arange(n_frames)

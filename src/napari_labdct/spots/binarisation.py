@@ -1,0 +1,70 @@
+"""From a denoised stack to masks: threshold and smallest size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+
+from ..core.parameters import Param, Settings
+from ..core.stacks import LazyStack
+from .components import drop_small
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpotSettings(Settings):
+    """How a cleaned projection is cut into spots."""
+
+    job: ClassVar[str] = "binarise"
+
+    threshold: Annotated[
+        int,
+        Param("Threshold", "of 255", 1, 255, 1, "Cleaned pixels at or above it are spot."),
+    ] = 128
+    min_size_px: Annotated[
+        int, Param("Minimum spot size", "px", 1, 10000, 1, "Smaller spots are dropped.")
+    ] = 3
+
+
+def binarise(cleaned: np.ndarray, settings: SpotSettings) -> np.ndarray:
+    """Spots of one cleaned projection.
+
+    Parameters
+    ----------
+    cleaned : uint8 array (rows, cols)
+        Output of `denoising`, 0 to 255.
+    settings : SpotSettings
+
+    Returns
+    -------
+    bool array (rows, cols)
+    """
+    return drop_small(np.asarray(cleaned) >= settings.threshold, settings.min_size_px)
+
+
+def binary_recipe(made: dict[str, Any], settings: SpotSettings) -> dict[str, Any]:
+    """What a file of masks is made of: the recipe of the cleaned stack, and how it was cut."""
+    return {
+        **made,
+        "job": settings.job,  # nobody shall take it for the network's output
+        "cleaned_by": made.get("job", ""),
+        "spots": settings.to_dict(),
+    }
+
+
+class BinaryFrames(LazyStack):
+    """The spots of a cleaned stack, cut when a frame is asked for (uint8, 0 or `value`).
+
+    Change `settings` and read again: the network does not run a second time.
+    """
+
+    def __init__(self, cleaned, settings: SpotSettings, value: int = 255) -> None:
+        super().__init__(cleaned.shape, np.uint8)
+        self.cleaned = cleaned
+        self.settings = settings
+        self.value = value
+
+    def read(self, index: int) -> np.ndarray:
+        spot = binarise(np.asarray(self.cleaned[index]), self.settings)
+        return spot.astype(np.uint8) * np.uint8(self.value)

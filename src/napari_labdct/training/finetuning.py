@@ -1,0 +1,227 @@
+"""Fine-tuning: a trained model learns on, from reviewed pairs or from one's own scan."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..background import BackgroundSet, ExtractionSettings, Measurement
+from ..background.extraction import background_recipe
+from ..core.errors import OutputError, SettingsError
+from ..core.files import cannot_write
+from ..core.jobs import Progress
+from ..core.recipes import recipe_hash
+from ..networks.library import SUFFIX
+from ..networks.model import Model
+from .before_after import Row, compare, crop_rows, scan_row, verdict, write_numbers, write_picture
+from .crops.batches import Source
+from .crops.reviewed_pairs import FineTuneSettings, ReviewedPairs
+from .distributed import processes
+from .learner import check_crop_size
+from .loop import STOPPED, train
+from .settings import SynthesisSettings, TrainSettings
+
+if TYPE_CHECKING:
+    from ..scan.scan import Scan
+    from .crops.own_scan_settings import MixSettings
+
+TEST_SEED = 1_000_000_009  # crops that neither training nor validation draws
+FRAMES, TEST_FRAMES = 16, 6  # projections that the spots come from, to learn and to judge
+
+
+def fine_tune(
+    settings: FineTuneSettings,
+    folder: Path | str,
+    output: Path | str,
+    model: str | Path = "compact",
+    device: str = "auto",
+    overwrite: bool = False,
+) -> Iterator[Progress]:
+    """Let a trained model learn from reviewed pairs too, and save what comes of it.
+
+    Checkpoints are in ``OUTPUT.work`` beside the output until it is done; the same call goes on
+    where it stopped. Beside ``NAME.safetensors`` come ``NAME.json`` (numbers before and after),
+    ``NAME.png`` (pictures) and ``NAME.log.jsonl`` (the curve).
+
+    Parameters
+    ----------
+    settings : FineTuneSettings
+    folder : path
+        Pairs written by `io.spot_exports.write_training_pairs`.
+    output : path
+        The new model, a ``.safetensors`` file.
+    model : str or path
+        A shipped model's name or a model file to begin with.
+    device : str
+        ``auto`` or a name from `devices`.
+    overwrite : bool
+        Replace a file that is there.
+
+    Yields
+    ------
+    Progress
+        `TrainProgress`, and at last a sentence on what it was good for.
+
+    Raises
+    ------
+    ScanError
+        The folder holds no usable pairs.
+    SettingsError
+        A pair is smaller than a crop, or crops do not suit the network.
+    ModelError
+        The model cannot be loaded, or the work folder belongs to another fine-tuning.
+    OutputError
+        The output exists or cannot be written.
+    """
+    job = _Job(settings, output, model, device, overwrite)
+    pairs = ReviewedPairs(folder, settings.pairs_part)
+    pairs.check_size(settings.crop_px)
+    job.load()
+    tests = ReviewedPairs(folder, 1.0)
+    yield from job.learn(pairs, tests, "other places of the same reviewed pairs", lambda *_: [])
+
+
+def fine_tune_on_scan(
+    settings: FineTuneSettings,
+    scan: Scan,
+    output: Path | str,
+    *,
+    background: BackgroundSet | None = None,
+    simulation: dict[str, Any] | None = None,
+    mixing: MixSettings | None = None,
+    model: str | Path = "compact",
+    device: str = "auto",
+    overwrite: bool = False,
+) -> Iterator[Progress]:
+    """Let a trained model learn the background of a scan, under simulated spots of its geometry.
+
+    It is judged on the same background under the spots of another virtual sample. Otherwise
+    as `fine_tune`.
+
+    Parameters
+    ----------
+    settings : FineTuneSettings
+    scan : Scan
+        Described: pixel size and distances are needed.
+    output : path
+        The new model; its numbers and a picture go beside it.
+    background : BackgroundSet, optional
+        Of the scan; extracted first if not given.
+    simulation : dict, optional
+        Settings of `SimulateSettings` that differ from the scan's: sample, material, ...
+    mixing : MixSettings, optional
+        How bright the spots are; by default a median SNR from 0.5 to 10, frame by frame.
+    model, device, overwrite
+        As in `fine_tune`.
+
+    Yields
+    ------
+    Progress
+        Of the extraction, then `TrainProgress`.
+
+    Raises
+    ------
+    ScanError
+        The scan's geometry is incomplete, or its background is another scan's.
+    SettingsError, ModelError, OutputError
+        As in `fine_tune`.
+    """
+    from .crops.own_scan import MixedScan, settings_of_scan
+    from .crops.own_scan_settings import MixSettings
+
+    job = _Job(settings, output, model, device, overwrite)
+    simulated = settings_of_scan(scan, **(simulation or {}))
+    job.load()
+    kept = job.work / "background.h5"
+    if background is None:
+        extraction = ExtractionSettings()
+        wanted = recipe_hash(background_recipe(scan, extraction))
+        if not kept.exists() or recipe_hash(BackgroundSet.load(kept).recipe) != wanted:
+            measurement = Measurement(scan, extraction)
+            yield from measurement.run()
+            measurement.result().save(kept)
+        background = BackgroundSet.load(kept)
+    mixing = mixing or MixSettings(snr_min=0.5, snr_max=10.0)
+    source = MixedScan(background, simulated, mixing, settings.pairs_part, FRAMES)
+    other = simulated.replace(seed=simulated.seed + 1)
+    tests = MixedScan(background, other, mixing, 1.0, TEST_FRAMES)
+    where = "simulated spots of another sample over the background of the scan"
+    yield from job.learn(source, tests, where, lambda *models: [scan_row(*models, scan)])
+
+
+class _Job:
+    """What both kinds of fine-tuning do alike."""
+
+    def __init__(self, settings: FineTuneSettings, output, model, device, overwrite) -> None:
+        self.settings, self.model, self.device = settings, model, device
+        self.output = Path(output).expanduser()
+        self.work = work_folder(output)
+        if processes() > 1:
+            raise SettingsError("Fine-tuning takes one process; start it without torchrun.")
+        if self.output.suffix != SUFFIX:
+            raise OutputError(
+                f"'{self.output.name}' is no name of a model; let it end in {SUFFIX}."
+            )
+        if self.output.exists() and not overwrite:
+            raise OutputError(f"{output} exists; choose another name, or allow it to be replaced.")
+
+    def load(self) -> None:
+        """The model to begin with; crops must suit its network."""
+        self.start = Model.load(self.model, self.device)
+        check_crop_size(self.start.network, self.settings.crop_px)
+        try:
+            self.work.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(self.work, error) from error
+
+    def learn(
+        self,
+        source: Source,
+        tests: Source,
+        where: str,
+        more_rows: Callable[[Model, Model], list[Row]],
+    ) -> Iterator[Progress]:
+        """Train, save the best, compare it with the model it began as."""
+        start, s = self.start, self.settings
+        known = ("iterations", "learning_rate", "warmup", "batch", "validation_crops",
+                 "validate_every", "checkpoint_every", "seed")  # fmt: skip
+        training = TrainSettings(
+            network=start.network, block_px=start.block_px, median_window=start.median_window,
+            report_every=1, **{name: getattr(s, name) for name in known},
+        )  # fmt: skip
+        synthesis = SynthesisSettings(crop_px=s.crop_px)
+        for step in train(training, self.work, synthesis, self.device, start, source):
+            yield step
+            if step.end == STOPPED:
+                return
+        best = Model.load(self.work / f"best{SUFFIX}", self.device)
+        with_median = synthesis.replace(no_median=0.0)
+        crops = [tests.mixed(with_median, TEST_SEED, k) for k in range(s.validation_crops)]
+        numbers = compare(start, best, crops)
+        best.training["fine_tuning"] = {"judged_on": where, **numbers}
+        best.save(self.output)
+        write_numbers(self.output.with_suffix(".json"), best.training["fine_tuning"])
+        write_picture(
+            self.output.with_suffix(".png"),
+            [*more_rows(start, best), *crop_rows(start, best, crops)],
+        )
+        self._keep_log()
+        yield Progress(s.iterations, s.iterations, verdict(numbers))
+
+    def _keep_log(self) -> None:
+        """The curve stays beside the model; checkpoints have done their work."""
+        log = self.work / "log.jsonl"
+        try:
+            os.replace(log, self.output.with_suffix(".log.jsonl"))
+        except OSError as error:
+            raise cannot_write(self.output.with_suffix(".log.jsonl"), error) from error
+        shutil.rmtree(self.work, ignore_errors=True)
+
+
+def work_folder(output: Path | str) -> Path:
+    """Where the training that makes a model keeps its files until it is done."""
+    output = Path(output).expanduser()
+    return output.with_name(output.name + ".work")

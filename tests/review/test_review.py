@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_labdct.core.errors import OutputError
+from napari_labdct.review.corrections import Edit, edit, erase
+from napari_labdct.review.review import (
+    ACCEPTED,
+    REJECTED,
+    UNDECIDED,
+    Review,
+    ReviewedFrames,
+    review_path,
+    reviews_of,
+    training_pairs,
+    with_status,
+)
+from napari_labdct.scan.scan import Scan
+from napari_labdct.spots.measurement import SPOT_DTYPE, FrameMeasurer
+
+SHAPE = (3, 8, 9)
+
+
+def _detections():
+    stack = np.zeros(SHAPE, np.int32)
+    for frame in range(3):
+        stack[frame, 1:3, 1:3], stack[frame, 5:7, 5:8] = 1, 2
+    return stack
+
+
+DETECTIONS = _detections()
+
+_status = st.tuples(
+    st.just("status"),
+    st.lists(st.tuples(st.integers(0, 2), st.integers(1, 6)), min_size=1, max_size=4, unique=True),
+    st.integers(0, 2),
+)
+_paint = st.tuples(
+    st.just("paint"),
+    st.integers(0, 2),
+    st.lists(st.tuples(st.integers(0, 71), st.integers(0, 6)), min_size=1, max_size=9),
+)
+_steps = st.lists(st.one_of(_status, _paint, st.just(("undo",)), st.just(("redo",))), max_size=25)
+
+
+def _do(review, step):
+    if step[0] == "status":
+        return review.set_status(step[1], step[2])
+    if step[0] == "paint":
+        labels = review.labels(step[1], DETECTIONS)
+        index, ids = np.array(step[2]).T
+        return review.edit(step[1], edit(labels, index, ids), labels, "paint", accept=[6])
+    return review.undo() if step[0] == "undo" else review.redo()
+
+
+def _state(review):
+    keys = np.array([(f, i) for f in range(3) for i in range(1, 7)])
+    rows = np.zeros(len(keys), SPOT_DTYPE)
+    rows["frame"], rows["id"] = keys.T
+    labels = [review.labels(f, DETECTIONS) for f in range(3)]
+    return (
+        review.status_of(rows).tobytes()
+        + np.stack(labels).tobytes()
+        + str(review.corrected).encode()
+    )
+
+
+@settings(max_examples=80, deadline=None)
+@given(steps=_steps)
+def test_undo_and_redo_go_through_every_state(steps):
+    """A list of states and a cursor is all that an undo history may be."""
+    review = Review(SHAPE)
+    states, at = [_state(review)], 0
+    for step in steps:
+        made = _do(review, step)
+        if step[0] == "undo":
+            at = max(0, at - 1)
+        elif step[0] == "redo":
+            at = min(len(states) - 1, at + 1)
+        elif made is not None:
+            states[at + 1 :] = [_state(review)]
+            at += 1
+        assert _state(review) == states[at]
+        assert bool(review.undo_name) == (at > 0)
+        assert bool(review.redo_name) == (at < len(states) - 1)
+    while review.undo():
+        at -= 1
+        assert _state(review) == states[at]
+    assert at == 0
+    while review.redo():
+        at += 1
+        assert _state(review) == states[at]
+
+
+@settings(max_examples=30, deadline=None)
+@given(steps=_steps, cut=st.floats(0, 1))
+def test_a_crash_at_any_byte_leaves_the_steps_before_it(steps, cut, tmp_path_factory):
+    path = tmp_path_factory.mktemp("r") / "a.review.jsonl"
+    review = Review(SHAPE, path)
+    sizes, states = [0], [_state(review)]
+    for step in steps:
+        _do(review, step)
+        sizes.append(path.stat().st_size if path.exists() else 0)
+        states.append(_state(review))
+    if not path.exists():
+        return
+    keep = int(cut * sizes[-1])
+    os.truncate(path, keep)
+    back = Review(SHAPE, path)
+    expected = max(k for k, size in enumerate(sizes) if size <= keep)
+    assert _state(back) == states[expected]
+    back.set_status([(0, 1)], ACCEPTED)
+    assert _state(Review(SHAPE, path)) == _state(back)
+
+
+def test_closing_and_reopening_brings_back_the_undo_history_too(tmp_path):
+    path = tmp_path / "deep" / "a.review.jsonl"
+    review = Review(SHAPE, path, {"scan": "abc"})
+    review.set_status([(0, 1), (2, 2)], REJECTED)
+    labels = review.labels(1, DETECTIONS)
+    review.edit(1, erase(labels, [1]), labels, "erase spot 1")
+    back = Review(SHAPE, path)
+    assert back.about == {"scan": "abc"}
+    assert back.corrected == [1]
+    assert back.undo_name == "erase spot 1"
+    assert back.undo().name == "erase spot 1"
+    assert back.undo_name == "reject 2 spots"
+    assert Review(SHAPE, path).redo_name == "erase spot 1"
+
+
+def test_only_touched_frames_are_kept():
+    review = Review(SHAPE)
+    labels = review.labels(2, DETECTIONS)
+    assert review.edit(2, Edit(np.zeros(0, int), np.zeros(0, int)), labels, "nothing") is None
+    review.edit(2, edit(labels, [0], 9), labels, "paint")
+    assert review.corrected == [2]
+    assert review.next_id(2, review.labels(2, DETECTIONS)) == 10
+    review.undo()
+    assert review.corrected == []
+    assert review.next_id(2, review.labels(2, DETECTIONS)) == 10  # an id is never used twice
+
+
+def test_the_same_status_again_is_no_step():
+    review = Review(SHAPE)
+    assert review.set_status([(0, 1)], UNDECIDED) is None
+    assert review.set_status([(0, 1)], ACCEPTED).name == "accept 1 spot"
+    assert review.set_status([(0, 1), (0, 2)], ACCEPTED).keys.tolist() == [[0, 2]]
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        ({"labdct_review": 99, "shape": SHAPE, "about": {}}, "newer version"),
+        ({"labdct_review": 1, "shape": [9, 9, 9], "about": {}}, "another scan"),
+    ],
+)
+def test_foreign_reviews_are_refused(tmp_path, head, words):
+    path = tmp_path / "a.review.jsonl"
+    path.write_text(json.dumps(head) + "\n")
+    with pytest.raises(OutputError, match=words):
+        Review(SHAPE, path)
+
+
+def test_two_windows_do_not_spoil_each_others_review(tmp_path):
+    path = tmp_path / "a.review.jsonl"
+    first, second = Review(SHAPE, path), Review(SHAPE, path)
+    first.set_status([(0, 1)], ACCEPTED)
+    with pytest.raises(OutputError, match="another window"):
+        second.set_status([(0, 2)], ACCEPTED)
+    assert not second.undo_name
+    (tmp_path / "file").write_text("")
+    blocked = Review(SHAPE, tmp_path / "file" / "a.review.jsonl")
+    with pytest.raises(OutputError, match="Cannot write"):
+        blocked.set_status([(0, 1)], ACCEPTED)
+
+
+def test_a_damaged_line_is_set_aside_and_said(tmp_path):
+    path = tmp_path / "a.review.jsonl"
+    Review(SHAPE, path).set_status([(0, 1)], ACCEPTED)
+    with open(path, "ab") as file:
+        file.write(b'{"do": "acc')
+    back = Review(SHAPE, path)
+    assert "cut off" in back.note
+    assert (tmp_path / "a.review.jsonl.damaged").read_bytes() == b'{"do": "acc'
+    assert not Review(SHAPE, path).note
+
+
+def test_decisions_follow_the_spots_to_another_threshold():
+    old_table, table = np.zeros(3, SPOT_DTYPE), np.zeros(4, SPOT_DTYPE)
+    old_table["id"], old_table["row"] = [1, 2, 3], [10, 20, 30]
+    table["id"], table["row"] = [1, 2, 3, 4], [5, 10.5, 28, 90]
+    old, new = Review(SHAPE), Review(SHAPE)
+    old.set_status([(0, 1)], ACCEPTED)
+    old.set_status([(0, 2), (0, 3)], REJECTED)
+    assert new.carry_over(old, old_table, table)
+    assert new.status_of(table).tolist() == [0, ACCEPTED, REJECTED, 0]
+    new.undo()
+    assert not new.status_of(table).any()
+    assert Review(SHAPE).carry_over(Review(SHAPE), old_table, table) is None
+
+
+def test_reviewed_frames_keep_what_was_kept():
+    review = Review(SHAPE)
+    review.set_status([(0, 2)], REJECTED)
+    review.set_status([(1, 1)], ACCEPTED)
+    not_rejected = ReviewedFrames(DETECTIONS, review, [UNDECIDED, ACCEPTED])
+    accepted = ReviewedFrames(DETECTIONS, review, [ACCEPTED])
+    assert np.unique(not_rejected[0]).tolist() == [0, 1]
+    assert np.unique(not_rejected[1]).tolist() == [0, 1, 2]
+    assert [np.unique(accepted[i]).tolist() for i in range(3)] == [[0], [0, 1], [0]]
+    table = with_status(np.zeros(2, SPOT_DTYPE), review)
+    assert table["status"].tolist() == [0, 0]
+
+
+def test_training_pairs_are_the_frames_somebody_looked_at():
+    scan = Scan(np.full(SHAPE, 5, np.uint16))
+    review = Review(SHAPE)
+    review.set_status([(0, 1)], ACCEPTED)
+    labels = review.labels(2, DETECTIONS)
+    review.edit(2, edit(labels, [8], 7), labels, "paint", accept=[7])
+    pairs = list(training_pairs(FrameMeasurer(scan, 3), DETECTIONS, review))
+    assert [p[0] for p in pairs] == [0, 2]
+    np.testing.assert_array_equal(pairs[0][3], DETECTIONS[0] == 1)
+    np.testing.assert_array_equal(pairs[0][4], DETECTIONS[0] == 2)
+    assert pairs[1][3].sum() == 1
+
+
+def test_reviews_of_a_scan_are_found_again(tmp_path):
+    assert reviews_of(tmp_path / "none", "abc") == []
+    paths = [review_path(tmp_path, "abc", name) for name in ("one", "two")]
+    for k, path in enumerate(paths):
+        path.write_text("")
+        os.utime(path, (k, k))
+    review_path(tmp_path, "other", "one").write_text("")
+    assert reviews_of(tmp_path, "abc") == paths[::-1]
