@@ -23,7 +23,7 @@ def panel(dock, add_scan, scan, wait):
     add_scan(scan)
     made = dock("Background")
     made.form.set_settings(SETTINGS)
-    wait(lambda: not made.controller.list_job.running)
+    wait(lambda: not made.controller.sets.job.running)
     return made
 
 
@@ -44,7 +44,7 @@ def extract(panel, wait):
     def run():
         panel.run_bar.button.click()
         wait(lambda: not panel.controller.job.running)
-        wait(lambda: not panel.controller.list_job.running)
+        wait(lambda: not panel.controller.sets.job.running)
         return panel.controller.job.state
 
     return run
@@ -177,7 +177,7 @@ def test_sets_can_be_shown_saved_added_and_deleted(
     extract()
 
     def settled():
-        return not (panel.controller.file_job.running or panel.controller.list_job.running)
+        return not (panel.controller.file_job.running or panel.controller.sets.job.running)
 
     assert not panel.show_button.isEnabled()
     panel.sets.setCurrentRow(0)

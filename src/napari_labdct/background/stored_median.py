@@ -12,15 +12,13 @@ from ..core.frame_store import FrameStore
 from ..core.jobs import Progress, fill
 from ..core.recipes import recipe
 from ..scan.scan import Scan
-from ..spots.log_routine import RoutineSettings
 from .rolling_median import RollingMedian
 
 
 def median_recipe(scan: Scan, window: int) -> dict[str, Any]:
     """What a stored rolling median is made of: the frames, the window, how it meets the ends."""
     window = RollingMedian(scan, window).window
-    made = recipe("rolling median", RoutineSettings(), scan, circular=scan.circular)
-    return {**made, "settings": {"median_window": window}}
+    return recipe("rolling median", {"median_window": window}, scan, circular=scan.circular)
 
 
 def open_median(scan: Scan, window: int, path: str | Path) -> FrameStore:

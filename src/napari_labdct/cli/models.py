@@ -32,20 +32,20 @@ def add_command(commands) -> None:
 
 
 def run(given: argparse.Namespace) -> None:
-    from ..networks import library
+    from ..networks import library, own_models
 
     if given.card:
         from ..networks.model import Model
 
         print(library.model_card(Model.load(given.card, "cpu").info))
     elif given.add:
-        added = library.import_model(given.add, given.name, given.overwrite)
+        added = own_models.import_model(given.add, given.name, given.overwrite)
         print(f"{added.name}: {added.path}")
     elif given.rename:
-        renamed = library.rename_model(*given.rename)
+        renamed = own_models.rename_model(*given.rename)
         print(f"{renamed.name}: {renamed.path}")
     elif given.delete:
-        library.delete_model(given.delete)
+        own_models.delete_model(given.delete)
         print(f"deleted {given.delete}")
     elif given.export_onnx:
         from ..networks.model import Model

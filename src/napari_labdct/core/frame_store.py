@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import OutputError
 from .files import cannot_write, read_json, remove, write_atomically
-from .recipes import _sidecar, recipe_hash
+from .recipes import recipe_hash, sidecar
 from .stacks import LazyStack
 
 ORIENTATION_TAG = 274
@@ -110,7 +110,7 @@ class FrameStore(LazyStack):
         """
         path = Path(path).expanduser().absolute()
         dtype = np.dtype(dtype)
-        side = _sidecar(path)
+        side = sidecar(path)
         if path.suffix.lower() not in (".tif", ".tiff"):
             raise OutputError(f"{path.name} must end in .tif or .tiff; give such a name.")
         if side.exists() and (path.exists() or _part(path).exists()):
@@ -140,7 +140,7 @@ class FrameStore(LazyStack):
         need = self.size * self.dtype.itemsize
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            for old in (part, self.path, _sidecar(self.path)):
+            for old in (part, self.path, sidecar(self.path)):
                 old.unlink(missing_ok=True)
             free = shutil.disk_usage(self.path.parent).free
             if free < need + (16 << 20):
@@ -235,13 +235,13 @@ class FrameStore(LazyStack):
             "done": np.packbits(self.done).tobytes().hex(),
             "recipe": self.recipe,
         }
-        write_atomically(_sidecar(self.path), json.dumps(state, indent=1))
+        write_atomically(sidecar(self.path), json.dumps(state, indent=1))
 
     def discard(self) -> None:
         """Delete the file and its sidecar; frames read as zeros afterwards."""
         with self._lock:
             self.done[:] = False
-            for path in (_part(self.path), self.path, _sidecar(self.path)):
+            for path in (_part(self.path), self.path, sidecar(self.path)):
                 remove(path)
 
 

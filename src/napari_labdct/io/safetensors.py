@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import ModelError, OutputError
-from ..networks.library import SHIPPED, SUFFIX, find_model, shipped_models  # noqa: F401
 
 if TYPE_CHECKING:
     import torch

@@ -19,7 +19,7 @@ from .._version import __version__
 from ..core.errors import ModelError
 from ..io.safetensors import read_file, write_bytes, write_file
 from .devices import resolve_device
-from .library import SHIPPED, SUFFIX, find_model, shipped_models  # noqa: F401
+from .library import find_model, shipped_models
 from .normalisation import binned, normalise, spread
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 
 from .._version import __version__
 from ..core.recipes import recipe_hash
-from ..io import spot_tables as spot_exports
+from ..io import label_stacks, spot_tables
 from ..io.coco import write_coco
 from ..scan.scan import Scan
 from ..spots.detections import Detections, measure_frame
@@ -90,13 +90,13 @@ def export_table(
     """
     kind = Path(path).suffix.lower()
     if kind == ".csv":
-        return spot_exports.write_csv(path, table, recipe)
+        return spot_tables.write_csv(path, table, recipe)
     if kind == ".parquet":
-        return spot_exports.write_parquet(path, table, recipe)
+        return spot_tables.write_parquet(path, table, recipe)
     only = (_only(frames[i], table, i) for i in range(len(frames)))
     if kind == ".json":
         return write_coco(path, table, recipe, only, frames.shape)
-    return spot_exports.write_hdf5(path, table, recipe, only, frames.shape)
+    return spot_tables.write_hdf5(path, table, recipe, only, frames.shape)
 
 
 def _only(labels: np.ndarray, table: np.ndarray, index: int) -> np.ndarray:
@@ -149,10 +149,10 @@ def export_stack(
             if table is not None:
                 labels = _only(labels, table, index)
             # at its final size, so that the gaps are not closed again
-            labels = spot_exports.resized(labels, shape)
+            labels = label_stacks.resized(labels, shape)
             yield separate(labels) * np.uint8(255) if binary else labels
 
     kind = np.uint8 if binary else np.uint16
-    return spot_exports.write_stack(
+    return label_stacks.write_stack(
         path, images(), recipe, dtype=kind, orientation=orientation, count=len(frames)
     )

@@ -17,18 +17,16 @@ import numpy as np
 
 from ...background import (
     BackgroundSet,
-    Card,
     Extraction,
     ExtractionSettings,
     Measurement,
     Steps,
     open_store,
-    read_card,
 )
 from ...background.extraction import background_recipe
 from ...background.static import StaticImage, static_image
 from ...background.steps import normalised
-from ...core.errors import LabDCTError, OutputError
+from ...core.errors import OutputError
 from ...core.files import cannot_write
 from ...core.frame_store import FrameStore
 from ...core.jobs import Progress
@@ -171,19 +169,6 @@ def _free_path(folder: Path, name: str) -> Path:
         number += 1
         path = folder / f"{plain}_{number}.h5"
     return path
-
-
-def read_cards(folder: Path) -> Generator[list[tuple[Path, Card | str]], None, None]:
-    """What is in the folder of sets: a card each, or the sentence that says why not."""
-    found: list[tuple[Path, Card | str]] = []
-    for path in sorted(folder.glob("*.h5")):
-        if path.name.endswith(".part.h5"):
-            continue
-        try:
-            found.append((path, read_card(path)))
-        except LabDCTError as error:
-            found.append((path, str(error)))
-    yield found
 
 
 def load_set(path: Path) -> Generator[BackgroundSet, None, None]:

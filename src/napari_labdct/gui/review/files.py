@@ -13,7 +13,8 @@ from ...core.errors import SettingsError
 from ...core.files import cannot_write
 from ...core.frame_store import spare_inputs
 from ...core.jobs import Progress
-from ...io import spot_tables as spot_exports
+from ...io import label_stacks, spot_tables
+from ...io.training_pairs import write_training_pairs
 from ...review.export import export_stack, export_table
 from ...review.review import REVIEW_DTYPE, ReviewedFrames, training_pairs
 from ...spots.detections import Detections
@@ -66,7 +67,7 @@ def export(
     elif kind == "pairs":
         measurer = FrameMeasurer(scan, MEDIAN_WINDOW)
         pairs = training_pairs(measurer, measured.spots, measured.review)
-        count = sum(1 for _ in spot_exports.write_training_pairs(path, pairs, recipe))
+        count = sum(1 for _ in write_training_pairs(path, pairs, recipe))
         if not count:
             raise SettingsError("Accept or correct some spots first; there is no pair to save.")
         yield Progress(total, total, f"Wrote {count} pairs to {path}")
@@ -97,7 +98,7 @@ def write_picture(
         imsave(path, image, check_contrast=False)
     except OSError as error:
         raise cannot_write(path, error) from error
-    spot_exports.write_recipe(path, recipe)
+    spot_tables.write_recipe(path, recipe)
     yield Progress(1, 1, f"Wrote {path}")
 
 
@@ -122,7 +123,7 @@ def read_decisions(path: Path, table: np.ndarray) -> Generator[Progress | Decisi
         The present table.
     """
     yield Progress(0, 0, f"Reading {path.name}")
-    given, _ = spot_exports.read_table(path, REVIEW_DTYPE)
+    given, _ = spot_tables.read_table(path, REVIEW_DTYPE)
     code, here = (t["frame"].astype(np.int64) << 32 | t["id"] for t in (given, table))
     at = np.searchsorted(here, code)
     at[at == len(here)] = 0
@@ -138,7 +139,7 @@ def read_corrections(
 ) -> Generator[Progress | Corrected, None, None]:
     """Label images from a file: each projection that differs becomes a correction."""
     yield Progress(0, 0, f"Reading {path.name}")
-    stack = spot_exports.read_labels(path)
+    stack = label_stacks.read_labels(path)
     if tuple(stack.shape) != measured.spots.shape:
         raise SettingsError(f"{path.name} has {stack.shape} pixels; it belongs to another scan.")
     read = Detections(stack)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...core.errors import LabDCTError, SettingsError
 from ...core.jobs import Progress
-from ...io import spot_tables as spot_exports
+from ...io import label_stacks, spot_tables
 from ...io.coco import SparseFrames
 from ...review.corrections import Edit, GrowSettings, erase, grow, merge, split
 from ...review.export import spots_id, spots_recipe
@@ -95,7 +95,7 @@ def measure(
     folder.mkdir(parents=True, exist_ok=True)
     earlier = reviews_of(folder, recipe["input"]["id"])
     review = Review(spots.shape, path, recipe)
-    spot_exports.write_hdf5(spots_path(path), with_status(table), recipe, images, spots.shape)
+    spot_tables.write_hdf5(spots_path(path), with_status(table), recipe, images, spots.shape)
     note = _take_over(review, earlier, path, table)
     yield Measured(scan, spots, table, review, recipe, note or review.note)
 
@@ -112,7 +112,7 @@ def _take_over(review: Review, earlier: Sequence[Path], own: Path, table: np.nda
         return ""
     try:
         old = Review(review.shape, earlier[0])
-        old_table, _ = spot_exports.read_table(spots_path(earlier[0]), SPOT_DTYPE)
+        old_table, _ = spot_tables.read_table(spots_path(earlier[0]), SPOT_DTYPE)
     except LabDCTError:
         return ""  # an unreadable old review must not stop a new one
     command = review.carry_over(old, old_table, table)
@@ -134,8 +134,8 @@ def find_review(
 
 def reopen(scan: Scan, path: Path, cleaned: Any = None) -> Measured:
     """A measured scan and its review, from their files."""
-    table, recipe = spot_exports.read_table(spots_path(path), SPOT_DTYPE)
-    stored = spot_exports.read_labels(spots_path(path))
+    table, recipe = spot_tables.read_table(spots_path(path), SPOT_DTYPE)
+    stored = label_stacks.read_labels(spots_path(path))
     if stored.shape != (scan.n_frames, *scan.shape):
         raise SettingsError(f"{spots_path(path).name} belongs to another scan; delete it.")
     spots = StoredSpots(stored.shape, stored.pixels, table, cleaned)

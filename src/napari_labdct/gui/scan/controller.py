@@ -13,24 +13,13 @@ from qtpy.QtCore import QObject, Signal
 
 from ...core.errors import LabDCTError, ScanError
 from ...scan.beam_stop import guess_beam_stop
-from ...scan.description import Polygon, ScanDescription
+from ...scan.description import LABELS, Polygon, ScanDescription
 from ...scan.scan import STEPS, Scan
 from ..app import layers as factory
 from ..app.layers import scale_and_units
 
 if TYPE_CHECKING:
     from ..app.session import Session
-
-#: What the fields of a scan are called in a sentence.
-LABELS = {
-    "omega_deg": "rotation angles",
-    "pixel_um": "pixel size",
-    "source_sample_mm": "source distance",
-    "sample_detector_mm": "detector distance",
-    "tube_kv": "tube voltage",
-    "material": "material",
-    "beam_stop_px": "beam stop",
-}
 
 
 def find_beam_stop(scan: Scan) -> Generator[Any, None, None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from qtpy.QtCore import QEvent, QLocale, QObject, QSignalBlocker, Qt, Signal
@@ -314,3 +314,17 @@ def _rows(controls: Iterable[Control]) -> QFormLayout:
         label.setToolTip(control.widget.toolTip())
         layout.addRow(label, control.widget)
     return layout
+
+
+def with_button(line: QWidget, text: str, tooltip: str, clicked: Callable[[], None]) -> QWidget:
+    """A line edit with a small button at its right."""
+    box = QWidget()
+    row = QHBoxLayout(box)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(4)
+    row.addWidget(line, 1)
+    button = QPushButton(text)
+    tame(button, tooltip, tooltip)
+    button.clicked.connect(clicked)
+    row.addWidget(button)
+    return box
