@@ -12,9 +12,9 @@ import napari_labdct
 SOURCE = Path(napari_labdct.__file__).parent
 # From the ground up: a module imports only modules that stand above it here.
 ORDER = [
-    "_version", "errors", "folders", "parameters", "geometry", "scan", "crystal", "jobs", "kernels",
-    "spot_kernels", "shapes", "io", "routine", "medians", "spots", "comparison", "detections",
-    "corrections",
+    "_version", "errors", "files", "folders", "parameters", "geometry", "scan", "crystal", "jobs",
+    "kernels", "spot_kernels", "shapes", "io", "routine", "medians", "spots", "comparison",
+    "detections", "corrections",
     "journal", "review", "selection", "exporting",
     "tuning", "evaluation", "pictures", "report", "simulation", "background", "learning",
     "denoising", "tracking", "testscans", "scoring", "peers", "quality", "verdicts",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import ModelError, OutputError
+from ..core.files import write_atomically
 from ..core.folders import data_folder
 
 SUFFIX = ".safetensors"
@@ -95,7 +96,6 @@ def import_model(
     OutputError
         The folder cannot be written.
     """
-    from ..io.safetensors import write_bytes
     from .model import Model
 
     path = Path(path).expanduser()
@@ -106,7 +106,7 @@ def import_model(
         data = path.read_bytes()
     except OSError as error:
         raise OutputError(f"'{path}' cannot be copied ({error.strerror or error}).") from error
-    write_bytes(target, data)
+    write_atomically(target, data)
     return ListedModel(target.stem, target, shipped=False)
 
 
