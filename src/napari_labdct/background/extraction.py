@@ -330,6 +330,7 @@ def open_store(scan: Scan, settings: ExtractionSettings, path, *, overwrite=Fals
         background_recipe(scan, settings),
         orientation=scan.orientation,
         overwrite=overwrite,
+        inputs=[scan],
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import OutputError, ScanError
-from ..core.files import cannot_write, remove
+from ..core.files import atomic_hdf5
 from ..core.frame_store import FrameStore
 from ..core.jobs import Progress
 from ..scan.beam_stop import guess_beam_stop
@@ -192,22 +191,13 @@ class BackgroundSet:
         OutputError
             The place is not writable, or taken.
         """
-        import h5py
-
         path = Path(path).expanduser().absolute()
         if path.suffix.lower() not in (".h5", ".hdf5"):
             raise OutputError(f"{path.name} must end in .h5; give such a name.")
         if path.exists() and not overwrite:
             raise OutputError(f"{path} exists; choose another name or allow overwriting.")
-        part = path.with_name(f"{path.stem}.part{path.suffix}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with h5py.File(part, "w") as file:
-                self._write(file)
-            os.replace(part, path)
-        except OSError as error:
-            remove(part)
-            raise cannot_write(path, error) from error
+        with atomic_hdf5(path) as file:
+            self._write(file)
         return path
 
     def _write(self, file: Any) -> None:

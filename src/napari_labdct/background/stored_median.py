@@ -25,7 +25,9 @@ def open_median(scan: Scan, window: int, path: str | Path) -> FrameStore:
     """The file a rolling median goes to, new or to be gone on with; float32, counts."""
     shape = (scan.n_frames, *scan.shape)
     made = median_recipe(scan, window)
-    return FrameStore.open_or_create(path, shape, np.float32, made, orientation=scan.orientation)
+    return FrameStore.open_or_create(
+        path, shape, np.float32, made, orientation=scan.orientation, inputs=[scan]
+    )
 
 
 class StoredMedian:

@@ -53,7 +53,7 @@ def fill(
     wanted = list(range(store.shape[0]) if frames is None else frames)
     todo = store.missing(wanted)
     done = len(wanted) - len(todo)
-    yield Progress(done, len(wanted), note)
+    yield Progress(done, len(wanted), " ".join(part for part in (store.note, note) if part))
     for index in todo:
         for _ in prepare(index) if prepare else ():
             yield Progress(done, len(wanted))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..background.rolling_median import RollingMedian
-from ..core.files import cannot_write, write_atomically
+from ..core.files import atomic, write_atomically
 from ..core.jobs import Progress
 from ..scan.scan import Scan
 from . import figures as pictures
@@ -214,12 +214,9 @@ def write_report(
     """
     folder = Path(folder)
     drawn = list(figures(scan, a, b, result, median_window))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for k, (_, figure) in enumerate(drawn, start=1):
-            figure.savefig(folder / f"figure_{k}.png")
-    except OSError as error:
-        raise cannot_write(folder, error) from error
+    for k, (_, figure) in enumerate(drawn, start=1):
+        with atomic(folder / f"figure_{k}.png") as part:
+            figure.savefig(part, format="png")
     path = folder / "report.html"
     write_atomically(path, page(scan, a, b, result, drawn))
     return path

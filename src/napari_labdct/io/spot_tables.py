@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import OutputError, ScanError
-from ..core.files import write_atomically
+from ..core.files import atomic, atomic_hdf5, write_atomically
 from ..core.recipes import recipe_beside
 from ..core.spot_words import WORDS
-from .coco import read_coco, written
+from .coco import read_coco
 from .spot_csv import read_spot_csv, write_spot_csv
 
 #: Tables by the end of their name.
@@ -56,7 +56,9 @@ def write_parquet(path: str | Path, table: np.ndarray, recipe: dict[str, Any]) -
         column = table[name]
         columns[name] = np.array(words)[column] if words else np.ascontiguousarray(column)
     made = arrow.table(columns).replace_schema_metadata({"recipe": json.dumps(recipe)})
-    return written(Path(path), lambda part: parquet.write_table(made, part))
+    with atomic(path) as part:
+        parquet.write_table(made, part)
+    return Path(path)
 
 
 def _arrow():
@@ -155,19 +157,15 @@ def write_hdf5(
     positions and the labels of all spot pixels, those of frame `i` from
     ``/labels/start[i]`` to ``/labels/start[i + 1]``.  The recipe is an attribute of the file.
     """
-    import h5py
-
-    def write(part: Path) -> None:
-        with h5py.File(part, "w") as file:
-            file.attrs["recipe"] = json.dumps(recipe)
-            file.attrs["format"] = "napari-labdct spots 1"
-            for name, words in WORDS.items():
-                file.attrs[name] = list(words)
-            file.create_dataset("spots", data=table, compression="gzip", chunks=True)
-            if frames is not None:
-                _write_labels(file.create_group("labels"), frames, shape)
-
-    return written(Path(path), write)
+    with atomic_hdf5(path) as file:
+        file.attrs["recipe"] = json.dumps(recipe)
+        file.attrs["format"] = "napari-labdct spots 1"
+        for name, words in WORDS.items():
+            file.attrs[name] = list(words)
+        file.create_dataset("spots", data=table, compression="gzip", chunks=True)
+        if frames is not None:
+            _write_labels(file.create_group("labels"), frames, shape)
+    return Path(path)
 
 
 def _write_labels(group, frames: Iterable[np.ndarray], shape: tuple[int, int, int]) -> None:

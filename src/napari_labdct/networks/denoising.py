@@ -202,6 +202,7 @@ class Denoiser:
             self.recipe(),
             orientation=self.scan.orientation,
             overwrite=overwrite,
+            inputs=[self.scan],
         )
 
     def run(self, store: FrameStore, frames: Iterable[int] | None = None) -> Iterator[Progress]:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from ..core.errors import ModelError, OutputError
-from ..io.safetensors import write_bytes
+from ..core.files import write_atomically
 from .library import SUFFIX, ListedModel, list_models, user_models_dir
 from .model import Model
 
@@ -40,7 +40,7 @@ def import_model(
         data = path.read_bytes()
     except OSError as error:
         raise OutputError(f"'{path}' cannot be copied ({error.strerror or error}).") from error
-    write_bytes(target, data)
+    write_atomically(target, data)
     return ListedModel(target.stem, target, shipped=False)
 
 

@@ -229,6 +229,7 @@ def open_store(scan: Scan, settings: RoutineSettings, path, *, overwrite=False) 
         routine_recipe(scan, settings),
         orientation=scan.orientation,
         overwrite=overwrite,
+        inputs=[scan],
     )
 
 

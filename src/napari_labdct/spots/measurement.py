@@ -48,6 +48,9 @@ SPOT_DTYPE = np.dtype(
 UNKNOWN, NETWORK, ROUTINE, BOTH = range(4)
 FOUND_BY = WORDS["found_by"]
 
+#: Larger labels are refused: what is known of spots is kept in arrays indexed by label.
+LARGEST_ID = 1 << 24
+
 
 def measure(
     frame: np.ndarray,

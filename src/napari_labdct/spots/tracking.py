@@ -429,6 +429,7 @@ class Tracker:
             self.recipe(),
             orientation=self.scan.orientation,
             overwrite=overwrite,
+            inputs=[self.scan, self.cleaned],
         )
 
     def run(self, store: FrameStore, frames: Iterable[int] | None = None) -> Iterator[Progress]:

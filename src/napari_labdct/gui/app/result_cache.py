@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
+from ...core.errors import InputsChangedError
 from ...core.frame_store import FrameStore
 from .preferences import preference
 
@@ -29,8 +30,22 @@ def acquire(path: Path, make: Callable[[], FrameStore]) -> FrameStore:
     with _lock:
         store = _open.get(path)
         if store is None:
-            store = _open[path] = make()
+            try:
+                store = make()
+            except InputsChangedError:  # nobody chose the name: a stale result only stands there
+                for stale in _files(path):
+                    stale.unlink(missing_ok=True)
+                store = make()
+                store.note = "The projections have changed since they were last done; all are new."
+            _open[path] = store
         return store
+
+
+def _files(path: Path) -> list[Path]:
+    """Sidecar and pixels of a result, whether they are there or not."""
+    return [
+        path.with_name(f"{path.name}.json"), path, path.with_name(f"{path.stem}.part{path.suffix}")
+    ]  # fmt: skip
 
 
 def forget(store: FrameStore) -> None:
@@ -78,7 +93,7 @@ def make_room(folder: Path, need_bytes: int, limit_gb: float, keep: Path) -> int
         whole = side.with_suffix("")
         if not _OURS.search(whole.name):
             continue  # a file that the user saved here
-        files = [p for p in (whole, whole.with_name(f"{whole.stem}.part.tif")) if p.exists()]
+        files = [p for p in _files(whole)[1:] if p.exists()]
         stat = [p.stat() for p in files]
         results.append(
             (max((s.st_mtime for s in stat), default=0.0), sum(s.st_size for s in stat), whole,

@@ -27,7 +27,7 @@ from ...background.extraction import background_recipe
 from ...background.static import StaticImage, static_image
 from ...background.steps import normalised
 from ...core.errors import OutputError
-from ...core.files import cannot_write
+from ...core.files import atomic
 from ...core.frame_store import FrameStore
 from ...core.jobs import Progress
 from ...core.recipes import recipe_hash
@@ -179,12 +179,6 @@ def load_set(path: Path) -> Generator[BackgroundSet, None, None]:
 def copy_set(source: Path, target: Path) -> Generator[Progress, None, None]:
     """Copy a set to where the user wants it, or into the list; it is read to check it."""
     BackgroundSet.load(source)
-    part = target.with_name(f"{target.stem}.part.h5")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(target) as part:
         shutil.copyfile(source, part)
-        part.replace(target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise cannot_write(target, error) from error
     yield Progress(1, 1, f"Wrote {target}")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import SettingsError
-from ...core.files import cannot_write
+from ...core.files import atomic
 from ...core.frame_store import spare_inputs
 from ...core.jobs import Progress
 from ...io import label_stacks, spot_tables
@@ -90,14 +90,12 @@ def write_picture(
     image: np.ndarray, path: Path, recipe: dict[str, Any]
 ) -> Generator[Progress, None, None]:
     """Write a picture of the view as PNG, with its recipe beside it."""
-    from skimage.io import imsave
+    from imageio.v3 import imwrite
 
     yield Progress(0, 1)
     path = path.with_suffix(".png")
-    try:
-        imsave(path, image, check_contrast=False)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    with atomic(path) as part:
+        imwrite(part, image, extension=".png")
     spot_tables.write_recipe(path, recipe)
     yield Progress(1, 1, f"Wrote {path}")
 
