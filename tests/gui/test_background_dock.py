@@ -74,7 +74,7 @@ def test_steps_are_the_librarys_and_are_made_in_a_worker(panel, steps, viewer, s
     library.static = panel.controller._known.rough
     np.testing.assert_array_equal(_step(viewer, STEPS[2]).data, library.steps(4).filled)
     np.testing.assert_array_equal(_step(viewer, STEPS[1]).data, library.steps(4).fill_mask)
-    np.testing.assert_array_equal(_step(viewer, STEPS[3]).data, library.background(4))
+    np.testing.assert_array_equal(_step(viewer, STEPS[3]).data, library.frame(4))
     assert "Projection 4:" in panel.note.text()
     assert "Background from 5 projections" in panel.note.text()
     assert panel.session.stacks() == [panel.session.stack]
@@ -131,7 +131,7 @@ def test_extract_writes_i_bg_and_adds_a_set_with_its_picture(panel, extract, vie
     layer = viewer.layers["iron [background]"]
     library = Extraction(scan, SETTINGS)
     for k in (0, 4, 8):
-        np.testing.assert_array_equal(np.asarray(layer.data[k]), library.background(k))
+        np.testing.assert_array_equal(np.asarray(layer.data[k]), library.frame(k))
     assert tuple(layer.contrast_limits) == (0, 1)
     assert panel.sets.count() == 1
     item = panel.sets.item(0)

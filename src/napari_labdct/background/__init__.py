@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "rolling_median": ["RollingMedian"],
         "drift": ["source_drift"],
         "noise": ["noise_map"],
-        "extraction": ["Extraction", "Steps", "open_store", "run"],
+        "extraction": ["Extraction", "Steps"],
         "sets": ["BackgroundSet", "Card", "Measurement", "read_card"],
         "steps": ["ExtractionSettings"],
     },

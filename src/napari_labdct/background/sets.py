@@ -22,7 +22,7 @@ from ..core.jobs import Progress
 from ..scan.beam_stop import guess_beam_stop
 from ..scan.description import Polygon
 from ..scan.scan import Scan
-from .extraction import Extraction, background_recipe
+from .extraction import Extraction
 from .steps import ExtractionSettings, add_spread, bin_cells, fit_noise, normalised, resize
 
 FORMAT = "napari-labdct background"
@@ -376,7 +376,7 @@ class Measurement:
     scan : Scan
     settings : ExtractionSettings
     store : FrameStore, optional
-        From `extraction.open_store`: I_BG is written there too.
+        Of `extraction`: I_BG is written there too.
     """
 
     def __init__(
@@ -404,7 +404,7 @@ class Measurement:
             Too few projections, or one that is constant.
         """
         ours, n = self.extraction, self.scan.n_frames
-        self._recipe = background_recipe(self.scan, self.settings)
+        self._recipe = ours.recipe()
         done, total = 0, ours.static_steps + 2 * n
         yield Progress(done, total, ours.note)
         for _ in ours.prepare():
@@ -420,7 +420,7 @@ class Measurement:
             self._total = median.astype(np.float64) if index == 0 else self._total + median
             self._cells.append(bin_cells(median, factor))
             if self.store is not None and not self.store.done[index]:
-                self.store.write(index, ours.background(index))
+                self.store.write(index, ours.frame(index))
             done = min(done + 1, total - (n - 1 - index))
             yield Progress(total if index == n - 1 else done, total, frame=index)
 

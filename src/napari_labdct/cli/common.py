@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..core.errors import SettingsError
-from ..core.frame_store import spare_inputs
-from ..core.jobs import Progress
+from ..core.frame_store import FrameStore, spare_inputs
+from ..core.jobs import FrameJob, Progress
 from ..core.parameters import add_arguments, from_namespace
 from ..core.recipes import recipe_beside
 from ..scan.scan import Scan
@@ -75,6 +75,14 @@ def show_progress(steps: Iterator[Progress], what: str, unit: str = "frame") -> 
         steps.close()
         if bar is not None:
             bar.close()
+
+
+def run_job(job: FrameJob, given: argparse.Namespace) -> FrameStore:
+    """Run a job into ``--output``, begun or gone on with, and print where the result is."""
+    store = job.open_store(given.output, overwrite=given.overwrite)
+    show_progress(job.run(store), job.name)
+    print(store.path)
+    return store
 
 
 def add_spots(parser: argparse.ArgumentParser) -> None:

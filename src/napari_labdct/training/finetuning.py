@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..background import BackgroundSet, ExtractionSettings, Measurement
-from ..background.extraction import background_recipe
+from ..background.extraction import Extraction
 from ..core.errors import OutputError, SettingsError
 from ..core.files import cannot_write
 from ..core.jobs import Progress
@@ -138,7 +138,7 @@ def fine_tune_on_scan(
     kept = job.work / "background.h5"
     if background is None:
         extraction = ExtractionSettings()
-        wanted = recipe_hash(background_recipe(scan, extraction))
+        wanted = recipe_hash(Extraction(scan, extraction).recipe())
         if not kept.exists() or recipe_hash(BackgroundSet.load(kept).recipe) != wanted:
             measurement = Measurement(scan, extraction)
             yield from measurement.run()

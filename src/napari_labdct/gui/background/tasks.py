@@ -21,18 +21,14 @@ from ...background import (
     ExtractionSettings,
     Measurement,
     Steps,
-    open_store,
 )
-from ...background.extraction import background_recipe
 from ...background.static import StaticImage, static_image
 from ...background.steps import normalised
-from ...core.errors import OutputError
 from ...core.files import atomic
 from ...core.frame_store import FrameStore
 from ...core.jobs import Progress
-from ...core.recipes import recipe_hash
 from ...scan.scan import Scan
-from ..app import result_cache as stores
+from ..app.result_cache import open_result
 
 if TYPE_CHECKING:
     pass
@@ -136,15 +132,7 @@ def extract(
     """Extract the background of a whole scan and leave the set in `folder`."""
     yield Progress(0, 0, "Opening the result file")
     measurement = Measurement(scan, settings)
-    made = background_recipe(scan, settings)
-    path = stores.result_path(cache, f"{scan.name}-background", recipe_hash(made))
-    stores.make_room(cache, 4 * scan.n_frames * int(np.prod(scan.shape)), limit_gb, path)
-    try:
-        store = stores.acquire(path, lambda: open_store(scan, settings, path))
-    except OutputError as error:
-        raise OutputError(
-            f"{error} The folder for results is set in Preferences > LabDCT."
-        ) from error
+    store = open_result(measurement.extraction, cache, limit_gb)
     yield Opened(store)
     measurement.store = store
     last = Progress(0, 0)

@@ -17,26 +17,24 @@ import numpy as np
 
 from ...background.drift import source_drift
 from ...background.rolling_median import RollingMedian
-from ...background.stored_median import StoredMedian, median_recipe, open_median
+from ...background.stored_median import MedianJob, StoredMedian
 from ...core.frame_store import FrameStore
 from ...core.jobs import Progress
-from ...core.recipes import recipe_hash
+from ...core.recipes import sidecar
 from ...core.stacks import LazyStack
 from ...evaluation.comparison import FrameResult, Segmentation, compare_frame
 from ...scan.scan import Scan
 from ...spots.binarisation import BinaryFrames
 from ...spots.log_routine import (
     RoutineFrames,
+    RoutineJob,
     RoutineSettings,
     corrected,
     log_segment,
-    open_store,
-    routine_recipe,
-    run,
 )
 from ...spots.matching import Match, agreement, line_profile, match_spots, residual
 from ..app import preferences
-from ..app import result_cache as stores
+from ..app.result_cache import open_result, place
 
 if TYPE_CHECKING:
     from ...simulation.prediction import Prediction
@@ -89,7 +87,7 @@ class Source:
         known = self.segmentation
         if known is None:
             masks = RoutineFrames(scan, settings, median)
-            return Segmentation("standard routine", masks, routine_recipe(scan, settings))
+            return Segmentation("standard routine", masks, RoutineJob(scan, settings).recipe())
         if isinstance(known.masks, BinaryFrames):  # a slider may cut it anew at any time
             masks = BinaryFrames(known.masks.cleaned, known.masks.settings)
             return replace(known, masks=masks)
@@ -192,7 +190,7 @@ class Engine:
 
         def make() -> np.ndarray:
             if window not in self._streams:
-                self._adopt(window, self._open_median(window) or RollingMedian(self.scan, window))
+                self._adopt(window, self._known_median(window) or RollingMedian(self.scan, window))
             return self._streams[window].at(index)
 
         return self._kept(self._medians, (index, window), make)
@@ -202,11 +200,12 @@ class Engine:
 
         From then on everything that needs the median of this window reads it there.
         """
-        made = self._open_median(window, new=True)
+        job = MedianJob(self.scan, window)
+        made = StoredMedian(self.scan, window, open_result(job, *preferences.results()))
         with self._lock:
             self._adopt(window, made)
         yield made
-        yield from made.run()
+        yield from job.run(made.store)
 
     def stored_median(self, window: int) -> StoredMedian | None:
         """A reader of its own for another job, if the median was streamed into a file."""
@@ -215,14 +214,12 @@ class Engine:
             return None
         return StoredMedian(self.scan, window, known.store)
 
-    def _open_median(self, window: int, new: bool = False) -> StoredMedian | None:
-        folder, key = preferences.cache_folder(), recipe_hash(median_recipe(self.scan, window))
-        path = stores.result_path(folder, f"{self.scan.name}_median", key)
-        if not new and not path.with_name(f"{path.name}.json").exists():
+    def _known_median(self, window: int) -> StoredMedian | None:
+        """The rolling median of a window, if it was streamed into a file before."""
+        job, (folder, limit_gb) = MedianJob(self.scan, window), preferences.results()
+        if not sidecar(place(job, folder)).exists():
             return None
-        stores.reserve(path, 4 * self.scan.n_frames * int(np.prod(self.scan.shape)))
-        store = stores.acquire(path, lambda: open_median(self.scan, window, path))
-        return StoredMedian(self.scan, window, store)
+        return StoredMedian(self.scan, window, open_result(job, folder, limit_gb))
 
     def _adopt(self, window: int, median: RollingMedian | StoredMedian) -> None:
         # measuring has its own window whatever the slider says, and files cost no memory
@@ -404,13 +401,10 @@ def count_near(mask: np.ndarray, spots: np.ndarray) -> int:
 
 def apply_routine(engine: Engine, settings: RoutineSettings) -> Iterator[Progress | FrameStore]:
     """Run the routine over the scan into the cache folder; hands on the store first."""
-    scan, made = engine.scan, routine_recipe(engine.scan, settings)
-    name = f"{scan.name}_routine"
-    path = stores.result_path(preferences.cache_folder(), name, recipe_hash(made))
-    stores.reserve(path, int(np.prod((scan.n_frames, *scan.shape))))
-    store = stores.acquire(path, lambda: open_store(scan, settings, path))
+    job = RoutineJob(engine.scan, settings, engine.stored_median(settings.median_window))
+    store = open_result(job, *preferences.results())
     yield store
-    yield from run(scan, settings, store, median=engine.stored_median(settings.median_window))
+    yield from job.run(store)
 
 
 @dataclass(frozen=True)

@@ -14,19 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...core.errors import OutputError
 from ...core.files import write_atomically
 from ...core.frame_store import FrameStore
-from ...core.jobs import Progress
-from ...core.recipes import recipe_hash
+from ...core.jobs import FrameJob, Progress
 from ...networks.denoising import Denoiser, DenoiseSettings, output_shape
 from ...scan.scan import Scan
 from ...spots.binarisation import SpotSettings
 from ...spots.tracking import Tracker
-from ..app import result_cache as stores
 from ..app.job import limit_threads, report
 from ..app.live_mask import LiveMask
 from ..app.loaded_model import models
+from ..app.result_cache import open_result
 
 if TYPE_CHECKING:
     pass
@@ -73,7 +71,7 @@ def denoise(
     denoiser = Denoiser(scan, settings, model)
     yield Progress(0, 0, "Opening the result file")
     cut_so = spots or SpotSettings(threshold=model.threshold)
-    opened = _open(denoiser, denoiser.shape, scan, folder, limit_gb, cut_so, shown)
+    opened = _open(denoiser, folder, limit_gb, cut_so, shown)
     yield opened
     yield from denoiser.run(opened.store, frames)
 
@@ -93,34 +91,18 @@ def track(
     yield Progress(0, 0, "Looking at the geometry")
     tracker = Tracker(scan, cleaned)
     yield from tracker.survey()
-    opened = _open(tracker, cleaned.shape, scan, folder, limit_gb, spots, shown)
+    opened = _open(tracker, folder, limit_gb, spots, shown)
     yield opened
     yield from tracker.run(opened.store)
 
 
-def _open(
-    job: Denoiser | Tracker,
-    shape: tuple[int, int, int],
-    scan: Scan,
-    folder: Path,
-    limit_gb: float,
-    spots: SpotSettings,
-    shown: int,
-) -> Opened:
-    """The result file of a job in the cache folder, new or begun before."""
-    made = job.recipe()
-    path = stores.result_path(folder, scan.name, recipe_hash(made))
-    stores.make_room(folder, int(np.prod(shape)), limit_gb, path)
-    try:
-        store = stores.acquire(path, lambda: job.open_store(path))
-    except OutputError as error:
-        raise OutputError(
-            f"{error} The folder for results is set in Preferences > LabDCT."
-        ) from error
+def _open(job: FrameJob, folder: Path, limit_gb: float, spots: SpotSettings, shown: int) -> Opened:
+    """The result of a job, and its mask, which is cut when it is looked at."""
+    store = open_result(job, folder, limit_gb)
     mask = LiveMask(store, spots)
     mask.prepare(shown, mask.settings)
     mask.asleep = True
-    return Opened(store, made, mask)
+    return Opened(store, store.recipe, mask)
 
 
 def cut(mask: LiveMask, index: int, settings: SpotSettings) -> Generator[Any, None, None]:
