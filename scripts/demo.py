@@ -80,7 +80,7 @@ def main() -> None:
     figure.savefig(OUTPUT / "comparison.png", dpi=150)
     recipes = {
         "cleaned": cleaned.recipe,
-        "spots": spots.settings.to_dict(),
+        "binarise": spots.settings.to_dict(),
         "routine": standard.recipe,
     }
     (OUTPUT / "recipe.json").write_text(json.dumps(recipes, indent=1), encoding="utf-8")

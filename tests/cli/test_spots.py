@@ -59,7 +59,7 @@ def test_measures_and_exports_without_a_screen(folder, tmp_path, capsys):
     assert (table["snr"] > 5).all()
     np.testing.assert_allclose(table["confidence"][:2], 230 / 255, rtol=1e-6)
     assert recipe["settings"] == {"median_window": 5}
-    assert recipe["spots"]["network"]["cut"] == SpotSettings().to_dict()
+    assert recipe["spots"]["network"]["binarise"] == SpotSettings().to_dict()
     for other, _ in tables[1:]:
         np.testing.assert_array_equal(other["snr"], table["snr"])
     masks, labels = tifffile.imread(tmp_path / "b.tif"), tifffile.imread(tmp_path / "l.tif")

@@ -80,7 +80,7 @@ def test_gui_pixels_are_library_pixels(panel, run, add_scan, scan, model_path, v
     assert made["job"] == "denoise"
     assert made["model"]["name"] == "tiny"
     assert made["settings"]["binning"] == denoiser.binning
-    assert made["spots"] == {"threshold": 120, "min_size_px": 3}
+    assert made["binarise"] == {"threshold": 120, "min_size_px": 3}
     assert made["input"]["id"] == scan.identity()
 
 
@@ -132,7 +132,7 @@ def test_threshold_and_size_act_without_the_network(
 
     count = ndi.label(expected, np.ones((3, 3)))[1]
     assert panel.count.text() == f"{count} spot{'s' if count != 1 else ''} in frame {index}"
-    assert info_of(mask)["recipe"]["spots"] == {"threshold": level, "min_size_px": 9}
+    assert info_of(mask)["recipe"]["binarise"] == {"threshold": level, "min_size_px": 9}
 
 
 def test_many_moves_of_the_slider_end_at_the_last(panel, run, add_scan, scan, viewer, wait):
@@ -406,7 +406,7 @@ def test_export_is_what_grain_software_reads(
         expected = binarise(cleaned[index], SpotSettings(threshold=level))
         np.testing.assert_array_equal(written[index] == 255, expected)
     recipe = json.loads(out.with_name("spots.tif.json").read_text())["recipe"]
-    assert recipe["spots"]["threshold"] == level
+    assert recipe["binarise"]["threshold"] == level
     again = open_segmentation(out.with_name("spots.tif"))  # masks: not cut a second time
     np.testing.assert_array_equal(again.mask(0, scan.shape), written[0] > 0)
     assert again.recipe["cleaned_by"] == "denoise"

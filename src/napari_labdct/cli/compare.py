@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ..background.rolling_median import SPOT_WINDOW
 from ..core.jobs import Progress
 from ..core.parameters import add_arguments
 from ..evaluation import report
@@ -25,7 +26,11 @@ def add_command(commands) -> None:
     parser.add_argument("--truth", metavar="TRUTH", help="true spots: masks or label images")
     parser.add_argument("-o", "--output", required=True, metavar="FOLDER")
     parser.add_argument(
-        "--median-window", type=window, default=11, metavar="N", help="background of the spots' SNR"
+        "--median-window",
+        type=window,
+        default=SPOT_WINDOW,
+        metavar="N",
+        help="background of the spots' SNR",
     )
     add_arguments(parser, SpotSettings, defaults=OWN_THRESHOLD)
     parser.set_defaults(run=run)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..background.rolling_median import SPOT_WINDOW
 from ..core.errors import OutputError, SettingsError
 from ..core.frame_store import spare_inputs
 from ..core.parameters import add_arguments
-from ..spots.binarisation import BinaryFrames, SpotSettings
+from ..spots.binarisation import BinaryFrames, SpotSettings, binarised
 from .common import OWN_THRESHOLD, add_scan, cut_of, note_other_scan, open_given, window
 
 KEEP = {"all": (0, 1, 2), "not-rejected": (0, 1), "accepted": (1,)}
@@ -48,8 +49,8 @@ def add_command(commands) -> None:
     parser.add_argument(
         "--median-window",
         type=window,
-        default=11,
-        help="frames of the rolling median (default: 11)",
+        default=SPOT_WINDOW,
+        help="frames of the rolling median (default: %(default)s)",
     )
     parser.set_defaults(run=run)
 
@@ -101,7 +102,7 @@ def _check_review(given: argparse.Namespace, scan, detections, review) -> None:
             raise SettingsError(
                 f"{given.review} reviews spots found {how} the {name}; give the same masks."
             )
-        cuts = [entry.get("cut") for entry in (mine, theirs) if entry is not None]
+        cuts = [binarised(entry) for entry in (mine, theirs) if entry is not None]
         if cuts and None not in cuts and cuts[0] != cuts[1]:
             words = ", ".join(f"{k} {v}" for k, v in cuts[1].items())
             raise SettingsError(

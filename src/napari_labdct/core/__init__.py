@@ -9,9 +9,10 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submod_attrs={
         "errors": ["LabDCTError"],
         "parameters": ["Param", "Settings"],
-        "jobs": ["Progress"],
+        "jobs": ["FrameJob", "Output", "Progress"],
         "frame_store": ["FrameStore"],
         "stacks": ["LazyStack"],
+        "registry": ["Registry"],
         "recipes": ["recipe", "recipe_beside", "recipe_hash"],
     },
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..background.rolling_median import RollingMedian
+from ..background.rolling_median import SPOT_WINDOW, RollingMedian
 from ..core.files import atomic, write_atomically
 from ..core.jobs import Progress
 from ..scan.scan import Scan
@@ -164,7 +164,11 @@ def page(
 
 
 def figures(
-    scan: Scan, a: Segmentation, b: Segmentation, result: Comparison, median_window: int = 11
+    scan: Scan,
+    a: Segmentation,
+    b: Segmentation,
+    result: Comparison,
+    median_window: int = SPOT_WINDOW,
 ) -> Iterator[tuple[str, Figure]]:
     """The pictures of a report, drawn one after the other."""
     median = RollingMedian(scan, median_window) if scan.n_frames >= 3 else None
@@ -203,7 +207,7 @@ def write_report(
     a: Segmentation,
     b: Segmentation,
     result: Comparison,
-    median_window: int = 11,
+    median_window: int = SPOT_WINDOW,
 ) -> Path:
     """Write ``report.html`` and, beside it, its pictures as PNG files.
 
@@ -229,7 +233,7 @@ def run(
     b: Segmentation,
     truth: Segmentation | None = None,
     *,
-    median_window: int = 11,
+    median_window: int = SPOT_WINDOW,
     frames: Iterable[int] | None = None,
 ) -> Iterator[Progress | Comparison]:
     """Compare, and write CSV tables, pictures and the report into `folder`.

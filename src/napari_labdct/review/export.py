@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from .._version import __version__
+from ..background.rolling_median import SPOT_WINDOW
 from ..core.recipes import recipe_hash
 from ..io import label_stacks, spot_tables
 from ..io.coco import write_coco
 from ..scan.scan import Scan
+from ..spots.binarisation import BINARISED, binarised
 from ..spots.detections import Detections, measure_frame
 from ..spots.measurement import FrameMeasurer
 from .review import Review, ReviewedFrames, with_status
@@ -46,17 +48,24 @@ def spots_id(made: dict[str, Any]) -> str:
     """Equal for the same spots of the same scan, however they were reviewed."""
     fixed = {k: made[k] for k in ("job", "settings", "input")}
     spots = {
-        name: {k: v for k, v in entry.items() if k != "recipe"} if name != "spots_id" else entry
+        name: _as_hashed(entry) if name != "spots_id" else entry
         for name, entry in made["spots"].items()
     }
     return recipe_hash({**fixed, "spots": spots})
+
+
+def _as_hashed(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry of `Detections.about` in the words that ids of reviews were first made of."""
+    kept = {k: v for k, v in entry.items() if k not in ("recipe", BINARISED)}
+    how = binarised(entry)
+    return kept if how is None else {**kept, "cut": how}
 
 
 def measure_reviewed(
     scan: Scan,
     detections: Detections,
     review: Review,
-    median_window: int = 11,
+    median_window: int = SPOT_WINDOW,
     frames: Iterable[int] | None = None,
 ) -> Iterator[np.ndarray]:
     """Measure projection after projection with its corrections; tables of `REVIEW_DTYPE`."""

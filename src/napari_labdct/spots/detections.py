@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from ..background.rolling_median import SPOT_WINDOW
 from ..core.errors import ScanError, SettingsError
 from ..core.frame_store import FrameStore
 from ..core.recipes import recipe_hash
 from ..core.stacks import LazyStack
 from ..scan.scan import Scan
-from .binarisation import BinaryFrames
+from .binarisation import BINARISED, BinaryFrames
 from .components import EIGHT
 from .matching import match_spots
 from .measurement import BOTH, NETWORK, ROUTINE, UNKNOWN, FrameMeasurer
@@ -121,7 +122,7 @@ class Detections(LazyStack):
                 continue
             entry: dict[str, Any] = {}
             if isinstance(stack, BinaryFrames):
-                entry["cut"] = stack.settings.to_dict()
+                entry[BINARISED] = stack.settings.to_dict()
                 stack = stack.cleaned
             if hasattr(stack, "done"):
                 entry["frames_done"] = int(np.sum(stack.done))
@@ -166,7 +167,7 @@ def measure_frame(
 def measure_detections(
     scan: Scan,
     detections: Detections,
-    median_window: int = 11,
+    median_window: int = SPOT_WINDOW,
     frames: Iterable[int] | None = None,
 ) -> Iterator[np.ndarray]:
     """Measure projection after projection; yields one table of `spots.SPOT_DTYPE` each."""

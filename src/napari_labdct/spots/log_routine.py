@@ -16,10 +16,11 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from ..background.drift import source_drift
-from ..background.rolling_median import RollingMedian
+from ..background.rolling_median import SPOT_WINDOW, RollingMedian
 from ..core.jobs import FrameJob, Output
 from ..core.parameters import Param, Settings
 from ..core.recipes import recipe
+from ..core.robust import MAD_TO_SIGMA, mad
 from ..core.stacks import LazyStack
 from ..scan.scan import Scan
 
@@ -36,7 +37,7 @@ class RoutineSettings(Settings):
     median_window: Annotated[
         int,
         Param("Rolling median", "frames", 3, 361, 2, "Projections whose median is the background."),
-    ] = 11
+    ] = SPOT_WINDOW
     background: Annotated[
         float,
         Param("Background value", "counts", 0, 1e5, 1, "Taken off after the median correction."),
@@ -161,7 +162,7 @@ def remove_cosmic_rays(residual: np.ndarray, n_sigma: float = 6.0) -> np.ndarray
     padded = np.pad(residual, 1, mode="edge")
     kernels.in_row_blocks(kernels.median_3x3, residual.shape[0], padded, smooth)
     excess = residual - smooth
-    sigma = 1.4826 * np.median(np.abs(residual - np.median(residual)))
+    sigma = MAD_TO_SIGMA * mad(residual)
     sharp = (excess > n_sigma * sigma) & (excess > 0.5 * residual)
     return np.where(sharp, smooth, residual)
 

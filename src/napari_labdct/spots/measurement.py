@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from ..background.noise import _ENOUGH_PX, _at_points, _block_noise, block_median
-from ..background.rolling_median import RollingMedian
+from ..background.drift import source_drift
+from ..background.noise import _at_points, _block_noise, block_median
+from ..background.rolling_median import SPOT_WINDOW, RollingMedian
 from ..core.spot_words import WORDS
 from .components import EIGHT
 
@@ -109,7 +110,7 @@ def measure(
         background, drift = block_median(frame, labels == 0), 1.0
     else:
         background = np.asarray(background, np.float32)
-        drift = _drift(frame, background, labels == 0)
+        drift = source_drift(frame, background, labels == 0)
     noise = _at_points(_block_noise(frame, background, drift), rows, cols, frame.shape)
     below = np.float32(drift) * background.ravel()[flat]
     _geometry(table, label, rows, cols, frame.shape)
@@ -176,16 +177,6 @@ def _beside(region: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarra
     return near
 
 
-def _drift(frame: np.ndarray, median: np.ndarray, outside: np.ndarray) -> float:
-    """Brightness of a projection against its rolling median, outside the spots."""
-    step = max(1, frame.size // _ENOUGH_PX)
-    frame, median, outside = frame[::step], median[::step], outside[::step]
-    if not outside.any():
-        return 1.0
-    level = float(np.median(median[outside]))
-    return float(np.median(frame[outside])) / level if level > 0 else 1.0
-
-
 def local_background(
     frame: np.ndarray, median: np.ndarray | None, mask: np.ndarray, block_px: int = 32
 ) -> np.ndarray:
@@ -196,7 +187,7 @@ def local_background(
     """
     outside = ~np.asarray(mask, bool)
     if median is not None:
-        return (median * np.float32(_drift(frame, median, outside))).astype(np.float32)
+        return (median * np.float32(source_drift(frame, median, outside))).astype(np.float32)
     return block_median(frame, outside, block_px)
 
 
@@ -211,7 +202,7 @@ class FrameMeasurer:
         their own surroundings.
     """
 
-    def __init__(self, scan, median_window: int = 11) -> None:
+    def __init__(self, scan, median_window: int = SPOT_WINDOW) -> None:
         self.scan = scan
         self.median = RollingMedian(scan, median_window) if scan.n_frames >= 3 else None
         self._stop = scan.beam_stop_mask()
@@ -238,7 +229,7 @@ class FrameMeasurer:
 
 
 def measure_stack(
-    scan, masks, median_window: int = 11, frames: Iterable[int] | None = None
+    scan, masks, median_window: int = SPOT_WINDOW, frames: Iterable[int] | None = None
 ) -> Iterator[np.ndarray]:
     """Measure projection after projection; yields one table of `SPOT_DTYPE` each.
 

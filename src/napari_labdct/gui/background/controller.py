@@ -17,6 +17,7 @@ from ...background import (
 from ...background.steps import normalised
 from ...core.errors import LabDCTError, OutputError
 from ...core.frame_store import FrameStore
+from ...core.robust import robust_sigma
 from ..app import layers as factory
 from ..app import preferences
 from ..app import result_cache as stores
@@ -278,7 +279,7 @@ def _step_layer(stack: Layer, name: str, image: np.ndarray) -> Image:
     if name == STEPS[1] or name in STEPS[3:5]:
         limits = (0, 1)
     elif name == STEPS[5]:
-        spread = 1.4826 * float(np.median(np.abs(image[::4, ::4]))) or 1.0
+        spread = robust_sigma(image[::4, ::4], 0.0) or 1.0
         limits = (-3 * spread, 10 * spread)
     info = {"kind": "background step", "recipe": {}, "stack": stack.name}
     return Image(

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...background.drift import source_drift
-from ...background.rolling_median import RollingMedian
+from ...background.rolling_median import SPOT_WINDOW, RollingMedian
 from ...background.stored_median import MedianJob, StoredMedian
 from ...core.frame_store import FrameStore
 from ...core.jobs import Progress
 from ...core.recipes import sidecar
+from ...core.robust import robust_sigma
 from ...core.stacks import LazyStack
 from ...evaluation.comparison import FrameResult, Segmentation, compare_frame
 from ...scan.scan import Scan
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
 _KEPT = 4
 #: The window with which `evaluation.compare` measures spots, so that all numbers are its numbers.
-MEASURE_WINDOW = 11
 #: How near a mask must come to a predicted spot to have it, px: the distance of a match.
 _NEAR_PX = 3
 Line = tuple[tuple[float, float], tuple[float, float]]
@@ -178,7 +178,7 @@ class Engine:
             yield self._glance(request)
         masks = [self._mask(source, request) for source in (request.a, request.b)]
         yield self._view(request, *masks, whole=True)
-        median = self.median(request.index, MEASURE_WINDOW)
+        median = self.median(request.index, SPOT_WINDOW)
         yield compare_frame(
             self.scan, request.index, *masks, background=median, beam_stop=self.stop
         )
@@ -226,7 +226,7 @@ class Engine:
         self._streams = {
             w: m
             for w, m in self._streams.items()
-            if w == MEASURE_WINDOW or isinstance(m, StoredMedian)
+            if w == SPOT_WINDOW or isinstance(m, StoredMedian)
         } | {window: median}
 
     def note(self, window: int) -> str:
@@ -289,8 +289,7 @@ class Engine:
                 flat = flat - median * np.float32(drift)
                 lift = (drift - 1) * float(np.median(median[::4, ::4]))
             thin = flat[::4, ::4]
-            sigma = 1.4826 * float(np.median(np.abs(thin - np.median(thin))))
-            return flat, max(sigma, 1e-3), lift
+            return flat, robust_sigma(thin, floor=1e-3), lift
 
         return self._kept(self._flats, (index, window), make)
 
@@ -433,7 +432,7 @@ def sweep(
         mask = log_segment(ground, tried, engine.stop)
         part = np.s_[window[0] : window[1], window[2] : window[3]]
         piece, spots = ground[part], mask[part]
-        sigma = max(1.4826 * float(np.median(np.abs(piece - np.median(piece)))), 1e-3)
+        sigma = robust_sigma(piece, floor=1e-3)
         grey = np.clip((piece / sigma + 2) / 12, 0, 1) * 255
         picture = np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
         picture[spots] = (255, 159, 28)

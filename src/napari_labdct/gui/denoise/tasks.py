@@ -18,6 +18,7 @@ from ...core.files import write_atomically
 from ...core.frame_store import FrameStore
 from ...core.jobs import FrameJob, Progress
 from ...networks.denoising import Denoiser, DenoiseSettings, output_shape
+from ...networks.registry import NETWORKS
 from ...scan.scan import Scan
 from ...spots.binarisation import SpotSettings
 from ...spots.tracking import Tracker
@@ -28,9 +29,6 @@ from ..app.result_cache import open_result
 
 if TYPE_CHECKING:
     pass
-
-# Working memory of a network for a pixel of the projection, bytes; see benchmarks/denoise_speed.py.
-_BYTES_A_PIXEL = {"compact": 200, "accurate": 350, "paper": 1900}
 
 
 @dataclass(frozen=True)
@@ -138,4 +136,4 @@ def memory_bytes(scan: Scan, window: int, network: str = "compact") -> int:
     """Estimate of the working memory of a run: the median's window twice, and the network."""
     pixels = int(np.prod(scan.shape))
     frames = min(window, scan.n_frames) if scan.n_frames >= 3 else 0
-    return pixels * (2 * frames * scan.dtype.itemsize + _BYTES_A_PIXEL[network])
+    return pixels * (2 * frames * scan.dtype.itemsize + NETWORKS[network].memory_bytes_per_px)

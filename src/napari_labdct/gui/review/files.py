@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...background.rolling_median import SPOT_WINDOW
 from ...core.errors import SettingsError
 from ...core.files import atomic
 from ...core.frame_store import spare_inputs
@@ -20,7 +21,7 @@ from ...review.review import REVIEW_DTYPE, ReviewedFrames, training_pairs
 from ...spots.detections import Detections
 from ...spots.measurement import FrameMeasurer
 from ..app.job import report
-from .tasks import MEDIAN_WINDOW, Corrected, Corrector, Measured
+from .tasks import Corrected, Corrector, Measured
 
 
 def export(
@@ -65,7 +66,7 @@ def export(
     if kind == "table":
         export_table(path, table, recipe, frames)
     elif kind == "pairs":
-        measurer = FrameMeasurer(scan, MEDIAN_WINDOW)
+        measurer = FrameMeasurer(scan, SPOT_WINDOW)
         pairs = training_pairs(measurer, measured.spots, measured.review)
         count = sum(1 for _ in write_training_pairs(path, pairs, recipe))
         if not count:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ...background.rolling_median import SPOT_WINDOW
 from ...core.errors import LabDCTError, SettingsError
 from ...core.jobs import Progress
 from ...io import label_stacks, spot_tables
@@ -24,8 +25,6 @@ from ...review.review import Review, review_path, reviews_of, with_status
 from ...scan.scan import Scan
 from ...spots.detections import Detections, measure_frame
 from ...spots.measurement import SPOT_DTYPE, FrameMeasurer, local_background
-
-MEDIAN_WINDOW = 11
 
 
 class StoredSpots(SparseFrames):
@@ -74,12 +73,12 @@ def measure(
     """
     yield Progress(0, 0, "Looking for a review")
     detections.check(scan)
-    recipe = spots_recipe(scan, detections, Review(detections.shape), MEDIAN_WINDOW)
+    recipe = spots_recipe(scan, detections, Review(detections.shape), SPOT_WINDOW)
     path = review_path(folder, recipe["input"]["id"], spots_id(recipe))
     if spots_path(path).exists():
         yield reopen(scan, path, detections.cleaned)
         return
-    measurer = FrameMeasurer(scan, MEDIAN_WINDOW)
+    measurer = FrameMeasurer(scan, SPOT_WINDOW)
     tables, pixels = [np.zeros(0, SPOT_DTYPE)], {}
     yield Progress(0, len(frames), measurer.median.note if measurer.median else "")
     for done, index in enumerate(frames):
@@ -141,7 +140,7 @@ def reopen(scan: Scan, path: Path, cleaned: Any = None) -> Measured:
     spots = StoredSpots(stored.shape, stored.pixels, table, cleaned)
     review = Review(stored.shape, path, recipe)
     if review.corrected:
-        measurer = FrameMeasurer(scan, MEDIAN_WINDOW)
+        measurer = FrameMeasurer(scan, SPOT_WINDOW)
         tables = [table[~np.isin(table["frame"], review.corrected)]]
         for index in review.corrected:
             labels = review.labels(index, spots)
@@ -186,7 +185,7 @@ class Corrector:
         self._spots = measured.spots
         self._review = measured.review
         self._scan = measured.scan
-        self._measurer = FrameMeasurer(measured.scan, MEDIAN_WINDOW)
+        self._measurer = FrameMeasurer(measured.scan, SPOT_WINDOW)
 
     def rows(self, frame: int, labels: np.ndarray | None = None) -> np.ndarray:
         """The table of a projection with its corrections."""
