@@ -104,7 +104,7 @@ def test_a_review_of_other_spots_is_refused(folder, tmp_path, capsys):
         ([*own, "--threshold", "200"], "cut otherwise"),
         ([*own, "--threshold", "96", "--routine", folder / "routine.tif"], "without the routine"),
         ([*other, "--threshold", "96"], "another scan"),
-        (["--review", text], "no review"),
+        (["--review", text], "not a review file"),
     ):
         assert _spots(folder, *given, *out) == 1
         assert words in capsys.readouterr().err

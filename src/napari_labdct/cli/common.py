@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ..core.errors import SettingsError
 from ..core.frame_store import FrameStore, spare_inputs
@@ -124,18 +125,34 @@ def check_spots(
         )
 
 
+def claim_spots(given: argparse.Namespace, made: dict[str, Any], cut: SpotSettings) -> None:
+    """Refuse to replace what `write_spots` did not write with the same settings."""
+    from ..io.spot_tables import claim
+
+    for path, recipe in zip((given.spots, given.table), _recipes(made, cut)):
+        claim(path, recipe, given.overwrite)
+
+
+def _recipes(made: dict[str, Any], cut: SpotSettings) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of the masks and of the table."""
+    binary = binary_recipe(made, cut)
+    return binary, {**binary, "job": "spots"}
+
+
 def write_spots(given: argparse.Namespace, scan: Scan, cleaned, cut: SpotSettings) -> None:
     """What ``--spots`` and ``--table`` ask for, cut out of a cleaned stack."""
     from tqdm import tqdm
 
     from ..io import write_frames, write_spot_csv
-    from ..io.spot_tables import write_recipe
+    from ..io.spot_tables import described
 
     masks = BinaryFrames(cleaned, cut)
+    of_masks, of_table = _recipes(cleaned.recipe, cut)
     if given.spots:
         frames = tqdm((masks.read(i) for i in range(len(masks))), "binarise", len(masks))
-        print(write_frames(given.spots, frames, orientation=scan.orientation))
-        write_recipe(given.spots, binary_recipe(cleaned.recipe, cut))
+        with described(given.spots, of_masks):
+            print(write_frames(given.spots, frames, orientation=scan.orientation))
     if given.table:
         tables = tqdm(measure_stack(scan, masks), "measure", scan.n_frames)
-        print(write_spot_csv(given.table, tables))
+        with described(given.table, of_table):
+            print(write_spot_csv(given.table, tables))

@@ -7,7 +7,15 @@ import argparse
 from ..core.parameters import add_arguments, from_namespace
 from ..networks.denoising import Denoiser, DenoiseSettings, output_shape
 from ..spots.binarisation import SpotSettings
-from .common import add_scan, add_spots, check_spots, open_given, run_job, write_spots
+from .common import (
+    add_scan,
+    add_spots,
+    check_spots,
+    claim_spots,
+    open_given,
+    run_job,
+    write_spots,
+)
 
 
 def add_command(commands) -> None:
@@ -27,4 +35,5 @@ def run(given: argparse.Namespace) -> None:
     if given.threshold is None:
         given.threshold = denoiser.model.threshold
     cut = from_namespace(SpotSettings, given)
+    claim_spots(given, denoiser.recipe(), cut)
     write_spots(given, scan, run_job(denoiser, given), cut)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from ..core.errors import SettingsError
+from ..core.errors import OutputError, SettingsError
 
 
 def add_command(commands) -> None:
@@ -26,7 +27,7 @@ def add_command(commands) -> None:
     )
     parser.add_argument("--name", help="with --import: what to call it (default: as the file)")
     parser.add_argument(
-        "--overwrite", action="store_true", help="with --import: replace an own one"
+        "--overwrite", action="store_true", help="with --import or --export-onnx: replace it"
     )
     parser.set_defaults(run=run)
 
@@ -53,6 +54,8 @@ def run(given: argparse.Namespace) -> None:
         name, path = given.export_onnx
         if not path.lower().endswith(".onnx"):
             raise SettingsError(f"{path} must end in .onnx; give such a name.")
+        if Path(path).expanduser().exists() and not given.overwrite:
+            raise OutputError(f"{path} exists; choose another name or add --overwrite.")
         Model.load(name, "cpu").export_onnx(path)
         print(path)
     else:

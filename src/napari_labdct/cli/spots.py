@@ -45,6 +45,7 @@ def add_command(commands) -> None:
     made.add_argument("--labels", metavar="LABELS.tif", help="16-bit labels, the spots' ids")
     made.add_argument("--stack-px", type=int, metavar="N", help="longer edge of these stacks")
     made.add_argument("--pairs", metavar="FOLDER", help="reviewed frames, for fine-tuning")
+    made.add_argument("--overwrite", action="store_true", help="replace other results")
     add_arguments(parser, SpotSettings, defaults=OWN_THRESHOLD)
     parser.add_argument(
         "--median-window",
@@ -128,12 +129,17 @@ def _check(given: argparse.Namespace) -> None:
 def _write(given: argparse.Namespace, scan, detections, review, kept) -> None:
     from tqdm import tqdm
 
+    from ..io.spot_tables import claim, claim_pairs
     from ..review.export import export_stack, export_table, measure_reviewed, spots_recipe
     from ..review.selection import where
 
     recipe = spots_recipe(
         scan, detections, review, given.median_window, keep=given.keep, where=given.where
     )
+
+    for name in (*given.output, given.binary, given.labels):
+        claim(name, recipe, given.overwrite)
+    claim_pairs(given.pairs, recipe, given.overwrite)
 
     def over(frames: Iterator, what: str) -> Iterator:
         return tqdm(frames, what, scan.n_frames)

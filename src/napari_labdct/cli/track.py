@@ -8,7 +8,16 @@ from ..core.frame_store import spare_inputs
 from ..core.parameters import add_arguments, from_namespace
 from ..core.recipes import recipe_beside
 from ..spots.tracking import Tracker, TrackSettings
-from .common import add_scan, add_spots, check_spots, cut_of, open_given, run_job, write_spots
+from .common import (
+    add_scan,
+    add_spots,
+    check_spots,
+    claim_spots,
+    cut_of,
+    open_given,
+    run_job,
+    write_spots,
+)
 
 
 def add_command(commands) -> None:
@@ -38,4 +47,5 @@ def run(given: argparse.Namespace) -> None:
     settings = from_namespace(TrackSettings, given)
     tracker = Tracker(scan, open_scan(given.cleaned).frames, settings, made)
     check_spots(given, scan, tracker.cleaned.shape, given.cleaned)
+    claim_spots(given, tracker.recipe(), cut)
     write_spots(given, scan, run_job(tracker, given), cut)

@@ -14,6 +14,7 @@ import numpy as np
 from ..background.drift import source_drift
 from ..background.noise import _at_points, _block_noise, block_median
 from ..background.rolling_median import SPOT_WINDOW, RollingMedian
+from ..core.errors import ScanError
 from ..core.spot_words import WORDS
 from .components import EIGHT
 
@@ -51,6 +52,42 @@ FOUND_BY = WORDS["found_by"]
 
 #: Larger labels are refused: what is known of spots is kept in arrays indexed by label.
 LARGEST_ID = 1 << 24
+
+
+def label_image(mask: np.ndarray) -> np.ndarray:
+    """Label image of a mask, int32 ``(rows, cols)``; a label image stays as it is.
+
+    Masks are bool or uint8, or floating point with one value for spot (0.7, 1 or 255, say); their
+    8-connected components are spots.  Any other type holds labels.
+
+    Raises
+    ------
+    ScanError
+        A value is no label: NaN, negative, a fraction among others, or above `LARGEST_ID`.
+    """
+    mask = np.asarray(mask)
+    binary = mask.dtype.kind == "b" or mask.dtype == np.uint8
+    if not binary and mask.size:
+        top = mask.max()
+        if not mask.min() >= 0:  # NaN, too
+            raise ScanError("Masks must not hold NaN or negative values; save them as 0 and 255.")
+        if mask.dtype.kind == "f" and top > 0 and np.isfinite(top):
+            binary = bool(top < 1 or top in (1, 255)) and not np.any((mask > 0) & (mask < top))
+            if not binary and np.any(mask % 1):
+                raise ScanError(
+                    "The masks hold different fractions, which are neither masks nor labels; "
+                    "choose a threshold and save them as 0 and 255."
+                )
+        if not binary and top > LARGEST_ID:
+            raise ScanError(
+                f"The masks hold a label of {top:g}, and labels may go up to {LARGEST_ID}; number "
+                "the spots of each projection from 1, or save masks as 0 and 255."
+            )
+    if binary:
+        from scipy import ndimage as ndi
+
+        return ndi.label(mask != 0, EIGHT)[0].astype(np.int32, copy=False)
+    return mask.astype(np.int32)
 
 
 def measure(
@@ -93,11 +130,7 @@ def measure(
         the drift of the source); `snr` and `confidence` are as defined by this module.
         `found_by` is left unknown.
     """
-    labels = np.asarray(mask)
-    if labels.dtype.kind == "b" or labels.dtype == np.uint8:
-        from scipy import ndimage as ndi
-
-        labels, _ = ndi.label(labels, EIGHT)
+    labels = label_image(mask)
     flat = np.flatnonzero(labels)
     ids, label = np.unique(labels.ravel()[flat], return_inverse=True)
     table = np.zeros(ids.size, SPOT_DTYPE)
