@@ -14,7 +14,8 @@ from qtpy.QtCore import QObject, Signal
 from ...core.errors import LabDCTError, ScanError
 from ...scan.beam_stop import guess_beam_stop
 from ...scan.description import Polygon, ScanDescription
-from ...scan.scan import STEPS, Scan
+from ...scan.plausibility import implausible, meaning
+from ...scan.scan import STEPS, Scan, needs_of
 from ..app import layers as factory
 from ..app.layers import scale_and_units
 
@@ -30,6 +31,7 @@ LABELS = {
     "tube_kv": "tube voltage",
     "material": "material",
     "beam_stop_px": "beam stop",
+    "detector_center_px": "detector centre",
 }
 
 
@@ -47,6 +49,7 @@ def checks(scan: Scan) -> list[tuple[bool, str]]:
         True for what is in order; a sentence each.
     """
     found = []
+    odd = set(implausible(scan))
     steps_of: dict[tuple[str, ...], list[str]] = {}
     for step in STEPS:
         steps_of.setdefault(tuple(scan.missing_for(step)), []).append(step)
@@ -59,8 +62,12 @@ def checks(scan: Scan) -> list[tuple[bool, str]]:
         )
         needs = ", ".join(LABELS.get(name, name) for name in more)
         also = "add also" if len(more) < len(missing) else "add"
-        text = f"{', '.join(steps)}: " + (f"{also} {needs}" if missing else "complete")
-        found.append((not missing, text[0].upper() + text[1:]))
+        wrong = odd & {name for step in steps for name in needs_of(step)}
+        done = (
+            f"check {', '.join(LABELS.get(n, n) for n in sorted(wrong))}" if wrong else "complete"
+        )
+        text = f"{', '.join(steps)}: " + (f"{also} {needs}" if missing else done)
+        found.append((not missing and not wrong, text[0].upper() + text[1:]))
         told = missing
     d = scan.description
     if None not in (d.pixel_um, d.source_sample_mm, d.sample_detector_mm):
@@ -77,11 +84,8 @@ def checks(scan: Scan) -> list[tuple[bool, str]]:
                 ", the last view repeats the first" if scan.unique_frames < scan.n_frames else ""
             )
             found.append((True, f"The angles go once round{repeat}"))
-    rows, cols = scan.shape
-    for polygon in d.beam_stop_px:
-        corners = np.asarray(polygon)
-        if (corners.max(0) < 0).any() or (corners.min(0) > (rows, cols)).any():
-            found.append((False, "A beam stop lies outside the image; correct or remove it."))
+    found += [(True, sentence) for sentence in meaning(scan)]
+    found += [(False, sentence) for sentence in implausible(scan).values()]
     return found
 
 
