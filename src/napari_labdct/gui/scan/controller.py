@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,24 +50,22 @@ def checks(scan: Scan) -> list[tuple[bool, str]]:
     """
     found = []
     odd = set(implausible(scan))
-    steps_of: dict[tuple[str, ...], list[str]] = {}
+    steps_of: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
     for step in STEPS:
-        steps_of.setdefault(tuple(scan.missing_for(step)), []).append(step)
+        wrong = tuple(name for name in needs_of(step) if name in odd)
+        steps_of.setdefault((tuple(scan.missing_for(step)), wrong), []).append(step)
     told: tuple[str, ...] = ()
-    for missing, steps in steps_of.items():
+    for (missing, wrong), steps in steps_of.items():
         more = (
             missing
             if not told or set(told) - set(missing)
             else [name for name in missing if name not in told]
         )
-        needs = ", ".join(LABELS.get(name, name) for name in more)
-        also = "add also" if len(more) < len(missing) else "add"
-        wrong = odd & {name for step in steps for name in needs_of(step)}
-        done = (
-            f"check {', '.join(LABELS.get(n, n) for n in sorted(wrong))}" if wrong else "complete"
-        )
-        text = f"{', '.join(steps)}: " + (f"{also} {needs}" if missing else done)
-        found.append((not missing and not wrong, text[0].upper() + text[1:]))
+        also = "add also" if 0 < len(more) < len(missing) else "add"
+        parts = [f"{also} {_labels(more or missing)}"] if missing else []
+        parts += [f"check {_labels(wrong)}"] if wrong else []
+        text = f"{', '.join(steps)}: " + ("; ".join(parts) or "complete")
+        found.append((not parts, text[0].upper() + text[1:]))
         told = missing
     d = scan.description
     if None not in (d.pixel_um, d.source_sample_mm, d.sample_detector_mm):
@@ -87,6 +85,10 @@ def checks(scan: Scan) -> list[tuple[bool, str]]:
     found += [(True, sentence) for sentence in meaning(scan)]
     found += [(False, sentence) for sentence in implausible(scan).values()]
     return found
+
+
+def _labels(names: Iterable[str]) -> str:
+    return ", ".join(LABELS.get(name, name) for name in names)
 
 
 class ScanController(QObject):
