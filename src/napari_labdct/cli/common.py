@@ -37,10 +37,19 @@ def window(text: str) -> int:
 
 
 def open_given(given: argparse.Namespace) -> Scan:
-    """The scan that the SCAN argument names."""
+    """The scan that the SCAN argument names; what is hardly meant in it is said."""
     from ..io import open_scan
 
-    return open_scan(given.scan)
+    return warn_implausible(open_scan(given.scan))
+
+
+def warn_implausible(scan: Scan) -> Scan:
+    """Say on standard error which values of a scan can hardly be meant."""
+    from ..scan.plausibility import implausible
+
+    for sentence in implausible(scan).values():
+        print(f"Warning: {sentence}", file=sys.stderr)
+    return scan
 
 
 def cut_of(cleaned: str, given: argparse.Namespace) -> SpotSettings:

@@ -10,7 +10,7 @@ from ..core.parameters import add_arguments
 from ..evaluation import report
 from ..evaluation.comparison import Comparison, open_segmentation
 from ..spots.binarisation import SpotSettings
-from .common import OWN_THRESHOLD, cut_of, note_other_scan, show_progress, window
+from .common import OWN_THRESHOLD, cut_of, note_other_scan, show_progress, warn_implausible, window
 
 
 def add_command(commands) -> None:
@@ -39,7 +39,7 @@ def add_command(commands) -> None:
 def run(given: argparse.Namespace) -> None:
     from ..io import open_scan
 
-    scan = open_scan(given.scan)
+    scan = warn_implausible(open_scan(given.scan))
     for path in (given.a, given.b):
         note_other_scan(path, scan)
     a, b = (open_segmentation(path, cut_of(path, given)) for path in (given.a, given.b))

@@ -22,6 +22,7 @@ LABELS = {
     "tube_kv": "tube voltage",
     "material": "material",
     "beam_stop_px": "beam stop",
+    "detector_center_px": "detector centre",
 }
 
 

@@ -31,6 +31,9 @@ from ..app import preferences
 _C_LOCALE = QLocale(QLocale.Language.C)
 _C_LOCALE.setNumberOptions(QLocale.NumberOption.RejectGroupSeparator)
 
+#: Red that is seen on the dark and on the light theme.
+WRONG = "#e5484d"
+
 
 class _NoWheel(QObject):
     """Keeps the wheel for scrolling: only a control with the focus may take it."""
@@ -74,6 +77,10 @@ class OptionalNumber(QDoubleValidator):
     def validate(self, text: str, position: int) -> tuple[QValidator.State, str, int]:
         if not text.strip():
             return QValidator.State.Acceptable, text, position
+        if self.decimals() == 0 and "," in text:
+            return QValidator.State.Invalid, text, position
+        # a decimal comma, as half of Europe writes it
+        text = text.replace(",", ".")
         return super().validate(text, position)
 
 
@@ -119,6 +126,13 @@ class Control:
         if param.unit:
             box.setSuffix(f" {param.unit}")
         return box
+
+    def mark(self, why: str) -> None:
+        """Mark the value as hardly meant, in red, and say why in the tooltip; empty: unmark."""
+        if not hasattr(self, "_tooltip"):
+            self._tooltip = self.widget.toolTip()
+        self.widget.setStyleSheet(f"border: 1px solid {WRONG};" if why else "")
+        self.widget.setToolTip(f"{why}\n{self._tooltip}" if why else self._tooltip)
 
     @property
     def changed(self) -> Any:
