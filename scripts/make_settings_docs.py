@@ -13,7 +13,7 @@ JOBS = {
     "Denoise": ("denoising", "DenoiseSettings"),
     "Track": ("tracking", "TrackSettings"),
     "Binarise": ("spots", "SpotSettings"),
-    "Grow a missed spot (Spots dock)": ("corrections", "GrowSettings"),
+    "Grow a missed spot (Review dock)": ("corrections", "GrowSettings"),
     "Standard routine": ("routine", "RoutineSettings"),
     "Simulate": ("simulation", "SimulateSettings"),
     "Predicted spots": ("simulation", "PredictSettings"),
