@@ -283,6 +283,7 @@ def test_several_rows_are_decided_at_once_and_merged(spots, qtbot, wait):
     assert table.keys() == [(0, 1), (0, 2)]
     _press(qtbot, spots, "A")
     assert _statuses(spots)[:2] == [ACCEPTED] * 2
+    spots.tabs.setCurrentWidget(spots.correct)
     click(spots.correct.merge)
     _settle(spots, wait)
     assert len(spots.controller.table) == 35
@@ -307,6 +308,7 @@ def test_a_click_on_the_image_selects_and_adds(spots, viewer, wait, stacks):
     _settle(spots, wait)
     assert "brighter" in spots.status.text() or len(spots.controller.table) == 37
     count = len(spots.controller.table)
+    spots.tabs.setCurrentWidget(spots.correct)
     click(spots.correct.erase)
     _settle(spots, wait)
     assert len(spots.controller.table) == count - 1
