@@ -27,7 +27,7 @@ def add_command(commands) -> None:
     )
     found.add_argument("--mask", metavar="MASK.tif", help="masks or labels of any other method")
     found.add_argument("--routine", metavar="MASK.tif", help="output of 'labdct routine'")
-    found.add_argument("--review", metavar="FILE", help="a review made in the Spots dock")
+    found.add_argument("--review", metavar="FILE", help="a review made in the Review dock")
     found.add_argument(
         "--keep", choices=sorted(KEEP), default="not-rejected", help="by the status in the review"
     )

@@ -1,4 +1,4 @@
-"""Measure a reviewed scan and write it out: what the Spots dock and ``labdct spots`` share."""
+"""Measure a reviewed scan and write it out: what the Review dock and ``labdct spots`` share."""
 
 from __future__ import annotations
 
