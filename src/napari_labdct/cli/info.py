@@ -30,6 +30,8 @@ def run(given: argparse.Namespace) -> None:
     for name, value in scan.description.to_dict().items():
         if value not in (None, [], [0.0, 0.0, 0.0]):
             print(f"{name}: {value}")
+    for note in scan.notes:
+        print(f"note: {note}")
     for step in STEPS:
         missing = scan.missing_for(step)
         print(f"for {step}: {'complete' if not missing else 'missing ' + ', '.join(missing)}")
