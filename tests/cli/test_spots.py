@@ -164,6 +164,7 @@ def test_masks_with_nan_get_a_sentence(folder, tmp_path, capsys):
         (["--cleaned", "C", "-o", "s.xls"], "must end in"),
         (["--cleaned", "C", "-o", "s.csv", "--review", "none"], "no review"),
         (["--cleaned", "C", "--binary", "b.tif", "--stack-px", "3"], "at least 16"),
+        (["--cleaned", "C", "--binary", "b.tif", "--stack-px", "100000000"], "at most 32768"),
         (["--mask", "nowhere.tif", "-o", "s.csv"], "does not exist"),
     ],
 )
