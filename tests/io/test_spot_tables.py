@@ -235,7 +235,7 @@ def test_impossible_coco_is_refused_in_one_sentence(tmp_path, change):
                 part[name] = value
                 break
     (tmp_path / "c.json").write_text(json.dumps(coco))
-    for read in (spot_tables.read_labels, lambda p: spot_tables.read_table(p, np.dtype("i4"))):
+    for read in (label_stacks.read_labels, lambda p: spot_tables.read_table(p, np.dtype("i4"))):
         with pytest.raises(ScanError, match=r"c\.json is not the JSON") as caught:
             read(tmp_path / "c.json")
         assert len(str(caught.value)) < 300
@@ -244,5 +244,5 @@ def test_impossible_coco_is_refused_in_one_sentence(tmp_path, change):
 def test_a_json_in_another_encoding_is_refused_shortly(tmp_path):
     (tmp_path / "c.json").write_bytes(b'"' + b"x" * 9000 + b'\xfc"')
     with pytest.raises(ScanError, match="it is not UTF-8") as caught:
-        spot_tables.read_labels(tmp_path / "c.json")
+        label_stacks.read_labels(tmp_path / "c.json")
     assert len(str(caught.value)) < 300
