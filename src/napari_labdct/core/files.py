@@ -35,11 +35,16 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 @contextlib.contextmanager
-def atomic(path: str | Path) -> Iterator[Path]:
+def atomic(path: str | Path, *, new_folder: bool = True) -> Iterator[Path]:
     """A temporary path that takes the place of `path` when the block ends well.
 
-    If the block fails, the temporary file goes and `path` stays as it was.  The folder is made
-    if needed.
+    If the block fails, the temporary file goes and `path` stays as it was.
+
+    Parameters
+    ----------
+    path : path
+    new_folder : bool
+        Make the folder if it is not there.
 
     Raises
     ------
@@ -48,7 +53,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     with _renamed(path) as part:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if new_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
         yield part
         with open(part, "r+b") as file:
             sync(file)
