@@ -74,7 +74,7 @@ def _renamed(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_hdf5(path: str | Path) -> Iterator[h5py.File]:
+def atomic_hdf5(path: str | Path, *, new_folder: bool = True) -> Iterator[h5py.File]:
     """As `atomic`, an HDF5 file to be filled.
 
     HDF5 cannot close a file on a full disk: it ends the interpreter, or says so in a page of its
@@ -82,7 +82,7 @@ def atomic_hdf5(path: str | Path) -> Iterator[h5py.File]:
     """
     import h5py
 
-    with atomic(path) as part, _Guarded(part) as guarded:
+    with atomic(path, new_folder=new_folder) as part, _Guarded(part) as guarded:
         try:
             with h5py.File(guarded, "w") as file:
                 yield file
