@@ -51,7 +51,7 @@ def opened(viewer, add_scan, dock, scan, tmp_path, wait):
 
 def settle(dock, wait) -> None:
     wait(lambda: dock._soon.isActive() or dock.look_job.running or dock._view is not None)
-    wait(lambda: not (dock._soon.isActive() or dock.look_job.running or dock._again))
+    wait(lambda: not (dock._soon.isActive() or dock.look_job.running))
 
 
 def state_of(viewer):
@@ -250,16 +250,16 @@ def test_the_median_is_streamed_once_and_then_read(opened, scan, wait, monkeypat
     dock, stack, _ = opened
     expected = [RollingMedian(scan, 5).at(i) for i in range(scan.n_frames)]
     masks = [np.array(RoutineFrames(scan, SETTINGS)[i]) for i in range(scan.n_frames)]
-    steps, run_ = [], medians.StoredMedian.run
+    steps, run_ = [], medians.MedianJob.run
 
-    def watched(self, frames=None):
-        for step in run_(self, frames):
+    def watched(self, store, frames=None):
+        for step in run_(self, store, frames):
             steps.append(step.frame)
             if steps.count(None) == 1 and step.done == 4:
                 dock.panel._median_job.cancel()
             yield step
 
-    monkeypatch.setattr(medians.StoredMedian, "run", watched)
+    monkeypatch.setattr(medians.MedianJob, "run", watched)
     job = dock.panel._median_job
     dock.panel.median_button.click()
     wait(lambda: job.state == "stopped")
