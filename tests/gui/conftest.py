@@ -12,8 +12,8 @@ from napari.layers import Layer
 from napari_labdct.scan.description import ScanDescription
 from napari_labdct.scan.scan import Scan, angles
 
-#: Generous: in a fresh clone the first wait includes compiling the kernels.
-WAIT_MS = 180_000
+#: In a fresh clone the first wait includes compiling the kernels.
+WAIT_MS = 30_000
 
 
 def _make_frames(count: int = 9, rows: int = 48, cols: int = 64, seed: int = 1) -> np.ndarray:
@@ -75,6 +75,12 @@ def model_path(tmp_path_factory) -> Path:
 @pytest.fixture
 def viewer(make_napari_viewer):
     return make_napari_viewer()
+
+
+@pytest.fixture
+def shown(make_napari_viewer):
+    """A viewer in a real window of the virtual screen, for what only a window does."""
+    return make_napari_viewer(show=True)
 
 
 @pytest.fixture

@@ -8,16 +8,29 @@ import sys
 
 import numpy as np
 import pytest
+from clicking import click
 from npe2 import PluginManager, PluginManifest
-from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QLineEdit, QPushButton, QSlider, QWidget
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QComboBox,
+    QLineEdit,
+    QPushButton,
+    QSlider,
+    QTabBar,
+    QToolButton,
+    QWidget,
+)
 
-from napari_labdct.gui.widgets.dock import STEPS, Dock
+from napari_labdct.gui.app.docks import WAY, open_dock
+from napari_labdct.gui.review.dock import SpotsDock
+from napari_labdct.gui.widgets.dock import Dock
 
 pytestmark = pytest.mark.gui
 
 NAMES = [
     widget.display_name
     for widget in PluginManifest.from_distribution("napari-labdct").contributions.widgets
+    if widget.display_name != "Workspace"
 ]
 
 
@@ -63,9 +76,9 @@ def test_docks_fit_the_smallest_screen_in_both_themes(dock, viewer, name, qtbot)
         hint = panel.minimumSizeHint()
         assert hint.width() <= 420
         assert hint.height() <= 560
-        if panel.step:
+        if panel.title in WAY:
             assert panel.sizeHint().width() <= 520
-    assert panel.step in ("", *STEPS)
+    assert panel.title == name
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -91,7 +104,7 @@ def test_every_control_has_a_name_and_a_tooltip(dock, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_an_empty_dock_says_what_to_do(dock, name):
     panel = dock(name)
-    if panel.step in ("scan", "denoise"):
+    if name in ("Scan", "Denoise"):
         assert panel.empty.isVisibleTo(panel)
         assert not panel.scroll.isVisibleTo(panel)
         texts = [b.text() for b in panel.empty.findChildren(QPushButton)]
@@ -179,3 +192,56 @@ def test_room_is_made_for_new_results(tmp_path):
     assert stores.make_room(tmp_path, 1000, 0.0, new) == 1
     assert all((tmp_path / name).exists() for name in (*saved, f"{young}.tif"))
     assert not (tmp_path / f"{older}.tif.json").exists()
+
+
+def tabs_of(viewer):
+    """Titles of the tabs of our docks, left to right, and which one is in front."""
+    window = viewer.window._qt_window
+    for bar in window.findChildren(QTabBar):
+        titles = [bar.tabText(k) for k in range(bar.count())]
+        if set(titles) & set(NAMES) and bar.parent() is window:
+            return titles, titles[bar.currentIndex()]
+    return [], ""
+
+
+def test_a_further_dock_becomes_a_tab_and_the_window_does_not_grow(shown, wait):
+    viewer = shown
+    viewer.window._qt_window.resize(1280, 720)
+    names = ["Denoise", "Compare", "Review", "Train"]
+    viewer.window.add_plugin_dock_widget("napari-labdct", names[0])  # as the menu does it
+    for k in (2, 3, 4):
+        viewer.window.add_plugin_dock_widget("napari-labdct", names[k - 1])
+        wait(lambda k=k: tabs_of(viewer) == (names[:k], names[k - 1]))
+    wait(lambda: viewer.window._qt_window.height() <= 720)
+
+
+def test_the_workspace_opens_the_way_from_scan_to_export(shown, wait):
+    viewer = shown
+    viewer.window.add_plugin_dock_widget("napari-labdct", "Workspace")
+    wait(lambda: tabs_of(viewer) == (list(WAY), "Scan"))
+    assert not any("Workspace" in name for name in viewer.window.dock_widgets)
+
+
+def test_a_step_leads_to_its_dock(shown, wait):
+    panel = open_dock(shown, "Scan")
+    steps = {b.text(): b for b in panel.findChildren(QToolButton) if b.text() in WAY}
+    assert [name for name, b in steps.items() if b.isChecked()] == ["Scan"]
+    click(steps["Review"])
+    wait(lambda: tabs_of(shown) == (["Scan", "Review"], "Review"))
+    (review,) = shown.window._qt_window.findChildren(SpotsDock)
+    back = {b.text(): b for b in review.findChildren(QToolButton) if b.text() in WAY}
+    assert [name for name, b in back.items() if b.isChecked()] == ["Review"]
+    click(back["Scan"])
+    wait(lambda: tabs_of(shown)[1] == "Scan")
+
+
+def test_nothing_hidden_or_disabled_is_ever_clicked(qtbot):
+    box = QWidget()
+    hidden, off = QPushButton("hidden", box), QPushButton("off", box)
+    qtbot.addWidget(box)
+    box.show()
+    hidden.hide()
+    off.setEnabled(False)
+    for widget in (hidden, off):
+        with pytest.raises(AssertionError):
+            click(widget)

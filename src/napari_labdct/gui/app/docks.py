@@ -1,10 +1,16 @@
-"""What the manifest offers, asked for by the docks that lead to the next one."""
+"""The docks of the manifest: opened as tabs of one another, and all at once as a workspace."""
 
 from __future__ import annotations
 
 from napari.viewer import Viewer
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from .preferences import PLUGIN
+
+#: The way from a scan to its spots, in the order of work; a dock each.
+WAY = ("Scan", "Denoise", "Compare", "Review")
+_OURS = "napari-labdct dock"
 
 
 def has_dock(name: str) -> bool:
@@ -18,6 +24,72 @@ def has_dock(name: str) -> bool:
     return any(w.display_name == name for w in manifest.contributions.widgets or ())
 
 
-def open_dock(viewer: Viewer, name: str) -> None:
+def open_dock(viewer: Viewer, name: str) -> QWidget:
     """Open one of this package's docks as a tab beside the others, or bring it to the front."""
-    viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=True)
+    frame, panel = viewer.window.add_plugin_dock_widget(PLUGIN, name)
+    join_tabs(panel)
+    frame.show()
+    frame.raise_()
+    return panel
+
+
+def join_tabs(panel: QWidget) -> bool:
+    """Make a panel's dock a tab of the first one of this package; True if it has become one."""
+    mine = _frame_of(panel)
+    window = None if mine is None else mine.parentWidget()
+    if not isinstance(window, QMainWindow):
+        return False
+    first = next(
+        (
+            frame
+            for frame in window.findChildren(QDockWidget)
+            if frame is not mine and frame.property(_OURS) and not frame.isHidden()
+            and not frame.isFloating()
+        ),
+        None,
+    )  # fmt: skip
+    if mine.property(_OURS):  # where the user has put it
+        return False
+    mine.setProperty(_OURS, True)
+    mine.setWindowTitle(panel.title)
+    if first is None or mine.isFloating():
+        return False
+    window.tabifyDockWidget(first, mine)
+    mine.raise_()
+    return True
+
+
+def _frame_of(panel: QWidget) -> QDockWidget | None:
+    """The dock widget that napari put a panel into."""
+    widget = panel.parentWidget()
+    while widget is not None and not isinstance(widget, QDockWidget):
+        widget = widget.parentWidget()
+    return widget
+
+
+class Workspace(QWidget):
+    """Plugins > LabDCT > Workspace: opens every dock of `WAY` and goes away itself.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        Given by napari.
+    """
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self._opened = False
+
+    def showEvent(self, event) -> None:
+        super().showEvent(event)
+        if not self._opened:
+            self._opened = True
+            QTimer.singleShot(0, self._open)
+
+    def _open(self) -> None:
+        self._viewer.window.remove_dock_widget(_frame_of(self))
+        for name in WAY:
+            open_dock(self._viewer, name)
+        open_dock(self._viewer, WAY[0])
+        self.deleteLater()

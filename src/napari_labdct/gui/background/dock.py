@@ -45,6 +45,7 @@ class BackgroundDock(Dock):
     napari_viewer : napari.viewer.Viewer
     """
 
+    title = "Background"
     needs_stack = False
 
     def build(self) -> None:

@@ -44,7 +44,7 @@ _FLICKER_MS = 500
 class CompareDock(Dock):
     """Pick A and B, look at them in five views, count, and write it all down."""
 
-    step = "compare"
+    title = "Compare"
 
     def build(self) -> None:
         self.engine: Engine | None = None

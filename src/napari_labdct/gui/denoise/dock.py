@@ -41,7 +41,7 @@ _SCOPES = ("This frame", "Range", "Whole stack")
 class DenoiseDock(Dock):
     """Model, device, frames, Run; then threshold and spot size, live; then export."""
 
-    step = "denoise"
+    title = "Denoise"
 
     def build(self) -> None:
         self.controller = self.session.controller(DenoiseController)

@@ -41,7 +41,7 @@ _LIKE = 200
 class SpotsDock(Dock):
     """Measure, then review: filters, table, gallery, plots, corrections, exports."""
 
-    step = "review"
+    title = "Review"
 
     def build(self) -> None:
         self.controller: SpotsController = self.session.controller(SpotsController)

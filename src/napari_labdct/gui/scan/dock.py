@@ -23,7 +23,7 @@ from .controller import ScanController, checks
 class ScanDock(Dock):
     """Angles, geometry, beam stop, a check list, and Save scan.yaml."""
 
-    step = "scan"
+    title = "Scan"
 
     def build(self) -> None:
         self.controller = self.session.controller(ScanController)

@@ -45,7 +45,7 @@ class SimulateDock(Dock):
     napari_viewer : napari.viewer.Viewer
     """
 
-    step = "open"
+    title = "Simulate"
     needs_stack = False
 
     def build(self) -> None:

@@ -75,6 +75,7 @@ class TrainDock(Dock):
     napari_viewer : napari.viewer.Viewer
     """
 
+    title = "Train"
     needs_stack = False
 
     def build(self) -> None:

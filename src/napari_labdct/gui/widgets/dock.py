@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from napari.layers import Layer
 from napari.viewer import Viewer
-from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
@@ -16,19 +16,17 @@ from qtpy.QtWidgets import (
     QLabel,
     QPushButton,
     QScrollArea,
-    QSizePolicy,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from ...core.errors import LabDCTError
 from ...scan.scan import Scan
+from ..app.docks import WAY, join_tabs, open_dock
 from ..app.session import Session, session_of
 from .combos import StackCombo
 from .forms import tame
-
-#: The order of work, shown at the top of every dock.
-STEPS = ("open", "scan", "denoise", "compare", "review", "export")
 
 
 class _Column(QScrollArea):
@@ -63,8 +61,8 @@ class Dock(QWidget):
 
     Attributes
     ----------
-    step : str
-        Where in `STEPS` this dock stands; marked in the line at the top.
+    title : str
+        As in the menu; on the dock's tab, and marked in the line of steps if it is one of them.
     session : Session
     body : QVBoxLayout
         To be filled in `build`; scrolls when it is too tall.
@@ -72,7 +70,7 @@ class Dock(QWidget):
         Under the scrolling part: the run bar.
     """
 
-    step = ""
+    title = ""
     #: Whether the dock is of no use while no scan is open.
     needs_stack = True
 
@@ -82,10 +80,11 @@ class Dock(QWidget):
         self.session.watch_soon(self)
         self.session.warm_up()
         self._problem = ""
+        self._placed = False
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
         layout.setSpacing(6)
-        layout.addWidget(_steps_line(self.step))
+        layout.addLayout(self._steps_line())
         self.combo = StackCombo(self.session)
         row = QFormLayout()
         row.addRow("Scan", self.combo)
@@ -136,6 +135,45 @@ class Dock(QWidget):
             self.status.setText(text)
         self.status.setVisible(bool(text))
 
+    def showEvent(self, event) -> None:
+        super().showEvent(event)
+        if not self._placed:  # napari has put it into the window by then
+            self._placed = True
+            size = self.window().size()  # before it grows for one dock below another
+            QTimer.singleShot(0, lambda: self._join_tabs(size))
+
+    def _join_tabs(self, size: QSize) -> None:
+        if join_tabs(self) and not self.window().isMaximized():
+            QTimer.singleShot(0, lambda: self.window().resize(size))
+
+    def _steps_line(self) -> QHBoxLayout:
+        """The order of work; each step opens its dock."""
+        row = QHBoxLayout()
+        row.setSpacing(0)
+        for k, name in enumerate(WAY):
+            if k:
+                row.addWidget(QLabel("\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"))
+            step = QToolButton()
+            step.setAutoRaise(True)
+            step.setText(name)
+            step.setCheckable(True)
+            step.setChecked(name == self.title)
+            font = step.font()
+            font.setBold(name == self.title)
+            step.setFont(font)
+            here = "This dock" if name == self.title else f"Open the {name} dock"
+            tame(step, f"Step {k + 1} of {len(WAY)}: {name}", f"{here}: step {k + 1} of the work")
+            step.clicked.connect(lambda _=False, s=step, n=name: self._go_to(s, n))
+            row.addWidget(step)
+        row.addStretch(1)
+        return row
+
+    def _go_to(self, step: QToolButton, name: str) -> None:
+        step.setChecked(name == self.title)
+        viewer = self.session.viewer
+        if name != self.title and viewer is not None:
+            open_dock(viewer, name)
+
     def _on_scan(self, layer: Layer) -> None:
         if layer is self.session.stack:
             self._on_stack(layer)
@@ -185,16 +223,6 @@ def button(text: str, tooltip: str, clicked=None) -> QPushButton:
     if clicked is not None:
         made.clicked.connect(clicked)
     return made
-
-
-def _steps_line(current: str) -> QLabel:
-    words = [f"<b>{step}</b>" if step == current else step for step in STEPS]
-    label = QLabel("<small>" + "&thinsp;&rsaquo;&thinsp;".join(words) + "</small>")
-    label.setAccessibleName("Order of work: " + ", ".join(STEPS))
-    label.setToolTip("The order of work. This dock does the step in bold.")
-    label.setWordWrap(True)  # in a narrow dock the last steps take a second line
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Maximum)
-    return label
 
 
 class _EmptyState(QWidget):
