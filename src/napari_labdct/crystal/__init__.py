@@ -8,12 +8,17 @@ orientation ``U`` (3, 3) turns crystal vectors into sample vectors; Bunge angles
 
 from __future__ import annotations
 
+from .grain_map import GrainMap
 from .orientation import (
     bunge_to_matrix,
     ipf_colour,
+    matrices_to_quaternions,
     matrix_to_bunge,
     matrix_to_rodrigues,
+    mean_orientation,
     misorientation_deg,
+    multiply_quaternions,
+    nearest_equivalents,
     quaternions_to_matrices,
     random_orientations,
     rodrigues_to_matrix,
@@ -21,6 +26,7 @@ from .orientation import (
 from .phase import (
     HC_KEV_ANGSTROM,
     MATERIALS,
+    CrystalWarning,
     Material,
     Reflections,
     Site,
@@ -32,6 +38,8 @@ from .phase import (
 __all__ = [
     "HC_KEV_ANGSTROM",
     "MATERIALS",
+    "CrystalWarning",
+    "GrainMap",
     "Material",
     "Reflections",
     "Site",
@@ -39,9 +47,13 @@ __all__ = [
     "ipf_colour",
     "mass_attenuation",
     "material",
+    "matrices_to_quaternions",
     "matrix_to_bunge",
     "matrix_to_rodrigues",
+    "mean_orientation",
     "misorientation_deg",
+    "multiply_quaternions",
+    "nearest_equivalents",
     "quaternions_to_matrices",
     "random_orientations",
     "read_cif",
