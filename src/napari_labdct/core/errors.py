@@ -25,3 +25,7 @@ class ModelError(LabDCTError):
 
 class OutputError(LabDCTError):
     """A result cannot be written where it was asked for."""
+
+
+class LabDCTWarning(UserWarning):
+    """Something that had to be decided, or contradicts itself; the work goes on."""

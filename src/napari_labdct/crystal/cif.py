@@ -189,7 +189,7 @@ def _named(name: str) -> list[Any]:
 
     plain, wanted = name.replace("_", "").strip(), ""
     group = _look_up(plain)
-    if group is None or not group.qualifier or (":" in plain or plain[-1:] in "SZHR"):
+    if group is None or not group.ext or (":" in plain or plain[-1:] in "SZHR"):
         match = _QUALIFIER.search(plain)
         # "P 2 1 2" ends in a digit that is part of the symbol: it needs a mark before it.
         marked = match and (re.search(r"[:(o]", match.group(), re.I) or match[1].lower() in "szhr")
@@ -199,7 +199,7 @@ def _named(name: str) -> list[Any]:
     if group is None:
         return []
     same = [g for g in gemmi.spacegroup_table() if (g.number, g.hm) == (group.number, group.hm)]
-    exact = [g for g in same if wanted and str(g.qualifier).strip("\0") == wanted]
+    exact = [g for g in same if wanted and g.ext == wanted]
     return exact or same
 
 
@@ -226,7 +226,7 @@ def _look_up(symbol: str) -> Any:
 
 def _fitting_axes(settings: list[Any], cell: tuple[float, ...]) -> list[Any]:
     """Hexagonal or rhombohedral axes are those of the cell, whatever the symbol leaves open."""
-    kinds = {str(g.qualifier).strip("\0"): g for g in settings}
+    kinds = {g.ext: g for g in settings}
     number = settings[0].number
     if number in (146, 148, 155, 160, 161, 166, 167):
         import gemmi
@@ -234,7 +234,7 @@ def _fitting_axes(settings: list[Any], cell: tuple[float, ...]) -> list[Any]:
         hexagonal = abs(cell[5] - 120) < 0.5 and abs(cell[3] - 90) < 0.5
         axes = "H" if hexagonal else "R"
         table = [g for g in gemmi.spacegroup_table() if g.number == number]
-        return [g for g in table if str(g.qualifier).strip("\0") == axes] or settings
+        return [g for g in table if g.ext == axes] or settings
     if "2" in kinds:
         return [kinds[k] for k in ("2", "1") if k in kinds]
     return settings

@@ -157,8 +157,12 @@ def mean_orientation(
         return np.full((3, 3), np.nan), float("nan")
     q = matrices_to_quaternions(u)
     tried = q[np.unique(np.linspace(0, len(q) - 1, 31).astype(int))]
-    medians = [np.median(nearest_equivalents(tried, one, symmetry)[1]) for one in tried]
-    middle = tried[int(np.argmin(medians))]
+    if len(q) > 1 and np.ptp(q, axis=0).max() > 1e-6:
+        n = len(tried)
+        apart = nearest_equivalents(np.tile(tried, (n, 1)), np.repeat(tried, n, axis=0), symmetry)
+        middle = tried[np.median(apart[1].reshape(n, n), axis=1).argmin()]
+    else:
+        return quaternions_to_matrices(q[0]), 0.0
     for _ in range(3):
         near, angle = nearest_equivalents(q, middle, symmetry)
         kept = near[angle <= max(outlier_deg, float(np.median(angle)))]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import SettingsError
+from ..core.errors import LabDCTWarning, SettingsError
 
 HC_KEV_ANGSTROM = 12.39841984
 """Planck's constant times the speed of light, keV angstrom (2019 SI)."""
@@ -48,7 +48,7 @@ MOST_INDICES = 400_000
 """Reflections that are looked at before the search for families is given up."""
 
 
-class CrystalWarning(UserWarning):
+class CrystalWarning(LabDCTWarning):
     """A structure contradicts itself, or leaves open what had to be decided."""
 
 

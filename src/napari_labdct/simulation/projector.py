@@ -19,8 +19,7 @@ from math import gcd
 import numpy as np
 
 from ..core.errors import SettingsError
-from ..crystal import HC_KEV_ANGSTROM, Material
-from ..crystal.grain_map import GrainMap
+from ..crystal import HC_KEV_ANGSTROM, GrainMap, Material
 from ..scan.geometry import ScanGeometry, rotation_z
 from .source import Beam
 
