@@ -14,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_labdct.crystal import ipf_colour
-from napari_labdct.crystal.grain_map import GrainMap
+from napari_labdct.crystal import GrainMap, ipf_colour
 from napari_labdct.scan.geometry import ScanGeometry
 from napari_labdct.simulation import Simulation, settings_of_map
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,7 +102,7 @@ corner = st.tuples(st.integers(0, 90), st.integers(0, 90))
     detector_center_px=st.none() | st.tuples(number, number),
     detector_tilt_deg=st.tuples(*[st.floats(-5, 5)] * 3),
     beam_stop_px=st.lists(st.lists(corner, min_size=3, max_size=6), max_size=2),
-    material=st.none() | st.sampled_from(["Fe", "Al", "Ti.cif"]),
+    material=st.none() | st.sampled_from(["Fe", "Al", str(Path("Ti.cif").absolute())]),
     omega=st.none() | st.lists(st.floats(-360, 360), min_size=4, max_size=4),
 )
 def test_scan_yaml_round_trip(tmp_path_factory, omega, **fields):
@@ -114,3 +115,15 @@ def test_scan_yaml_round_trip(tmp_path_factory, omega, **fields):
         assert back.omega is None
     else:
         np.testing.assert_allclose(back.omega_deg(4), omega, atol=2e-6)
+
+
+def test_a_crystal_file_beside_scan_yaml_belongs_to_its_folder(tmp_path):
+    beside = tmp_path / "Ti.cif"
+    scan = Scan(np.zeros((4, 8, 8)), description=ScanDescription(material=str(beside)))
+    path = write_scan_yaml(tmp_path / "scan.yaml", scan, ["a.tif"])
+    assert "material: Ti.cif" in path.read_text()
+    assert read_scan_yaml(path).description.material == str(beside)
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    path.rename(moved / "scan.yaml")
+    assert read_scan_yaml(moved / "scan.yaml").description.material == str(moved / "Ti.cif")

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_labdct.core.errors import SettingsError
-from napari_labdct.crystal import bunge_to_matrix, material, random_orientations
-from napari_labdct.crystal.grain_map import GrainMap
+from napari_labdct.crystal import GrainMap, bunge_to_matrix, material, random_orientations
 from napari_labdct.scan.geometry import ScanGeometry
 from napari_labdct.simulation import PRESETS, Beam, Projector, predict_spots, preset_sample
 from napari_labdct.simulation.kernel import path_length

@@ -9,10 +9,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+import warnings
 from collections.abc import Sequence
 
 from .._version import __version__
-from ..core.errors import LabDCTError
+from ..core.errors import LabDCTError, LabDCTWarning
 
 #: One module a command, in the order of work.
 COMMANDS = (
@@ -44,7 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         importlib.import_module(f".{name}", __name__).add_command(commands)
     given = parser.parse_args(arguments)
     try:
-        given.run(given)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", LabDCTWarning)
+            warnings.showwarning = _note(warnings.showwarning)
+            given.run(given)
     except LabDCTError as error:
         print(f"labdct: {error}", file=sys.stderr)
         return 1
@@ -52,3 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("labdct: stopped; the same command goes on where it stopped.", file=sys.stderr)
         return 130
     return 0
+
+
+def _note(usual):
+    """Show our own warnings as a plain sentence on standard error, others as usual."""
+
+    def show(message, category, *rest, **more):
+        if issubclass(category, LabDCTWarning):
+            print(f"Note: {message}", file=sys.stderr)
+        else:
+            usual(message, category, *rest, **more)
+
+    return show

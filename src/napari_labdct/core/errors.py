@@ -44,3 +44,7 @@ class OutputError(LabDCTError):
 
 class InputsChangedError(OutputError):
     """A result was begun with files that have changed since."""
+
+
+class LabDCTWarning(UserWarning):
+    """Something that had to be decided, or contradicts itself; the work goes on."""

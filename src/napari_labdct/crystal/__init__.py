@@ -11,25 +11,31 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
+        "grain_map": ["GrainMap"],
         "orientation": [
             "bunge_to_matrix",
             "ipf_colour",
+            "matrices_to_quaternions",
             "matrix_to_bunge",
             "matrix_to_rodrigues",
+            "mean_orientation",
             "misorientation_deg",
+            "multiply_quaternions",
+            "nearest_equivalents",
             "quaternions_to_matrices",
             "random_orientations",
             "rodrigues_to_matrix",
         ],
+        "cif": ["read_cif"],
+        "materials": ["material"],
         "phase": [
             "HC_KEV_ANGSTROM",
             "MATERIALS",
+            "CrystalWarning",
             "Material",
             "Reflections",
             "Site",
             "mass_attenuation",
-            "material",
-            "read_cif",
         ],
     },
 )

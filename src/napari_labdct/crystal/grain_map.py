@@ -1,4 +1,7 @@
-"""A grain map: grain ids on a voxel grid, with an orientation for each grain."""
+"""Grain maps: grains on a regular grid, with orientation and phase of each.
+
+A volume is (z, y, x), as GrainMapper3D and napari have it; positions in mm are (x, y, z).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from functools import cached_property
 import numpy as np
 
 from ..core.errors import SettingsError
+
+__all__ = ["GrainMap"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +31,10 @@ class GrainMap:
         (x, y, z) of the middle of the volume in the sample frame; the rotation axis is x = y = 0.
     grain_ids : ndarray of int (n,)
         What each grain was called in its file; 1, 2, ... by default.
+    phases : ndarray of int (n,)
+        Phase of each grain, from 0; all 0 by default.
+    spread_deg : ndarray (n,)
+        Mean angle between the voxels of a grain and its orientation; 0 by default.
 
     Raises
     ------
@@ -38,10 +47,16 @@ class GrainMap:
     orientations: np.ndarray
     center_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
     grain_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    phases: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    spread_deg: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
         labels = np.asarray(self.labels)
         orientations = np.asarray(self.orientations, float)
+        if orientations.shape[1:] != (3, 3) or not np.isfinite(orientations).all():
+            raise SettingsError("A grain map needs one finite orientation (3, 3) a grain.")
+        if len(self.center_mm) != 3 or not np.isfinite(self.center_mm).all():
+            raise SettingsError(f"The centre must be three numbers in mm, not {self.center_mm}.")
         if labels.ndim != 3 or labels.dtype.kind not in "iu":
             raise SettingsError("A grain map needs a 3-D volume of whole numbers (z, y, x).")
         if not labels.any():
@@ -57,6 +72,9 @@ class GrainMap:
         object.__setattr__(self, "orientations", orientations)
         if len(self.grain_ids) != len(orientations):
             object.__setattr__(self, "grain_ids", np.arange(1, len(orientations) + 1))
+        for name, kind in (("phases", int), ("spread_deg", float)):
+            if len(getattr(self, name)) != len(orientations):
+                object.__setattr__(self, name, np.zeros(len(orientations), kind))
 
     @property
     def n_grains(self) -> int:

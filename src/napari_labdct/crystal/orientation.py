@@ -57,6 +57,120 @@ def matrix_to_rodrigues(matrix: np.ndarray) -> np.ndarray:
         return axis / (1 + np.trace(m, axis1=-2, axis2=-1))[..., None]
 
 
+def matrices_to_quaternions(matrices: np.ndarray) -> np.ndarray:
+    """Unit quaternions (..., 4), scalar first and not negative, of rotations (..., 3, 3)."""
+    m = np.asarray(matrices, float)
+    flat = m.reshape(*m.shape[:-2], 9)
+    xx, xy, xz, yx, yy, yz, zx, zy, zz = np.moveaxis(flat, -1, 0)
+    # q q^T of the unit quaternion; its row of largest diagonal is q without loss of digits.
+    rows = [
+        [1 + xx + yy + zz, zy - yz, xz - zx, yx - xy],
+        [zy - yz, 1 + xx - yy - zz, yx + xy, xz + zx],
+        [xz - zx, yx + xy, 1 - xx + yy - zz, zy + yz],
+        [yx - xy, xz + zx, zy + yz, 1 - xx - yy + zz],
+    ]
+    outer = np.moveaxis(np.array(rows), (0, 1), (-2, -1))
+    best = np.diagonal(outer, axis1=-2, axis2=-1).argmax(axis=-1)
+    q = np.take_along_axis(outer, best[..., None, None], axis=-2)[..., 0, :]
+    q = q / np.linalg.norm(q, axis=-1, keepdims=True)
+    return np.where(q[..., :1] < 0, -q, q)
+
+
+def multiply_quaternions(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Hamilton products (..., 4), scalar first: the rotation `second`, then `first`."""
+    a, b, c, d = np.moveaxis(np.asarray(first, float), -1, 0)
+    e, f, g, h = np.moveaxis(np.asarray(second, float), -1, 0)
+    parts = [
+        a * e - b * f - c * g - d * h,
+        a * f + b * e + c * h - d * g,
+        a * g - b * h + c * e + d * f,
+        a * h + b * g - c * f + d * e,
+    ]
+    return np.stack(np.broadcast_arrays(*parts), axis=-1)
+
+
+def nearest_equivalents(
+    quaternions: np.ndarray, reference: np.ndarray, symmetry: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of the equivalents q S of each orientation the one nearest to a reference.
+
+    Parameters
+    ----------
+    quaternions : ndarray (n, 4)
+        Unit quaternions of orientations, crystal to sample, scalar first.
+    reference : ndarray (4,) or (n, 4)
+    symmetry : ndarray (m, 3, 3)
+        Proper rotations of any Laue class, `Material.symmetry`.
+
+    Returns
+    -------
+    equivalents : ndarray (n, 4)
+        On the reference's side of the sphere (their scalar product is not negative).
+    angle_deg : ndarray (n,)
+        The disorientation from the reference.
+    """
+    quaternions = np.asarray(quaternions, float)
+    reference = np.broadcast_to(np.asarray(reference, float), quaternions.shape)
+    cosine = np.full(len(quaternions), -1.0)
+    best = quaternions.copy()
+    # One operation after the other: memory stays that of the orientations themselves.
+    for operation in matrices_to_quaternions(symmetry):
+        turned = multiply_quaternions(quaternions, operation)
+        along = np.einsum("ni,ni->n", turned, reference)
+        nearer = np.abs(along) > cosine
+        cosine = np.where(nearer, np.abs(along), cosine)
+        best[nearer] = np.where(along < 0, -1.0, 1.0)[nearer, None] * turned[nearer]
+    # The chord keeps small angles exact, where the arc cosine loses half the digits.
+    chord = np.linalg.norm(best - reference, axis=-1)
+    return best, np.degrees(4 * np.arcsin(np.clip(chord / 2, 0, 1)))
+
+
+def mean_orientation(
+    orientations: np.ndarray, symmetry: np.ndarray, *, outlier_deg: float = 5.0
+) -> tuple[np.ndarray, float]:
+    """Mean of orientations that agree up to crystal symmetry, whatever a minority of them says.
+
+    The start is the orientation with the smallest median disorientation from a sample of the
+    others; the mean of those within `outlier_deg` of it (or within the median, if that is more)
+    is the eigenvector of largest eigenvalue of the sum of q q^T over the nearest equivalents
+    (Markley et al. 2007, J. Guid. Control Dyn. 30, 1193).
+
+    Parameters
+    ----------
+    orientations : ndarray (n, 3, 3)
+        Crystal to sample; those with NaN are left out.
+    symmetry : ndarray (m, 3, 3)
+        Proper rotations, `Material.symmetry`.
+    outlier_deg : float
+        Orientations farther from the middle than this do not enter the mean.
+
+    Returns
+    -------
+    mean : ndarray (3, 3)
+        All NaN if no orientation is finite.
+    spread_deg : float
+        Mean disorientation of all finite orientations from the mean.
+    """
+    u = np.asarray(orientations, float).reshape(-1, 3, 3)
+    u = u[np.isfinite(u).all(axis=(1, 2))]
+    if len(u) == 0:
+        return np.full((3, 3), np.nan), float("nan")
+    q = matrices_to_quaternions(u)
+    tried = q[np.unique(np.linspace(0, len(q) - 1, 31).astype(int))]
+    if len(q) > 1 and np.ptp(q, axis=0).max() > 1e-6:
+        n = len(tried)
+        apart = nearest_equivalents(np.tile(tried, (n, 1)), np.repeat(tried, n, axis=0), symmetry)
+        middle = tried[np.median(apart[1].reshape(n, n), axis=1).argmin()]
+    else:
+        return quaternions_to_matrices(q[0]), 0.0
+    for _ in range(3):
+        near, angle = nearest_equivalents(q, middle, symmetry)
+        kept = near[angle <= max(outlier_deg, float(np.median(angle)))]
+        middle = np.linalg.eigh(kept.T @ kept)[1][:, -1]
+    spread = nearest_equivalents(q, middle, symmetry)[1].mean()
+    return quaternions_to_matrices(middle), float(spread)
+
+
 def random_orientations(count: int, rng: np.random.Generator) -> np.ndarray:
     """`count` orientations (count, 3, 3), uniform over all rotations."""
     return quaternions_to_matrices(rng.normal(size=(count, 4)))

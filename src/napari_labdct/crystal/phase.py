@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..core.errors import SettingsError
+from ..core.errors import LabDCTWarning, SettingsError
 
 HC_KEV_ANGSTROM = 12.39841984
 """Planck's constant times the speed of light, keV angstrom (2019 SI)."""
@@ -32,7 +31,7 @@ DEBYE_WALLER_B_280K = {
 }
 
 # Cell edges and angles (angstrom, degrees) at room temperature, space group, fractional position.
-_ELEMENTS: dict[str, tuple[tuple[float, ...], str, tuple[float, float, float]]] = {
+ELEMENTS: dict[str, tuple[tuple[float, ...], str, tuple[float, float, float]]] = {
     "Al": ((4.04975, 4.04975, 4.04975, 90, 90, 90), "F m -3 m", (0, 0, 0)),
     "Fe": ((2.8665, 2.8665, 2.8665, 90, 90, 90), "I m -3 m", (0, 0, 0)),
     "Ni": ((3.5238, 3.5238, 3.5238, 90, 90, 90), "F m -3 m", (0, 0, 0)),
@@ -41,7 +40,18 @@ _ELEMENTS: dict[str, tuple[tuple[float, ...], str, tuple[float, float, float]]] 
     "Si": ((5.43102, 5.43102, 5.43102, 90, 90, 90), "F d -3 m:1", (0, 0, 0)),
 }
 
-MATERIALS = tuple(_ELEMENTS)
+SAME_PLACE_A = 0.2
+"""Symmetry images of a site nearer than this are one atom, angstrom."""
+
+MOST_INDICES = 400_000
+"""Reflections that are looked at before the search for families is given up."""
+
+
+class CrystalWarning(LabDCTWarning):
+    """A structure contradicts itself, or leaves open what had to be decided."""
+
+
+MATERIALS = tuple(ELEMENTS)
 """Names of the materials that need no CIF."""
 
 
@@ -108,7 +118,8 @@ class Material:
         for site in self.sites:
             _element(site.element)
         _space_group(self.space_group)
-        if not np.all(np.isfinite(self.cell)) or min(self.cell) <= 0 or not self.volume_a3 > 0:
+        _check_cell(self.name, self.cell)
+        if not self.volume_a3 > 0:
             raise SettingsError(f"The unit cell of {self.name} cannot exist: {self.cell}.")
 
     def with_u_iso(self, u_iso: float) -> Material:
@@ -156,17 +167,42 @@ class Material:
 
     @cached_property
     def atoms(self) -> tuple[Site, ...]:
-        """Every atom of one unit cell."""
-        atoms = []
+        """Every atom of one unit cell.
+
+        Images nearer than `SAME_PLACE_A` are one atom, in their middle: 0.333 stands for 1/3. Of
+        sites of one element at one place (all atoms listed beside their group) the first counts.
+        """
+        atoms: list[Site] = []
+        places: dict[str, np.ndarray] = {}
         for site in self.sites:
-            images: list[np.ndarray] = []
-            for op in _space_group(self.space_group).operations():
-                image = np.mod(op.apply_to_xyz(list(site.position)), 1.0)
-                shift = [image - other for other in images]
-                if all(np.abs(d - np.round(d)).max() > 1e-3 for d in shift):
-                    images.append(image)
-            atoms += [replace(site, position=tuple(image)) for image in images]
+            own = self._images(site.position)
+            taken = places.get(site.element)
+            if taken is not None and self._apart_a(own[0], taken).min() < SAME_PLACE_A:
+                continue
+            places[site.element] = own if taken is None else np.concatenate([taken, own])
+            atoms += [replace(site, position=tuple(image)) for image in own.tolist()]
         return tuple(atoms)
+
+    def _apart_a(self, place: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Distances (n,) in angstrom to the nearest repeats of `others` (n, 3), fractional."""
+        apart = others - place
+        return np.linalg.norm((apart - np.round(apart)) @ self.lattice.T, axis=-1)
+
+    def _images(self, position: tuple[float, float, float]) -> np.ndarray:
+        """Fractional places (n, 3) of one site in the cell, put exactly on its special position."""
+        operations = list(_space_group(self.space_group).operations())
+        place = np.asarray(position, float)
+        images = np.array([op.apply_to_xyz(place.tolist()) for op in operations])
+        shift = images - place
+        shift -= np.round(shift)
+        same = np.linalg.norm(shift @ self.lattice.T, axis=-1) < SAME_PLACE_A
+        place = place + shift[same].mean(axis=0)
+        kept: list[np.ndarray] = []
+        for op in operations:
+            image = np.mod(op.apply_to_xyz(place.tolist()), 1.0)
+            if not kept or self._apart_a(image, np.array(kept)).min() >= SAME_PLACE_A:
+                kept.append(image)
+        return np.array(kept)
 
     @cached_property
     def density_g_cm3(self) -> float:
@@ -258,64 +294,26 @@ def mass_attenuation(
     return np.sum(parts, axis=0).reshape(np.shape(energy_kev))
 
 
-def material(name: str) -> Material:
-    """A material by the symbol of its element, or from a CIF file by its path.
-
-    Raises
-    ------
-    SettingsError
-        The name is neither one of `MATERIALS` nor a readable CIF.
-    """
-    key = str(name).strip()
-    if key.lower().endswith(".cif"):
-        return read_cif(key)
-    if key not in _ELEMENTS:
+def _check_cell(name: str, cell: Sequence[float]) -> None:
+    """Refuse cells that no crystal has, and name the unit that was probably meant."""
+    if len(cell) != 6 or not np.all(np.isfinite(cell)) or min(cell) <= 0:
+        raise SettingsError(f"The unit cell of {name} cannot exist: {tuple(cell)}.")
+    edges, angles = cell[:3], cell[3:]
+    if min(edges) < 1.5 or max(edges) > 200:
+        odd = min(edges) if min(edges) < 1.5 else max(edges)
+        unit = "nanometres" if 0.15 <= min(edges) < 1.5 else "picometres" if odd < 2e4 else ""
+        unit = "" if odd < 0.15 else unit
+        hint = f" It looks like {unit}." if unit else ""
         raise SettingsError(
-            f"The material '{key}' is not known; use {', '.join(MATERIALS)} "
-            "or the path of a CIF file."
+            f"The unit cell of {name} has an edge of {odd:g} angstrom; edges must be 1.5 to 200 "
+            f"angstrom.{hint}"
         )
-    cell, group, position = _ELEMENTS[key]
-    u_iso = DEBYE_WALLER_B_280K[key] / (8 * np.pi**2)
-    return Material(key, cell, group, (Site(key, position, 1.0, u_iso),))
-
-
-def read_cif(path: str | Path) -> Material:
-    """A material from a CIF file (anisotropic displacements become their isotropic mean).
-
-    Raises
-    ------
-    SettingsError
-        The file cannot be read, or has no unit cell, space group or atoms.
-    """
-    import gemmi
-
-    path = Path(path)
-    try:
-        document = gemmi.cif.read(str(path))
-        block = next(b for b in document if b.find_value("_cell_length_a") or len(document) == 1)
-        small = gemmi.make_small_structure_from_block(block)
-    except (OSError, ValueError, RuntimeError, StopIteration) as error:
-        raise SettingsError(f"{path.name} cannot be read as a CIF file: {error}.") from None
-    cell = small.cell
-    if not block.find_value("_cell_length_a") or not cell.is_crystal():
-        raise SettingsError(f"{path.name} has no unit cell; a CIF with _cell_length_a is needed.")
-    group = small.spacegroup
-    if group is None:
-        raise SettingsError(f"{path.name} names no space group that is known.")
-    sites = []
-    for atom in small.sites:
-        u_iso = atom.u_iso if atom.u_iso > 0 else small_u(atom)
-        element = atom.element.name
-        if u_iso <= 0:
-            u_iso = DEBYE_WALLER_B_280K.get(element, 0.5) / (8 * np.pi**2)
-        sites.append(Site(element, tuple(atom.fract.tolist()), atom.occ, u_iso))
-    parameters = (cell.a, cell.b, cell.c, cell.alpha, cell.beta, cell.gamma)
-    return Material(path.stem, parameters, group.xhm(), tuple(sites))
-
-
-def small_u(atom: Any) -> float:
-    """Mean of the diagonal of a CIF atom's anisotropic U, 0 if it has none."""
-    return float((atom.aniso.u11 + atom.aniso.u22 + atom.aniso.u33) / 3)
+    if min(angles) < 10 or max(angles) > 170:
+        hint = " They look like radians." if max(angles) < np.pi else ""
+        raise SettingsError(
+            f"The unit cell of {name} has angles of {', '.join(f'{v:g}' for v in angles)} degrees; "
+            f"they must be 10 to 170 degrees.{hint}"
+        )
 
 
 def _element(symbol: str) -> Any:
@@ -344,6 +342,11 @@ def _reflections(crystal: Material, families: int) -> Reflections:
         limit *= 1.3
         bound = np.ceil(limit * np.array(crystal.cell[:3]) / max(crystal.cell[:3])).astype(int)
         bound = np.maximum(bound, 1)
+        if np.prod(2 * bound + 1.0) > MOST_INDICES:
+            raise SettingsError(
+                f"{crystal.name} has no {families} reflection families among the first "
+                f"{MOST_INDICES} indices; check its unit cell and its atoms."
+            )
         hkl = np.array([h for h in product(*(range(-n, n + 1) for n in bound)) if any(h)])
         d = crystal.d_angstrom(hkl)
         # Only a sphere that fits inside the block of indices is searched completely.

@@ -1,22 +1,37 @@
-"""Grain maps: the small data class everything shares, and GrainMapper3D HDF5 files.
+"""Grain maps in GrainMapper3D's HDF5 files: what they hold is read phase by phase.
 
 A volume is (z, y, x), as GrainMapper3D and napari have it; positions in mm are (x, y, z).
 """
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..core.errors import ScanError
 from ..core.files import atomic_hdf5
-from ..crystal import Material, matrix_to_rodrigues, quaternions_to_matrices, rodrigues_to_matrix
-from ..crystal import material as find_material
-from ..crystal.grain_map import GrainMap
+from ..crystal import (
+    GrainMap,
+    Material,
+    matrix_to_rodrigues,
+    mean_orientation,
+    quaternions_to_matrices,
+    rodrigues_to_matrix,
+)
+from .grain_phases import FilePhase, choose_phases
 
 __all__ = ["GrainMap", "MeasuredMap", "read_grainmapper", "write_grainmapper"]
+
+MOST_VOXELS = 2_000_000_000
+MOST_PROJECTIONS = 100_000
+_VOXELS_A_GRAIN = 500  # evenly spread; 1 degree of scatter leaves about 0.1
+_WIDE_DEG = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +42,12 @@ class MeasuredMap:
     ----------
     grains : GrainMap
     material : Material
-        The first phase, with the cell of the file.
+        The first phase that has grains.
     source_sample_mm, sample_detector_mm, tube_kv : float or None
     n_projections : int or None
         Over 360 degrees; the last one repeats the first.
+    phases : tuple of Material
+        Every phase that has grains; ``grains.phases`` says which grain is of which.
     """
 
     grains: GrainMap
@@ -39,6 +56,7 @@ class MeasuredMap:
     sample_detector_mm: float | None
     tube_kv: float | None
     n_projections: int | None
+    phases: tuple[Material, ...] = ()
 
     @property
     def omega_deg(self) -> np.ndarray | None:
@@ -48,123 +66,250 @@ class MeasuredMap:
         return np.linspace(-180.0, 180.0, self.n_projections)
 
 
-def read_grainmapper(path: str | Path, *, y_flip: bool = False) -> MeasuredMap:
+def read_grainmapper(
+    path: str | Path,
+    *,
+    y_flip: bool = False,
+    material: str | Material | Sequence[Material] | None = None,
+) -> MeasuredMap:
     """Read a grain map exported by GrainMapper3D (HDF5, file format version 4).
 
     Rodrigues vectors are taken as crystal-to-sample rotations; the file's own IPF001 colours agree
     with that. ``Spacing`` and ``Center`` are mm; ``Extent`` is ignored because cropping leaves it
-    at its old value.
+    at its old value. A grain's orientation is the symmetry-aware mean of its valid voxels, its
+    phase that of most of them.
 
     Parameters
     ----------
     path : path
     y_flip : bool
         Mirror the sample in y (positions and orientations), for data of the other handedness.
+    material : str, Material or sequence of Material, optional
+        The materials of the phases instead of the file's: elements or CIF files, one a phase that
+        has grains, parted by commas.
 
     Raises
     ------
     ScanError
-        The file is not a GrainMapper3D grain map.
+        The file is not a GrainMapper3D grain map, or what it holds makes no sense.
+    SettingsError
+        A material cannot be read.
     """
-    import h5py
-
     path = Path(path)
-    try:
-        with h5py.File(path, "r") as file:
-            group = file["LabDCT"]
-            data = group["Data"]
-            ids = np.asarray(data["GrainId"][()])
-            spacing = np.asarray(group["Spacing"][()], float)
-            center = np.asarray(group["Center"][()], float)
-            rotations, kind = _rotations(data)
-            phase = file.get("PhaseInfo/Phase01")
-            phase_name = _text(phase["Name"]) if phase is not None else "Al"
-            cell = phase["UnitCell"][()] if phase is not None else None
-            group_number = int(phase["SpaceGroup"][0]) if phase is not None else 0
-            distances = [
-                _number(group, name)
-                for name in ("SourceToSampleDistance", "SampleToDetectorDistance", "Voltage")
-            ]
-            projections = _number(group, "NumberOfProjections")
-    except (OSError, KeyError, ValueError, IndexError) as error:
-        raise ScanError(
-            f"{path.name} is not a GrainMapper3D grain map ({' '.join(str(error).split())})."
-        ) from None
-    if ids.ndim != 3 or not np.allclose(spacing, spacing[0], rtol=1e-3):
-        raise ScanError(
-            f"{path.name} needs a 3-D map of cubic voxels; its spacing is {spacing} mm."
-        )
-    if not (ids > 0).any():
-        raise ScanError(f"{path.name} holds no grain.")
-    if y_flip:
-        ids, rotations = ids[:, ::-1], rotations[:, ::-1]
-        center = center * [1, -1, 1]
-    found, where, labels = np.unique(np.maximum(ids, 0), return_index=True, return_inverse=True)
+    read = _read(path)
+    ids, phase_ids = read.ids, read.phase_ids
+    found, labels = np.unique(np.maximum(ids, 0), return_inverse=True)
     labels = labels.reshape(ids.shape).astype(np.int32)
     if found[0] > 0:
         labels += 1
     else:
-        found, where = found[1:], where[1:]
-    vectors = rotations.reshape(-1, rotations.shape[-1])[where].astype(float)
-    orientations = (
-        rodrigues_to_matrix(vectors) if kind == "Rodrigues" else quaternions_to_matrices(vectors)
-    )
+        found = found[1:]
+    order, first = _voxels_by_grain(labels, len(found))
+    of_grain = np.array([_most(phase_ids.ravel()[order[a:b]]) for a, b in pairwise(first)])
+    numbers = np.unique(of_grain)
+    phases = choose_phases(path.name, read.phases, numbers.tolist(), material)
+    phase_of = np.searchsorted(numbers, of_grain)
+    orientations, spread = _orientations(read, order, first, [phases[i] for i in phase_of])
+    kept = np.isfinite(orientations).all(axis=(1, 2))
+    if not kept.any():
+        raise ScanError(f"{path.name} holds no valid orientation: all of them are not numbers.")
+    if not kept.all():
+        _say(path, f"{(~kept).sum()} grains have no valid orientation and are left out")
+        number = np.concatenate([[0], np.cumsum(kept) * kept])
+        labels = number[labels].astype(np.int32)
+    wide = found[kept][spread[kept] > _WIDE_DEG]
+    if len(wide):
+        _say(
+            path,
+            f"the voxels of {len(wide)} grains (the first is {wide[0]}) are more than "
+            f"{_WIDE_DEG:g} degrees off their grain's mean orientation, on average",
+        )
+    center, orientations = read.center_mm, orientations[kept]
     if y_flip:
         mirror = np.diag([1.0, -1.0, 1.0])
+        labels, center = labels[:, ::-1], center * [1, -1, 1]
         orientations = mirror @ orientations @ mirror
-    grains = GrainMap(labels, float(spacing[0]) * 1e3, orientations, tuple(center.tolist()), found)
-    return MeasuredMap(
-        grains,
-        _phase(phase_name, group_number, cell),
-        *distances,
+    grains = GrainMap(
+        labels,
+        read.voxel_um,
+        orientations,
+        tuple(center.tolist()),
+        found[kept],
+        phase_of[kept],
+        spread[kept],
+    )
+    return MeasuredMap(grains, phases[0], *read.distances, read.n_projections, tuple(phases))
+
+
+def _say(path: Path, what: str) -> None:
+    from ..crystal import CrystalWarning
+
+    warnings.warn(f"{path.name}: {what}.", CrystalWarning, stacklevel=3)
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What a file holds, its kinds, sizes and ranges checked."""
+
+    ids: np.ndarray
+    phase_ids: np.ndarray
+    rotations: np.ndarray
+    is_rodrigues: bool
+    voxel_um: float
+    center_mm: np.ndarray
+    distances: tuple[float | None, ...]
+    n_projections: int | None
+    phases: dict[int, FilePhase]
+
+
+def _read(path: Path) -> _Content:
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return _content(path, file)
+    except (OSError, KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
+        detail = " ".join(str(error).split())[:200]
+        raise ScanError(f"{path.name} is not a GrainMapper3D grain map ({detail}).") from None
+
+
+def _content(path: Path, file: Any) -> _Content:
+    group = file["LabDCT"]
+    data = group["Data"]
+    ids = _volume(path, data, "GrainId", 3)
+    if not np.isfinite(ids).all() or (ids != np.round(ids)).any():
+        raise ScanError(f"{path.name}: GrainId must hold whole numbers in every voxel.")
+    if not (ids > 0).any():
+        raise ScanError(f"{path.name} holds no grain.")
+    phase_ids = (ids > 0).astype(np.int32)
+    if "PhaseId" in data:
+        phase_ids = _volume(path, data, "PhaseId", 3, ids.shape)
+        if not np.isfinite(phase_ids).all():
+            raise ScanError(f"{path.name}: PhaseId must hold whole numbers in every voxel.")
+    name = next((n for n in ("Rodrigues", "Quaternion") if n in data), None)
+    if name is None:
+        raise KeyError("no Rodrigues or Quaternion data")
+    width = 3 if name == "Rodrigues" else 4
+    rotations = _volume(path, data, name, 4, (*ids.shape, width))
+    spacing, center = (_numbers(path, group, n, 3) for n in ("Spacing", "Center"))
+    if not np.allclose(spacing, spacing[0], rtol=1e-3):
+        raise ScanError(f"{path.name} needs cubic voxels; its spacing is {spacing} mm.")
+    if not 1e-5 <= spacing[0] <= 1:
+        unit = " It looks like micrometres." if spacing[0] > 1 else " It looks like metres."
+        raise ScanError(
+            f"{path.name}: the spacing of voxels must be 0.00001 to 1 mm, not {spacing[0]:g}."
+            + (unit if spacing[0] > 0 else "")
+        )
+    distances = tuple(
+        _single(path, group, n, 1e5)
+        for n in ("SourceToSampleDistance", "SampleToDetectorDistance", "Voltage")
+    )
+    projections = _single(path, group, "NumberOfProjections", MOST_PROJECTIONS)
+    return _Content(
+        ids.astype(np.int64),
+        phase_ids.astype(np.int64),
+        rotations,
+        width == 3,
+        float(spacing[0]) * 1e3,
+        center,
+        distances,
         int(projections) if projections else None,
+        _file_phases(path, file),
     )
 
 
-def _rotations(data) -> tuple[np.ndarray, str]:
-    for name in ("Rodrigues", "Quaternion"):
-        if name in data:
-            return np.asarray(data[name][()]), name
-    raise KeyError("no Rodrigues or Quaternion data")
+def _volume(path: Path, data: Any, name: str, ndim: int, shape: tuple | None = None) -> np.ndarray:
+    volume = data[name]
+    given = tuple(getattr(volume, "shape", ()) or ())
+    if len(given) != ndim or (shape is not None and given != tuple(shape)):
+        wanted = f"have the shape {tuple(shape)}" if shape is not None else "be a 3-D volume"
+        raise ScanError(f"{path.name}: {name} must {wanted}, not {given}.")
+    if volume.dtype.kind not in "iuf":
+        raise ScanError(f"{path.name}: {name} must hold numbers, not {volume.dtype}.")
+    if np.prod(given, dtype=float) > MOST_VOXELS:
+        raise ScanError(f"{path.name}: {name} of {given} is too large to be read; crop the map.")
+    return np.asarray(volume[()])
 
 
-def _number(group, name: str) -> float | None:
-    return float(np.ravel(group[name][()])[0]) if name in group else None
+def _numbers(path: Path, group: Any, name: str, count: int) -> np.ndarray:
+    try:
+        values = np.asarray(group[name][()], float)
+    except (TypeError, ValueError, AttributeError):
+        values = np.zeros(0)
+    if values.shape != (count,) or not np.isfinite(values).all():
+        raise ScanError(f"{path.name}: {name} must be {count} finite numbers.")
+    return values
 
 
-def _text(dataset) -> str:
-    value = np.ravel(dataset[()])[0]
-    return value.decode() if isinstance(value, bytes) else str(value)
+def _single(path: Path, group: Any, name: str, most: float) -> float | None:
+    """A number from 0 to `most`, or None if the file has none."""
+    if name not in group:
+        return None
+    try:
+        value = float(np.ravel(group[name][()])[0])
+    except (TypeError, ValueError, IndexError, AttributeError):
+        value = np.nan
+    if not 0 <= value <= most:
+        raise ScanError(f"{path.name}: {name} must be 0 to {most:g}, not {value:g}.")
+    return value
 
 
-def _phase(name: str, group_number: int, cell: np.ndarray | None) -> Material:
-    """One of the known materials, by name or by cell, with the file's own cell."""
-    from dataclasses import replace
-
-    from ..crystal import MATERIALS
-
-    words = {"aluminum": "Al", "aluminium": "Al", "iron": "Fe", "nickel": "Ni", "copper": "Cu"}
-    words |= {"titanium": "Ti", "silicon": "Si"}
-    key = words.get(name.strip().lower(), name.strip())
-    if key not in MATERIALS:
-        close = [m for m in MATERIALS if cell is not None and _same_cell(m, cell)]
-        if not close:
-            raise ScanError(
-                f"The phase '{name}' (space group {group_number}) is not known; give a CIF file."
-            )
-        key = close[0]
-    known = find_material(key)
-    return known if cell is None else replace(known, cell=tuple(float(v) for v in cell))
+def _file_phases(path: Path, file: Any) -> dict[int, FilePhase]:
+    """The phases of ``PhaseInfo`` by their number in ``PhaseId``."""
+    found = {}
+    for key in file.get("PhaseInfo", {}):
+        digits = key.removeprefix("Phase")
+        if not (key.startswith("Phase") and digits.isdecimal() and len(digits) < 6):
+            continue
+        phase = file["PhaseInfo"][key]
+        cell = tuple(_numbers(path, phase, "UnitCell", 6).tolist())
+        number = _single(path, phase, "SpaceGroup", 230) or 0
+        text = np.ravel(phase["Name"][()])[0] if "Name" in phase else b""
+        name = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
+        found[int(digits)] = FilePhase(name.strip()[:80] or key, cell, int(number))
+    return found
 
 
-def _same_cell(name: str, cell: np.ndarray) -> bool:
-    return bool(np.allclose(find_material(name).cell, cell, rtol=0.005))
+def _voxels_by_grain(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Flat indices of voxels in the order of their grains, and where each grain begins."""
+    flat = np.flatnonzero(labels)
+    own = labels.ravel()[flat]
+    order = flat[np.argsort(own, kind="stable")]
+    counts = np.bincount(own, minlength=count + 1)[1:]
+    return order, np.concatenate([[0], np.cumsum(counts)])
+
+
+def _most(values: np.ndarray) -> int:
+    found, counts = np.unique(values, return_counts=True)
+    return int(found[counts.argmax()])
+
+
+def _orientations(
+    read: _Content, order: np.ndarray, first: np.ndarray, phases: list[Material]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean orientation (n, 3, 3) and spread (n,) of every grain; NaN where no voxel is valid."""
+    rotations = read.rotations.reshape(-1, read.rotations.shape[-1])
+    convert = rodrigues_to_matrix if read.is_rodrigues else quaternions_to_matrices
+    means, spreads = [], []
+    for number, crystal in enumerate(phases):
+        voxels = order[first[number] : first[number + 1]]
+        vectors = rotations[voxels].astype(float)
+        valid = np.isfinite(vectors).all(axis=1)
+        if not read.is_rodrigues:
+            valid &= np.linalg.norm(np.where(valid[:, None], vectors, 0), axis=1) > 1e-6
+        vectors = vectors[valid]
+        if len(vectors) > _VOXELS_A_GRAIN:
+            vectors = vectors[np.linspace(0, len(vectors) - 1, _VOXELS_A_GRAIN).astype(int)]
+        mean, spread = mean_orientation(convert(vectors), crystal.symmetry)
+        means.append(mean)
+        spreads.append(spread)
+    return np.array(means), np.array(spreads)
 
 
 def write_grainmapper(
     path: str | Path,
     grains: GrainMap,
-    material: Material,
+    material: Material | Sequence[Material],
     *,
     source_sample_mm: float | None = None,
     sample_detector_mm: float | None = None,
@@ -172,6 +317,8 @@ def write_grainmapper(
     n_projections: int | None = None,
 ) -> Path:
     """Write a grain map in GrainMapper3D's layout (format version 4).
+
+    `material` is one, or one for each phase in ``grains.phases``.
 
     Raises
     ------
@@ -181,6 +328,7 @@ def write_grainmapper(
     import gemmi
 
     path = Path(path)
+    phases = [material] if isinstance(material, Material) else list(material)
     spacing = np.full(3, grains.voxel_um * 1e-3)
     ids = np.concatenate([[0], grains.grain_ids]).astype(np.int32)[grains.labels]
     vectors = np.concatenate([np.zeros((1, 3)), matrix_to_rodrigues(grains.orientations)])
@@ -204,16 +352,17 @@ def write_grainmapper(
         volumes = {
             "GrainId": ids,
             "Rodrigues": vectors.astype(np.float32)[grains.labels],
-            "PhaseId": inside,
+            "PhaseId": np.concatenate([[0], grains.phases + 1]).astype(np.uint8)[grains.labels],
             "Mask": inside,
             "Completeness": inside.astype(np.float32),
         }
         for name, volume in volumes.items():
             group.create_dataset(f"Data/{name}", data=volume, compression="gzip")
-        phase = file.create_group("PhaseInfo/Phase01")
-        phase["Name"] = np.array([material.name.encode()])
-        phase["UnitCell"] = np.array(material.cell, float)
-        number = gemmi.find_spacegroup_by_name(material.space_group).number
-        phase["SpaceGroup"] = np.array([number], np.int32)
-        phase["UniversalHermannMauguin"] = np.array([material.space_group.encode()])
+        for number, crystal in enumerate(phases, 1):
+            phase = file.create_group(f"PhaseInfo/Phase{number:02d}")
+            phase["Name"] = np.array([crystal.name.encode()])
+            phase["UnitCell"] = np.array(crystal.cell, float)
+            group_number = gemmi.find_spacegroup_by_name(crystal.space_group).number
+            phase["SpaceGroup"] = np.array([group_number], np.int32)
+            phase["UniversalHermannMauguin"] = np.array([crystal.space_group.encode()])
     return path

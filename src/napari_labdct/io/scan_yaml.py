@@ -82,6 +82,10 @@ def read_scan_yaml(path: str | Path) -> ScanFile:
                 f"{path}: {quoted(name)} is not a setting of scan; "
                 f"the settings are {', '.join(known)}."
             )
+    crystal = content.get("material")
+    if isinstance(crystal, str) and crystal.strip().lower().endswith(".cif"):
+        # As every name in the file, relative to its folder, wherever the command is started.
+        content["material"] = str(path.absolute().parent / Path(crystal.strip()).expanduser())
     try:
         description = ScanDescription.from_dict(content)
     except SettingsError as error:
@@ -149,5 +153,11 @@ def write_scan_yaml(path: str | Path, scan: Scan, frames: list[str] | None = Non
             content["omega_deg"] = [float(v) for v in omega]
     defaults = ScanDescription().to_dict()
     content |= {k: v for k, v in scan.description.to_dict().items() if v != defaults[k]}
+    crystal = Path(content.get("material") or "")
+    if crystal.suffix.lower() == ".cif":
+        folder, crystal = path.absolute().parent, crystal.absolute()
+        inside = crystal.is_relative_to(folder)
+        # Beside the scan it moves with the folder; elsewhere it stays where it is.
+        content["material"] = str(crystal.relative_to(folder) if inside else crystal)
     write_atomically(path, yaml.safe_dump(content, sort_keys=False, default_flow_style=None))
     return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..crystal.grain_map import GrainMap
+from ..crystal import GrainMap
 from .projector import Projection
 
 __all__ = ["bend", "whole_spots"]

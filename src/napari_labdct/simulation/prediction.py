@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from ..core.errors import ScanError
+from ..core.errors import ScanError, SettingsError
 from ..core.parameters import Param, Settings, arguments_of
 from ..io.grainmapper import read_grainmapper
 from ..scan.scan import Scan
@@ -70,7 +70,13 @@ def settings_of_map(path: str | Path, **changes: Any) -> SimulateSettings:
     SettingsError
         What the file says of the scan lies outside what can be simulated.
     """
-    measured = read_grainmapper(path)
+    measured = read_grainmapper(path, material=changes.get("material"))
+    if len(measured.phases) > 1:
+        names = ", ".join(phase.name for phase in measured.phases)
+        raise SettingsError(
+            f"{Path(path).name} has grains of {len(measured.phases)} phases ({names}), and a "
+            "simulated scan is of one; export a map of one phase, or predict its spots on a scan."
+        )
     values: dict[str, Any] = {"material": measured.material.name}
     for name in ("source_sample_mm", "sample_detector_mm", "tube_kv"):
         if getattr(measured, name):
@@ -136,6 +142,14 @@ class PredictSettings(Settings):
     grain_map: Annotated[
         str | None, Param("Grain map", help="GrainMapper3D HDF5 file with the grains.")
     ] = None
+    material: Annotated[
+        str | None,
+        Param(
+            "Material",
+            help="Element or CIF file instead of what the map says, one a phase by commas.",
+            advanced=True,
+        ),
+    ] = None
     families: Annotated[
         int, Param("Reflection families", "", 1, 20, 1, "The first N allowed {hkl}.")
     ] = 4
@@ -166,7 +180,9 @@ class Prediction:
     ----------
     grains : GrainMap
     material : Material
-        The map's phase with the map's cell.
+        The map's first phase.
+    phases : tuple of Material
+        All phases of the map that have grains.
 
     Raises
     ------
@@ -185,14 +201,18 @@ class Prediction:
             )
         if not settings.grain_map:
             raise ScanError("Predicted spots need a grain map; give a GrainMapper3D HDF5 file.")
-        measured = read_grainmapper(settings.grain_map, y_flip=settings.y_flip)
+        measured = read_grainmapper(
+            settings.grain_map, y_flip=settings.y_flip, material=settings.material
+        )
         self.scan, self.settings = scan, settings
         self.grains, self.material = measured.grains, measured.material
+        self.phases = measured.phases
         self.geometry = scan.geometry()
         self.energy_kev = (settings.energy_min_kev, float(scan.description.tube_kv))
-        refuse_the_invisible(
-            self.material, self.geometry, np.array(self.energy_kev), settings.families
-        )
+        for crystal in self.phases:
+            refuse_the_invisible(
+                crystal, self.geometry, np.array(self.energy_kev), settings.families
+            )
 
     def frame(self, index: int) -> np.ndarray:
         """Spots of projection `index`, one row a reflection.
@@ -203,19 +223,27 @@ class Prediction:
             ``row`` and ``col`` are where the grain's centre of mass reflects to.
         """
         omega_deg = float(self.scan.omega_deg[index])
-        found = predict_spots(
-            self.grains,
-            self.material,
-            self.geometry,
-            omega_deg,
-            energy_kev=self.energy_kev,
-            families=self.settings.families,
+        found = np.concatenate(
+            [self._of_phase(number, omega_deg) for number in range(len(self.phases))]
         )
         spots = np.zeros(len(found), PREDICTION_DTYPE)
         for name in PREDICTED_DTYPE.names:
             spots[name] = found[name]
         spots["frame"], spots["omega_deg"] = index, omega_deg
         return spots
+
+    def _of_phase(self, number: int, omega_deg: float) -> np.ndarray:
+        own = (self.grains.phases == number) & np.isfinite(self.grains.centroids_mm).all(axis=1)
+        found = predict_spots(
+            (self.grains.centroids_mm[own], self.grains.orientations[own]),
+            self.phases[number],
+            self.geometry,
+            omega_deg,
+            energy_kev=self.energy_kev,
+            families=self.settings.families,
+        )
+        found["grain"] = self.grains.grain_ids[own][found["grain"] - 1]
+        return found
 
     def run(self, frames: Sequence[int] | None = None) -> Iterator[np.ndarray]:
         """The tables of some projections, or of all, one after the other."""

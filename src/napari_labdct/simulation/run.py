@@ -15,8 +15,7 @@ from ..core.errors import OutputError, SettingsError
 from ..core.files import cannot_write
 from ..core.frame_store import FrameStore, spare_inputs
 from ..core.jobs import Progress
-from ..crystal import Material, material
-from ..crystal.grain_map import GrainMap
+from ..crystal import GrainMap, Material, material
 from ..io.grainmapper import read_grainmapper, write_grainmapper
 from ..io.scan_yaml import write_scan_yaml
 from ..io.spot_csv import write_spot_csv
@@ -93,9 +92,8 @@ class Simulation:
         if s.sample in PRESETS:
             return preset_sample(s.sample, seed=s.seed, voxel_um=s.voxel_um)
         if s.sample == "grain map":
-            measured = read_grainmapper(s.grain_map)
-            if s.material == measured.material.name:
-                self.material = measured.material
+            measured = read_grainmapper(s.grain_map, material=self.material)
+            self.material = measured.material
             return measured.grains
         voxel_um = s.voxel_um
         if voxel_um is None:

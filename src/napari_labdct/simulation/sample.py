@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.errors import SettingsError
-from ..crystal import random_orientations
-from ..crystal.grain_map import GrainMap
+from ..crystal import GrainMap, random_orientations
 
 __all__ = ["PRESETS", "Preset", "box_mask", "cylinder_mask", "make_sample", "preset_sample"]
 

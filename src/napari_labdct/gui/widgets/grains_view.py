@@ -17,8 +17,7 @@ from napari.qt import QtViewer
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QLabel, QVBoxLayout, QWidget
 
-from ...crystal import ipf_colour
-from ...crystal.grain_map import GrainMap
+from ...crystal import GrainMap, ipf_colour
 from .forms import tame
 
 # Voxels along the longest edge of what is drawn; finer maps are thinned.
