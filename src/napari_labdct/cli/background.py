@@ -11,10 +11,9 @@ from ..core.parameters import add_arguments, from_namespace
 from .common import add_scan, open_given, show_progress
 
 
-def add_command(commands) -> None:
+def add_command(parser: argparse.ArgumentParser) -> None:
     from ..background import ExtractionSettings
 
-    parser = commands.add_parser("background", help="extract the background of a scan")
     add_scan(parser)
     parser.add_argument("-o", "--output", required=True, metavar="SET.h5")
     parser.add_argument("--name", default="", help="name of the set (default: the scan's)")

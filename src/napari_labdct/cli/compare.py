@@ -13,12 +13,10 @@ from ..spots.binarisation import SpotSettings
 from .common import OWN_THRESHOLD, cut_of, note_other_scan, show_progress, warn_implausible, window
 
 
-def add_command(commands) -> None:
-    parser = commands.add_parser(
-        "compare",
-        help="two segmentations of a scan: numbers, tables, pictures, a report",
-        description="A and B are binary stacks (non-zero is spot) or cleaned stacks of "
-        "'labdct denoise', which are cut at the threshold given here or else at their model's own.",
+def add_command(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "A and B are binary stacks (non-zero is spot) or cleaned stacks of "
+        "'labdct denoise', which are cut at the threshold given here or else at their model's own."
     )
     parser.add_argument("a", metavar="A", help="TIFF stack, or a folder of TIFFs")
     parser.add_argument("b", metavar="B", help="the one to compare it with")

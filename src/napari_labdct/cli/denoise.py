@@ -18,8 +18,7 @@ from .common import (
 )
 
 
-def add_command(commands) -> None:
-    parser = commands.add_parser("denoise", help="clean a scan with a trained network")
+def add_command(parser: argparse.ArgumentParser) -> None:
     add_scan(parser)
     parser.add_argument("-o", "--output", required=True, metavar="CLEANED.tif")
     add_arguments(parser, DenoiseSettings)

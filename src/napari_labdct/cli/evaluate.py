@@ -9,17 +9,16 @@ from pathlib import Path
 from ..core.errors import SettingsError
 from ..core.files import make_folder
 from ..core.jobs import Progress
+from ..core.parameters import add_earlier_flag
 from ..evaluation.baselines import PEERS
 from .common import show_progress, warn_implausible
 
 
-def add_command(commands) -> None:
-    parser = commands.add_parser(
-        "evaluate",
-        help="score models or masks: spots, shapes, SNR",
-        description="Score models on fixed simulated test scans (made once, then kept), beside "
+def add_command(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Score models on fixed simulated test scans (made once, then kept), beside "
         "classical peers tuned on scans of their own; or score models and mask stacks on a SCAN "
-        "with a TRUTH.",
+        "with a TRUTH."
     )
     parser.add_argument(
         "what", nargs="+", metavar="MODEL", help="model name or file; with --scan also masks (TIFF)"
@@ -36,9 +35,12 @@ def add_command(commands) -> None:
     parser.add_argument("--changes", action="store_true", help="also gain, offset, 8 bit, median")
     parser.add_argument("--pictures", action="store_true", help="best, typical, worst frames")
     parser.add_argument(
-        "--looks", type=int, nargs="+", default=[1], choices=range(1, 9), metavar="N",
-        help="turned copies a model averages over, 1 to 8; several are scored side by side",
+        "--augmentations", type=int, nargs="+", default=[1], choices=range(1, 9), metavar="N",
+        help="flips and rotations a model averages over, 1 to 8; several are scored side by side",
     )  # fmt: skip
+    add_earlier_flag(
+        parser, "--looks", "--augmentations", type=int, nargs="+", choices=range(1, 9), metavar="N"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, mps")
     parser.add_argument("--cache", metavar="FOLDER", help="where test scans and peers are kept")
     parser.set_defaults(run=run)
@@ -63,7 +65,9 @@ def run(given: argparse.Namespace) -> None:
         return
     folder = Path(given.cache) if given.cache else cache_folder() / "evaluation"
     methods = [
-        quality.network(name, given.device, looks=n) for name in given.what for n in given.looks
+        quality.network(name, given.device, looks=n)
+        for name in given.what
+        for n in given.augmentations
     ]
     recipes = quality.quick_recipes() if given.quick else quality.judging_recipes()
     peers: dict[str, list[quality.Method]] = {}
@@ -107,7 +111,7 @@ def _with_truth(given: argparse.Namespace):
         if path.is_dir() or path.suffix.lower() in (".tif", ".tiff"):
             methods.append(open_segmentation(path))
         else:
-            methods += [quality.network(name, given.device, looks=n) for n in given.looks]
+            methods += [quality.network(name, given.device, looks=n) for n in given.augmentations]
     return _last(quality.evaluate_scan(methods, scan, truth), "evaluate")
 
 

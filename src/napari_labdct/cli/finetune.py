@@ -20,17 +20,13 @@ SAMPLE = (
 )  # fmt: skip
 
 
-def add_command(commands) -> None:
-    parser = commands.add_parser(
-        "finetune",
-        help="fine-tune a trained network on reviewed spots or on a scan's own background",
-        description=(
-            "Let a trained network go on learning, mixed with synthetic crops: from PAIRS that "
-            "were saved after a review (Review dock, or labdct spots --pairs), or from the "
-            "background of a --scan under simulated spots of its geometry. The same command goes "
-            "on where it was stopped. Numbers before and after (.json), a picture (.png) and the "
-            "curve (.log.jsonl) are written beside the model."
-        ),
+def add_command(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Let a trained network go on learning, mixed with synthetic crops: from PAIRS that "
+        "were saved after a review (Review dock, or labdct spots --pairs), or from the "
+        "background of a --scan under simulated spots of its geometry. The same command goes "
+        "on where it was stopped. Numbers before and after (.json), a picture (.png) and the "
+        "curve (.log.jsonl) are written beside the model."
     )
     parser.add_argument("pairs", metavar="PAIRS", nargs="?", help="folder of reviewed pairs")
     parser.add_argument(

@@ -20,8 +20,7 @@ _LONGEST_STACK_PX = 32_768
 KEEP = {"all": (0, 1, 2), "not-rejected": (0, 1), "accepted": (1,)}
 
 
-def add_command(commands) -> None:
-    parser = commands.add_parser("spots", help="measure every spot, and export spots and masks")
+def add_command(parser: argparse.ArgumentParser) -> None:
     add_scan(parser)
     found = parser.add_argument_group("where the spots come from")
     found.add_argument(

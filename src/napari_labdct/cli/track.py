@@ -20,13 +20,11 @@ from .common import (
 )
 
 
-def add_command(commands) -> None:
-    parser = commands.add_parser(
-        "track",
-        help="confirm the spots of a cleaned scan by the projections before and after",
-        description="A reflection goes on over the detector as the sample turns. Where it goes "
+def add_command(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "A reflection goes on over the detector as the sample turns. Where it goes "
         "follows from the angles and distances of the scan; a weak spot that is seen again there "
-        "becomes surer, one that is not becomes less so.",
+        "becomes surer, one that is not becomes less so."
     )
     add_scan(parser)
     parser.add_argument(

@@ -13,17 +13,13 @@ from ..training.settings import SynthesisSettings, TrainSettings
 from .common import show_progress
 
 
-def add_command(commands) -> None:
-    parser = commands.add_parser(
-        "train",
-        help="train a network",
-        description=(
-            "Train a network on simulated crops, and on reviewed pairs if given. FOLDER receives "
-            "the curve, validation pictures, checkpoints and the best model. A training that was "
-            "stopped goes on with 'labdct train FOLDER': it remembers its settings. Stop it with "
-            "Ctrl-C, or by a file called 'stop' in the folder. Several GPUs: torchrun -m "
-            "napari_labdct train FOLDER, see docs/training.md."
-        ),
+def add_command(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Train a network on simulated crops, and on reviewed pairs if given. FOLDER receives "
+        "the curve, validation pictures, checkpoints and the best model. A training that was "
+        "stopped goes on with 'labdct train FOLDER': it remembers its settings. Stop it with "
+        "Ctrl-C, or by a file called 'stop' in the folder. Several GPUs: torchrun -m "
+        "napari_labdct train FOLDER, see docs/training.md."
     )
     parser.add_argument("folder", metavar="FOLDER")
     parser.add_argument("--start-from", metavar="MODEL", help="name or file of a trained model")
