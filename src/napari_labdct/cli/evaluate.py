@@ -11,7 +11,7 @@ from ..core.files import make_folder
 from ..core.jobs import Progress
 from ..core.parameters import add_earlier_flag
 from ..evaluation.baselines import PEERS
-from .common import show_progress, warn_implausible
+from .common import EITHER, MASK, add_scan_option, check_stack, show_progress, warn_implausible
 
 
 def add_command(parser: argparse.ArgumentParser) -> None:
@@ -23,9 +23,11 @@ def add_command(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what", nargs="+", metavar="MODEL", help="model name or file; with --scan also masks (TIFF)"
     )
-    parser.add_argument("--scan", nargs="+", metavar="SCAN", help="projections with a truth")
-    parser.add_argument("--truth", metavar="TRUTH", help="their true spots: labels or masks")
-    parser.add_argument("-o", "--output", metavar="FOLDER", help="for JSON, CSV and pictures")
+    add_scan_option(parser, "input: projections with a truth")
+    parser.add_argument(
+        "--truth", metavar="TRUTH", help="input: their true spots, labels or a mask"
+    )
+    parser.add_argument("-o", "--output", metavar="FOLDER", help="output: JSON, CSV and pictures")
     parser.add_argument("--quick", action="store_true", help="four scans only")
     parser.add_argument(
         "--peers", nargs="*", choices=tuple(PEERS), metavar="PEER",
@@ -105,11 +107,14 @@ def _with_truth(given: argparse.Namespace):
     from ..io import open_scan
 
     scan, truth = warn_implausible(open_scan(given.scan)), open_segmentation(given.truth)
+    check_stack(given.truth, truth.masks, scan, MASK)
     methods = []
     for name in given.what:
         path = Path(name)
         if path.is_dir() or path.suffix.lower() in (".tif", ".tiff"):
-            methods.append(open_segmentation(path))
+            found = open_segmentation(path)
+            check_stack(name, found.masks, scan, EITHER, coarse=True)
+            methods.append(found)
         else:
             methods += [quality.network(name, given.device, looks=n) for n in given.augmentations]
     return _last(quality.evaluate_scan(methods, scan, truth), "evaluate")

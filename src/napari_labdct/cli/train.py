@@ -23,7 +23,9 @@ def add_command(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("folder", metavar="FOLDER")
     parser.add_argument("--start-from", metavar="MODEL", help="name or file of a trained model")
-    parser.add_argument("--pairs", metavar="FOLDER", help="reviewed pairs to learn from, too")
+    parser.add_argument(
+        "--pairs", metavar="FOLDER", help="input: reviewed pairs to learn from, too"
+    )
     parser.add_argument(
         "--pairs-part", type=float, default=None, help="part of reviewed crops (default: 0.5)"
     )
@@ -77,12 +79,14 @@ def run(given: argparse.Namespace) -> None:
         inputs["rendering"],
     )  # fmt: skip
     first = rank_here() == 0
-    with stopping_on_signals(given.folder, first):
+    with stopping_on_signals(given.folder, first) as asked:
         if first:
             show_progress(told(steps), "train", "step")
         else:
             for _ in steps:
                 pass
+    if asked.interrupted:
+        raise KeyboardInterrupt
     best = RunFolder(given.folder, writes=False).best
     if first and best.exists():
         print(best)
