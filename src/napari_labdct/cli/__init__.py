@@ -95,7 +95,8 @@ def _output_is_gone() -> bool:
     """Whether it is our reader that went away; if so, Python need not say it again at its end."""
     import os
 
-    try:
+    try:  # pipes to other processes break, too, and that would be a fault
+        sys.stdout.write("\n")
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,7 +11,9 @@ from .common import add_scan, open_given, run_job
 
 def add_command(parser: argparse.ArgumentParser) -> None:
     add_scan(parser)
-    parser.add_argument("-o", "--output", required=True, metavar="MASK.tif")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="MASK.tif", help="output: the mask"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace other results")
     add_arguments(parser, RoutineSettings)
     parser.set_defaults(run=run)

@@ -17,7 +17,9 @@ def add_command(parser: argparse.ArgumentParser) -> None:
         "model of the paper's table 1, --grain-map FILE.h5 the geometry of that file; every "
         "flag given overrides. The same command goes on where it was stopped."
     )
-    parser.add_argument("-o", "--output", required=True, metavar="FOLDER")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="FOLDER", help="output: the scan and its truth"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace another result")
     add_arguments(parser, SimulateSettings)
     parser.set_defaults(run=run)

@@ -19,7 +19,14 @@ def add_command(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "backgrounds", nargs="+", metavar="SET.h5", help="background sets, see labdct background"
     )
-    parser.add_argument("-o", "--folder", required=True, metavar="FOLDER")
+    parser.add_argument(
+        "-o",
+        "--folder",
+        dest="folder",
+        required=True,
+        metavar="FOLDER",
+        help="output: the pairs, in train and validation",
+    )
     parser.add_argument(
         "--scan", metavar="SCAN", help="simulate in the geometry of this scan, not of the paper"
     )
