@@ -82,7 +82,7 @@ def main() -> None:
     more = ["-o", str(given.output), "--pictures"] if given.output else []
     raise SystemExit(
         cli.main(["evaluate", *given.models, "--changes", "--trials", str(given.trials), *more,
-                  "--looks", *map(str, given.looks), "--peers"])
+                  "--augmentations", *map(str, given.looks), "--peers"])
     )  # fmt: skip
 
 

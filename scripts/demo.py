@@ -18,10 +18,12 @@ from napari_labdct.background.rolling_median import RollingMedian
 from napari_labdct.cli.common import show_progress
 from napari_labdct.evaluation.figures import figure5
 from napari_labdct.io import open_scan, write_frames, write_spot_csv
+from napari_labdct.review.export import measure_reviewed
+from napari_labdct.review.review import Review
 from napari_labdct.spots.binarisation import BinaryFrames, SpotSettings
+from napari_labdct.spots.detections import Detections
 from napari_labdct.spots.log_routine import RoutineJob, RoutineSettings
 from napari_labdct.spots.matching import Score
-from napari_labdct.spots.measurement import measure_stack
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "sample_data" / "demo"
@@ -53,7 +55,8 @@ def main() -> None:
     spots = BinaryFrames(cleaned, SpotSettings(threshold=denoiser.model.threshold))
     masks = map(spots.read, range(scan.n_frames))
     write_frames(OUTPUT / "spots.tif", masks, compression="zlib", count=scan.n_frames)
-    tables = list(measure_stack(scan, spots))
+    detections = Detections(spots, cleaned=cleaned)
+    tables = list(measure_reviewed(scan, detections, Review(detections.shape)))
     write_spot_csv(OUTPUT / "spots.csv", tables)
 
     routine = RoutineJob(scan, ROUTINE)
@@ -87,9 +90,9 @@ def main() -> None:
 
     print(f"\nDone in {time.perf_counter() - start:.0f} s. Written into {OUTPUT}:")
     for name, what in [
-        ("cleaned.tif", "cleaned projections, 0 to 255"),
-        ("spots.tif", "binary spots for grain software"),
-        ("spots.csv", "every spot, measured"),
+        ("cleaned.tif", "the cleaned stack, 0 to 255"),
+        ("spots.tif", "the mask for grain software"),
+        ("spots.csv", "the table, every spot measured"),
         ("routine.tif", "spots of the standard routine"),
         ("comparison.png", "both side by side, like the paper's Fig. 5"),
         ("recipe.json", "what made them"),

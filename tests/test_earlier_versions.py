@@ -39,7 +39,7 @@ def run(*command) -> None:
 def test_results_keep_their_hashes_so_caches_and_reviews_are_found():
     scan = open_scan(OLD / "scan")
     jobs = {
-        "denoised.tif": Denoiser(scan, DenoiseSettings(device="cpu", looks=2)),
+        "denoised.tif": Denoiser(scan, DenoiseSettings(device="cpu", augmentations=2)),
         "stopped.tif": Denoiser(scan, DenoiseSettings(device="cpu")),
         "routine.tif": RoutineJob(scan, ROUTINE),
         "tracked.tif": Tracker(
@@ -96,7 +96,7 @@ def test_masks_and_tables_come_out_as_before(old, tmp_path):
     for name in both:
         np.testing.assert_array_equal(mine[name], theirs[name], err_msg=name)
     scanned = open_scan(scan)
-    denoiser = Denoiser(scanned, DenoiseSettings(device="cpu", looks=2))
+    denoiser = Denoiser(scanned, DenoiseSettings(device="cpu", augmentations=2))
     for index in (0, 5):  # processors round the last bit of a network differently
         difference = (
             denoiser.frame(index).astype(int) - tifffile.imread(old / "denoised.tif")[index]

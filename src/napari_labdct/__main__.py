@@ -1,5 +1,10 @@
 """``python -m napari_labdct`` is the ``labdct`` command."""
 
-from .cli import main
+if __name__ == "__main__":
+    try:
+        from .cli import main
 
-raise SystemExit(main())
+        status = main()
+    except KeyboardInterrupt:  # while Python was still reading our first modules
+        status = 130
+    raise SystemExit(status)

@@ -10,9 +10,10 @@ from napari_labdct import cli
 from napari_labdct.core.recipes import recipe_beside
 from napari_labdct.io import open_scan, read_spot_csv
 from napari_labdct.networks.denoising import Denoiser, DenoiseSettings
+from napari_labdct.networks.model import Model
 from napari_labdct.spots.binarisation import SpotSettings, binarise
 from napari_labdct.spots.log_routine import RoutineJob, RoutineSettings
-from napari_labdct.spots.measurement import SPOT_DTYPE
+from napari_labdct.spots.measurement import NETWORK, SPOT_DTYPE
 from napari_labdct.spots.tracking import Tracker
 
 
@@ -125,6 +126,31 @@ def test_every_command_cuts_a_cleaned_stack_at_its_models_threshold(folder, tmp_
     assert cli.main(["denoise", str(folder), "-o", c, "--spots", m]) == 0
     assert cli.main(["spots", str(folder), "--cleaned", c, "--binary", again]) == 0
     np.testing.assert_array_equal(tifffile.imread(again), tifffile.imread(m))
+
+
+def test_the_table_is_the_same_from_every_way(folder, tmp_path):
+    c, one, two = (tmp_path / n for n in ("c.tif", "one.csv", "two.csv"))
+    assert cli.main(["denoise", str(folder), "-o", str(c), "--table", str(one)]) == 0
+    assert cli.main(["spots", str(folder), "--cleaned", str(c), "-o", str(two)]) == 0
+    assert one.read_text() == two.read_text()
+    table = read_spot_csv(one, SPOT_DTYPE)
+    assert (table["confidence"] > 0.1).all()
+    assert (table["found_by"] == NETWORK).all()
+
+
+def test_a_bad_threshold_is_told_before_the_model_is_loaded(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Model, "load", lambda *_: pytest.fail("loaded the model"))
+    command = ["denoise", str(folder), "-o", str(tmp_path / "c.tif"), "--threshold", "900"]
+    assert cli.main(command) == 1
+    assert "threshold" in capsys.readouterr().err
+
+
+def test_track_takes_no_mask(described, tmp_path, capsys):
+    mask, out = tmp_path / "m.tif", tmp_path / "t.tif"
+    tifffile.imwrite(mask, np.full((7, 96, 112), [0] * 100 + [255] * 12, np.uint8))
+    assert cli.main(["track", str(described), "--cleaned", str(mask), "-o", str(out)]) == 1
+    assert "is a mask; give the cleaned stack" in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.fixture

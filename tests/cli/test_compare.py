@@ -7,6 +7,7 @@ import pytest
 import tifffile
 
 from napari_labdct.cli import main
+from napari_labdct.cli.common import EITHER, check_stack
 from napari_labdct.evaluation.comparison import Comparison, compare, open_segmentation, read_numbers
 from napari_labdct.io import open_scan, write_frames
 
@@ -70,3 +71,28 @@ def test_masks_of_another_scan_are_refused_in_one_sentence(folder, capsys):
                  str(folder / "scan.tif"), "-o", str(folder / "out")]  # fmt: skip
     assert main(arguments) == 1
     assert "has shape (3, 64, 72), but the scan has 5 projections" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("at", [0, 1, 3])
+def test_masks_of_another_size_are_refused_before_anything_is_written(folder, capsys, at):
+    tifffile.imwrite(folder / "small.tif", np.zeros((5, 16, 18), np.uint8))
+    paths = ["a.tif", "b.tif", "scan.tif", "b.tif"]
+    paths[at] = "small.tif"
+    a, b, scan, truth = (str(folder / name) for name in paths)
+    out = folder / "out"
+    assert main(["compare", a, b, "--scan", scan, "--truth", truth, "-o", str(out)]) == 1
+    assert "16 x 18 pixels, but the projections of 'scan' have 64 x 72" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_coarse_stack_of_this_very_scan_is_compared(folder, capsys):
+    import json
+
+    tifffile.imwrite(folder / "small.tif", np.zeros((5, 16, 18), np.uint8))
+    recipe = {"job": "binarise", "input": {"id": open_scan(folder / "scan.tif").identity()}}
+    (folder / "small.tif.json").write_text(json.dumps(recipe))
+    check_stack(
+        str(folder / "small.tif"), open_segmentation(folder / "small.tif").masks,
+        open_scan(folder / "scan.tif"), EITHER, coarse=True,
+    )  # fmt: skip
+    assert capsys.readouterr().err == ""

@@ -14,6 +14,7 @@ from napari_labdct.review.review import ACCEPTED, REJECTED, REVIEW_DTYPE, Review
 from napari_labdct.scan.scan import Scan
 from napari_labdct.spots.binarisation import BinaryFrames, SpotSettings, binarise
 from napari_labdct.spots.detections import Detections
+from napari_labdct.spots.measurement import FrameMeasurer
 
 RNG = np.random.default_rng(2)
 
@@ -166,11 +167,18 @@ def test_masks_with_nan_get_a_sentence(folder, tmp_path, capsys):
         (["--cleaned", "C", "--binary", "b.tif", "--stack-px", "3"], "at least 16"),
         (["--cleaned", "C", "--binary", "b.tif", "--stack-px", "100000000"], "at most 32768"),
         (["--mask", "nowhere.tif", "-o", "s.csv"], "does not exist"),
+        (["--cleaned", "C", "-o", "s.csv", "--where", "snrr > 5"], "no column 'snrr'"),
+        (["--cleaned", "R", "-o", "s.csv"], "is a mask; give the cleaned stack"),
+        (["--mask", "SMALL", "-o", "s.csv"], "20 x 20 pixels"),
+        (["--cleaned", "C", "--routine", "SMALL", "-o", "s.csv"], "20 x 20 pixels"),
     ],
 )
 def test_faults_are_one_sentence(folder, tmp_path, monkeypatch, capsys, arguments, words):
     monkeypatch.chdir(tmp_path)
-    given = [str(folder / "cleaned.tif") if a == "C" else a for a in arguments]
+    tifffile.imwrite(folder / "small.tif", np.zeros((5, 20, 20), np.uint8))
+    names = {"C": "cleaned.tif", "R": "routine.tif", "SMALL": "small.tif"}
+    given = [str(folder / names[a]) if a in names else a for a in arguments]
+    monkeypatch.setattr(FrameMeasurer, "measure", lambda *_: pytest.fail("measured before"))
     assert cli.main(["spots", str(folder / "scan.tif"), *given]) == 1
     err = capsys.readouterr().err.strip()
     assert words in err

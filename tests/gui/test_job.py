@@ -272,3 +272,15 @@ def test_run_is_refused_with_a_reason(job, bar):
     bar.set_ready(True)
     bar.button.click()
     assert asked == [1]
+
+
+def test_a_fault_hands_nothing_to_those_who_only_want_to_know_of_it(job, wait):
+    """napari's own handler takes no argument, and PySide6 does not leave any out."""
+    handed, make = [], Steps()
+    make.fail_at = 0
+    job.start(make, "Denoise")
+    job._worker.errored.connect(lambda *arguments: handed.append(arguments))
+    make.allow(1)
+    wait(lambda: job.state == "failed")
+    assert handed == [()]
+    assert job.error == "Projection 2 holds NaN; replace it."

@@ -30,7 +30,7 @@ class Bright:
 
 
 def test_the_network_looks_as_often_as_asked():
-    denoiser = Denoiser(Scan(STACK), DenoiseSettings(looks=4), Bright())
+    denoiser = Denoiser(Scan(STACK), DenoiseSettings(augmentations=4), Bright())
     denoiser.frame(0)
     assert denoiser.model.looks == [4]
     assert denoiser.recipe()["settings"]["looks"] == 4

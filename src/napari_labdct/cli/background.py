@@ -11,15 +11,16 @@ from ..core.parameters import add_arguments, from_namespace
 from .common import add_scan, open_given, show_progress
 
 
-def add_command(commands) -> None:
+def add_command(parser: argparse.ArgumentParser) -> None:
     from ..background import ExtractionSettings
 
-    parser = commands.add_parser("background", help="extract the background of a scan")
     add_scan(parser)
-    parser.add_argument("-o", "--output", required=True, metavar="SET.h5")
+    parser.add_argument("-o", "--output", required=True, metavar="SET.h5", help="output: the set")
     parser.add_argument("--name", default="", help="name of the set (default: the scan's)")
     parser.add_argument(
-        "--frames", metavar="IBG.tif", help="write I_BG of every projection too, 0 to 1"
+        "--frames",
+        metavar="IBG.tif",
+        help="output: the background I_BG of every projection as well, 0 to 1",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace other results")
     add_arguments(parser, ExtractionSettings)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..core.errors import SettingsError
 from ..core.frame_store import FrameStore, spare_inputs
 from ..core.jobs import FrameJob, Progress
@@ -15,7 +17,10 @@ from ..core.parameters import add_arguments, from_namespace
 from ..core.recipes import recipe_beside
 from ..scan.scan import Scan
 from ..spots.binarisation import BinaryFrames, SpotSettings, binary_recipe
-from ..spots.measurement import measure_stack
+from ..spots.detections import Detections
+
+#: The flag that asks for a mask, in every command that can write one.
+WRITE_MASK = "--write-mask"
 
 #: For the help: commands that know the model take its threshold.
 OWN_THRESHOLD = {"threshold": "the model's own"}
@@ -52,6 +57,14 @@ def warn_implausible(scan: Scan) -> Scan:
     return scan
 
 
+def add_scan_option(parser: argparse.ArgumentParser, help: str, required: bool = False) -> None:
+    """``--scan``, one value each time, so that it never swallows the arguments behind it."""
+    parser.add_argument(
+        "--scan", action="append", required=required, metavar="SCAN",
+        help=f"{help}: a TIFF, a folder, or a scan.yaml; repeat it for several TIFFs",
+    )  # fmt: skip
+
+
 def cut_of(cleaned: str, given: argparse.Namespace) -> SpotSettings:
     """How to cut a cleaned stack: as the flags say, else at its own model's threshold."""
     model = recipe_beside(cleaned).get("model", {})
@@ -60,11 +73,76 @@ def cut_of(cleaned: str, given: argparse.Namespace) -> SpotSettings:
     return from_namespace(SpotSettings, given)
 
 
-def note_other_scan(path: str, scan: Scan) -> None:
-    """Say it if a result was made of other projections than those given with it."""
-    made_of = recipe_beside(path).get("input", {}).get("id")
-    if made_of and made_of != scan.identity():
+#: Kinds of stacks, for `check_stack`.
+CLEANED, MASK, EITHER = "cleaned", "mask", "either"
+_CLEANED_BY = ("denoise", "track")
+
+
+def check_stack(path: str, stack, scan: Scan, kind: str, coarse: bool = False) -> None:
+    """Refuse a stack that cannot belong to the scan, or is of another kind than asked for.
+
+    Parameters
+    ----------
+    path : str
+        Where it was read from; its recipe may lie beside it.
+    stack : array-like (n, rows, cols)
+    scan : Scan
+    kind : str
+        `CLEANED`, `MASK` (labels, too), or `EITHER`.
+    coarse : bool
+        Another size is taken if the recipe says that it was made of this scan.
+
+    Raises
+    ------
+    SettingsError
+        Number of projections, size or kind differ; the message says what to do.
+    """
+    made = recipe_beside(path)
+    made_of = made.get("input", {}).get("id")
+    same = bool(made_of) and made_of == scan.identity()
+    wanted, has = (scan.n_frames, *scan.shape), tuple(stack.shape)
+    if len(has) != 3 or has[0] != scan.n_frames:
+        raise SettingsError(
+            f"{path} has shape {has}, but the scan has {scan.n_frames} projections; give a stack "
+            "of this scan."
+        )
+    if has != wanted and not (coarse and same):
+        raise SettingsError(
+            f"{path} has {has[1]} x {has[2]} pixels, but the projections of '{scan.name}' have "
+            f"{wanted[1]} x {wanted[2]}; give a stack of this scan at full size."
+        )
+    _check_kind(path, stack, made, kind)
+    if made_of and not same:
         print(f"Note: {path} was made of other projections than '{scan.name}'.", file=sys.stderr)
+
+
+def _check_kind(path: str, stack, made: dict[str, Any], kind: str) -> None:
+    """Refuse masks where a cleaned stack belongs, and the other way round."""
+    by_network = made.get("job") in _CLEANED_BY
+    if kind == MASK and by_network:
+        raise SettingsError(
+            f"{path} is a cleaned stack of 'labdct {made['job']}', not a mask; give it as "
+            "--cleaned, or cut it with 'labdct spots --write-mask'."
+        )
+    if kind != CLEANED:
+        return
+    if np.dtype(stack.dtype) != np.uint8:
+        raise SettingsError(
+            f"{path} holds {np.dtype(stack.dtype)} values, not the network's 0 to 255; give the "
+            "output of 'labdct denoise'."
+        )
+    if (made.get("job") and not by_network) or (not made and _only_two_values(stack)):
+        raise SettingsError(f"{path} is a mask; give the cleaned stack of 'labdct denoise'.")
+
+
+def _only_two_values(stack) -> bool:
+    """Whether some frames spread over the stack hold 0 and 255, or 0 and 1, and nothing else."""
+    values: set[int] = set()
+    for index in np.unique(np.linspace(0, stack.shape[0] - 1, 8).astype(int)):
+        values |= set(np.unique(np.asarray(stack[index])).tolist())
+        if len(values) > 2:
+            return False
+    return values in ({0, 1}, {0, 255})
 
 
 def show_progress(steps: Iterator[Progress], what: str, unit: str = "frame") -> None:
@@ -78,8 +156,10 @@ def show_progress(steps: Iterator[Progress], what: str, unit: str = "frame") -> 
                 tqdm.write(step.message, file=sys.stderr)
             if bar is None:
                 bar = tqdm(total=step.total, initial=step.done, desc=what, unit=unit)
-            elif step.total != bar.total:  # a job of two parts
+            elif step.total != bar.total or step.done < bar.n:  # a job of two parts
                 bar.reset(step.total)
+                bar.initial = bar.n = bar.last_print_n = step.done  # the rate counts new work only
+                bar.refresh()
             bar.update(step.done - bar.n)
     finally:
         steps.close()
@@ -97,8 +177,13 @@ def run_job(job: FrameJob, given: argparse.Namespace) -> FrameStore:
 
 def add_spots(parser: argparse.ArgumentParser) -> None:
     """What `write_spots` reads, for a command whose output is a cleaned stack."""
-    parser.add_argument("--spots", metavar="MASK.tif", help="also write the binary stack")
-    parser.add_argument("--table", metavar="SPOTS.csv", help="also measure every spot")
+    parser.add_argument(
+        WRITE_MASK, metavar="MASK.tif", help="output: the mask as well, 8-bit, 0 and 255"
+    )
+    parser.add_argument("--spots", dest="write_mask", help=argparse.SUPPRESS)  # its earlier name
+    parser.add_argument(
+        "--table", metavar="SPOTS.csv", help="output: the table as well, every spot measured"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace other results")
     add_arguments(parser, SpotSettings, defaults=OWN_THRESHOLD)
 
@@ -124,8 +209,8 @@ def check_spots(
     OutputError
         A result would replace an input or another result.
     """
-    spare_inputs([given.output, given.spots, given.table], scan, *inputs)
-    for name, endings in ((given.spots, (".tif", ".tiff")), (given.table, (".csv",))):
+    spare_inputs([given.output, given.write_mask, given.table], scan, *inputs)
+    for name, endings in ((given.write_mask, (".tif", ".tiff")), (given.table, (".csv",))):
         if name and Path(name).suffix.lower() not in endings:
             raise SettingsError(f"{name} must end in {endings[0]}; give such a name.")
     if given.table and shape[1:] != scan.shape:
@@ -138,7 +223,7 @@ def claim_spots(given: argparse.Namespace, made: dict[str, Any], cut: SpotSettin
     """Refuse to replace what `write_spots` did not write with the same settings."""
     from ..io.spot_tables import claim
 
-    for path, recipe in zip((given.spots, given.table), _recipes(made, cut)):
+    for path, recipe in zip((given.write_mask, given.table), _recipes(made, cut)):
         claim(path, recipe, given.overwrite)
 
 
@@ -149,19 +234,22 @@ def _recipes(made: dict[str, Any], cut: SpotSettings) -> tuple[dict[str, Any], d
 
 
 def write_spots(given: argparse.Namespace, scan: Scan, cleaned, cut: SpotSettings) -> None:
-    """What ``--spots`` and ``--table`` ask for, cut out of a cleaned stack."""
+    """What ``--write-mask`` and ``--table`` ask for, cut out of a cleaned stack."""
     from tqdm import tqdm
 
     from ..io import write_frames, write_spot_csv
     from ..io.spot_tables import described
+    from ..review.export import measure_reviewed
+    from ..review.review import Review
 
     masks = BinaryFrames(cleaned, cut)
     of_masks, of_table = _recipes(cleaned.recipe, cut)
-    if given.spots:
+    if given.write_mask:
         frames = tqdm((masks.read(i) for i in range(len(masks))), "binarise", len(masks))
-        with described(given.spots, of_masks):
-            print(write_frames(given.spots, frames, orientation=scan.orientation))
+        with described(given.write_mask, of_masks):
+            print(write_frames(given.write_mask, frames, orientation=scan.orientation))
     if given.table:
-        tables = tqdm(measure_stack(scan, masks), "measure", scan.n_frames)
+        detections = Detections(masks, cleaned=cleaned)
+        measured = measure_reviewed(scan, detections, Review(detections.shape))
         with described(given.table, of_table):
-            print(write_spot_csv(given.table, tables))
+            print(write_spot_csv(given.table, tqdm(measured, "measure", scan.n_frames)))

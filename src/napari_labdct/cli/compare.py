@@ -10,21 +10,31 @@ from ..core.parameters import add_arguments
 from ..evaluation import report
 from ..evaluation.comparison import Comparison, open_segmentation
 from ..spots.binarisation import SpotSettings
-from .common import OWN_THRESHOLD, cut_of, note_other_scan, show_progress, warn_implausible, window
+from .common import (
+    EITHER,
+    MASK,
+    OWN_THRESHOLD,
+    add_scan_option,
+    check_stack,
+    cut_of,
+    show_progress,
+    warn_implausible,
+    window,
+)
 
 
-def add_command(commands) -> None:
-    parser = commands.add_parser(
-        "compare",
-        help="two segmentations of a scan: numbers, tables, pictures, a report",
-        description="A and B are binary stacks (non-zero is spot) or cleaned stacks of "
-        "'labdct denoise', which are cut at the threshold given here or else at their model's own.",
+def add_command(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "A and B are masks (non-zero is spot) or cleaned stacks of "
+        "'labdct denoise', which are cut at the threshold given here or else at their model's own."
     )
-    parser.add_argument("a", metavar="A", help="TIFF stack, or a folder of TIFFs")
-    parser.add_argument("b", metavar="B", help="the one to compare it with")
-    parser.add_argument("--scan", required=True, nargs="+", metavar="SCAN", help="projections")
-    parser.add_argument("--truth", metavar="TRUTH", help="true spots: masks or label images")
-    parser.add_argument("-o", "--output", required=True, metavar="FOLDER")
+    parser.add_argument("a", metavar="A", help="input: a TIFF stack, or a folder of TIFFs")
+    parser.add_argument("b", metavar="B", help="input: the one to compare it with")
+    add_scan_option(parser, "input: the projections", required=True)
+    parser.add_argument("--truth", metavar="TRUTH", help="input: true spots, a mask or labels")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="FOLDER", help="output: the report and its tables"
+    )
     parser.add_argument(
         "--median-window",
         type=window,
@@ -40,10 +50,12 @@ def run(given: argparse.Namespace) -> None:
     from ..io import open_scan
 
     scan = warn_implausible(open_scan(given.scan))
-    for path in (given.a, given.b):
-        note_other_scan(path, scan)
     a, b = (open_segmentation(path, cut_of(path, given)) for path in (given.a, given.b))
     truth = None if given.truth is None else open_segmentation(given.truth)
+    for path, one in ((given.a, a), (given.b, b)):
+        check_stack(path, one.masks, scan, EITHER, coarse=True)
+    if truth is not None:
+        check_stack(given.truth, truth.masks, scan, MASK)
     results: list[Comparison] = []
 
     def steps():

@@ -18,10 +18,11 @@ from .common import (
 )
 
 
-def add_command(commands) -> None:
-    parser = commands.add_parser("denoise", help="clean a scan with a trained network")
+def add_command(parser: argparse.ArgumentParser) -> None:
     add_scan(parser)
-    parser.add_argument("-o", "--output", required=True, metavar="CLEANED.tif")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="CLEANED.tif", help="output: the cleaned stack"
+    )
     add_arguments(parser, DenoiseSettings)
     add_spots(parser)
     parser.set_defaults(run=run)
@@ -29,6 +30,7 @@ def add_command(commands) -> None:
 
 def run(given: argparse.Namespace) -> None:
     settings = from_namespace(DenoiseSettings, given)
+    from_namespace(SpotSettings, given)  # refused before the model is loaded, not after
     scan = open_given(given)
     check_spots(given, scan, (scan.n_frames, *output_shape(scan.shape, settings.output_px)))
     denoiser = Denoiser(scan, settings)

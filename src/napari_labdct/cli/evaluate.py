@@ -9,24 +9,25 @@ from pathlib import Path
 from ..core.errors import SettingsError
 from ..core.files import make_folder
 from ..core.jobs import Progress
+from ..core.parameters import add_earlier_flag
 from ..evaluation.baselines import PEERS
-from .common import show_progress, warn_implausible
+from .common import EITHER, MASK, add_scan_option, check_stack, show_progress, warn_implausible
 
 
-def add_command(commands) -> None:
-    parser = commands.add_parser(
-        "evaluate",
-        help="score models or masks: spots, shapes, SNR",
-        description="Score models on fixed simulated test scans (made once, then kept), beside "
+def add_command(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Score models on fixed simulated test scans (made once, then kept), beside "
         "classical peers tuned on scans of their own; or score models and mask stacks on a SCAN "
-        "with a TRUTH.",
+        "with a TRUTH."
     )
     parser.add_argument(
         "what", nargs="+", metavar="MODEL", help="model name or file; with --scan also masks (TIFF)"
     )
-    parser.add_argument("--scan", nargs="+", metavar="SCAN", help="projections with a truth")
-    parser.add_argument("--truth", metavar="TRUTH", help="their true spots: labels or masks")
-    parser.add_argument("-o", "--output", metavar="FOLDER", help="for JSON, CSV and pictures")
+    add_scan_option(parser, "input: projections with a truth")
+    parser.add_argument(
+        "--truth", metavar="TRUTH", help="input: their true spots, labels or a mask"
+    )
+    parser.add_argument("-o", "--output", metavar="FOLDER", help="output: JSON, CSV and pictures")
     parser.add_argument("--quick", action="store_true", help="four scans only")
     parser.add_argument(
         "--peers", nargs="*", choices=tuple(PEERS), metavar="PEER",
@@ -36,9 +37,12 @@ def add_command(commands) -> None:
     parser.add_argument("--changes", action="store_true", help="also gain, offset, 8 bit, median")
     parser.add_argument("--pictures", action="store_true", help="best, typical, worst frames")
     parser.add_argument(
-        "--looks", type=int, nargs="+", default=[1], choices=range(1, 9), metavar="N",
-        help="turned copies a model averages over, 1 to 8; several are scored side by side",
+        "--augmentations", type=int, nargs="+", default=[1], choices=range(1, 9), metavar="N",
+        help="flips and rotations a model averages over, 1 to 8; several are scored side by side",
     )  # fmt: skip
+    add_earlier_flag(
+        parser, "--looks", "--augmentations", type=int, nargs="+", choices=range(1, 9), metavar="N"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, mps")
     parser.add_argument("--cache", metavar="FOLDER", help="where test scans and peers are kept")
     parser.set_defaults(run=run)
@@ -63,7 +67,9 @@ def run(given: argparse.Namespace) -> None:
         return
     folder = Path(given.cache) if given.cache else cache_folder() / "evaluation"
     methods = [
-        quality.network(name, given.device, looks=n) for name in given.what for n in given.looks
+        quality.network(name, given.device, looks=n)
+        for name in given.what
+        for n in given.augmentations
     ]
     recipes = quality.quick_recipes() if given.quick else quality.judging_recipes()
     peers: dict[str, list[quality.Method]] = {}
@@ -101,13 +107,16 @@ def _with_truth(given: argparse.Namespace):
     from ..io import open_scan
 
     scan, truth = warn_implausible(open_scan(given.scan)), open_segmentation(given.truth)
+    check_stack(given.truth, truth.masks, scan, MASK)
     methods = []
     for name in given.what:
         path = Path(name)
         if path.is_dir() or path.suffix.lower() in (".tif", ".tiff"):
-            methods.append(open_segmentation(path))
+            found = open_segmentation(path)
+            check_stack(name, found.masks, scan, EITHER, coarse=True)
+            methods.append(found)
         else:
-            methods += [quality.network(name, given.device, looks=n) for n in given.looks]
+            methods += [quality.network(name, given.device, looks=n) for n in given.augmentations]
     return _last(quality.evaluate_scan(methods, scan, truth), "evaluate")
 
 

@@ -9,7 +9,7 @@ from ..core.errors import SettingsError
 from ..core.parameters import add_arguments, from_namespace
 from ..simulation.settings import SimulateSettings
 from ..training.crops.reviewed_pairs import FineTuneSettings
-from .common import show_progress
+from .common import add_scan_option, show_progress
 from .train import told
 
 # What of a simulation a scan does not know by itself; its geometry comes from scan.yaml.
@@ -20,27 +20,28 @@ SAMPLE = (
 )  # fmt: skip
 
 
-def add_command(commands) -> None:
-    parser = commands.add_parser(
-        "finetune",
-        help="fine-tune a trained network on reviewed spots or on a scan's own background",
-        description=(
-            "Let a trained network go on learning, mixed with synthetic crops: from PAIRS that "
-            "were saved after a review (Review dock, or labdct spots --pairs), or from the "
-            "background of a --scan under simulated spots of its geometry. The same command goes "
-            "on where it was stopped. Numbers before and after (.json), a picture (.png) and the "
-            "curve (.log.jsonl) are written beside the model."
-        ),
-    )
-    parser.add_argument("pairs", metavar="PAIRS", nargs="?", help="folder of reviewed pairs")
-    parser.add_argument(
-        "--scan", nargs="+", metavar="SCAN", help="a TIFF, several, a folder, or a scan.yaml"
+def add_command(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Let a trained network go on learning, mixed with synthetic crops: from PAIRS that "
+        "were saved after a review (Review dock, or labdct spots --pairs), or from the "
+        "background of a --scan under simulated spots of its geometry. The same command goes "
+        "on where it was stopped. Numbers before and after (.json), a picture (.png) and the "
+        "curve (.log.jsonl) are written beside the model."
     )
     parser.add_argument(
-        "--background", metavar="SET.h5", help="of the scan, from labdct background"
+        "pairs",
+        metavar="PAIRS",
+        nargs="?",
+        help="input: folder of reviewed pairs, or of labdct synthesise",
+    )
+    add_scan_option(parser, "input")
+    parser.add_argument(
+        "--background", metavar="SET.h5", help="input: of the scan, from labdct background"
     )
     parser.add_argument("--model", default="compact", help="name or file (default: compact)")
-    parser.add_argument("-o", "--output", required=True, metavar="MODEL.safetensors")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="MODEL.safetensors", help="output: the model"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, mps")
     parser.add_argument("--overwrite", action="store_true", help="replace another model")
     add_arguments(parser, FineTuneSettings)
@@ -67,8 +68,10 @@ def run(given: argparse.Namespace) -> None:
             settings, open_given(given), given.output, background=background, simulation=sample,
             **common,
         )  # fmt: skip
-    with stopping_on_signals(work_folder(given.output)):
+    with stopping_on_signals(work_folder(given.output)) as asked:
         show_progress(told(steps), "finetune", "step")
+    if asked.interrupted and work_folder(given.output).exists():
+        raise KeyboardInterrupt
     if work_folder(given.output).exists():  # stopped; the bar has said where
         print("The same command goes on from there.", file=sys.stderr)
     else:

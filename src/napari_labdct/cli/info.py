@@ -11,8 +11,7 @@ from ..scan.scan import STEPS, Scan
 from .common import add_scan, open_given
 
 
-def add_command(commands) -> None:
-    parser = commands.add_parser("info", help="what a scan holds and what is still missing")
+def add_command(parser: argparse.ArgumentParser) -> None:
     add_scan(parser)
     parser.set_defaults(run=run)
 

@@ -8,14 +8,10 @@ from pathlib import Path
 from ..core.errors import OutputError, SettingsError
 
 
-def add_command(commands) -> None:
-    parser = commands.add_parser(
-        "models",
-        help="list trained networks, show their cards, import them, write ONNX",
-        description=(
-            "Without a flag: list the shipped models and your own. MODEL is the name of one of "
-            "them, or a file."
-        ),
+def add_command(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Without a flag: list the shipped models and your own. MODEL is the name of one of "
+        "them, or a file."
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--card", metavar="MODEL", help="what it is, learnt from, and how well")

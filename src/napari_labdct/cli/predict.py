@@ -9,12 +9,11 @@ from ..simulation.prediction import PredictSettings
 from .common import add_scan, open_given
 
 
-def add_command(commands) -> None:
-    parser = commands.add_parser(
-        "predict", help="list the spots that a grain map should give on a scan"
-    )
+def add_command(parser: argparse.ArgumentParser) -> None:
     add_scan(parser)
-    parser.add_argument("-o", "--output", required=True, metavar="SPOTS.csv")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="SPOTS.csv", help="output: the table"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace another result")
     add_arguments(parser, PredictSettings)
     parser.set_defaults(run=run)

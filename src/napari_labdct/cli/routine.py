@@ -9,10 +9,11 @@ from ..spots.log_routine import RoutineJob, RoutineSettings
 from .common import add_scan, open_given, run_job
 
 
-def add_command(commands) -> None:
-    parser = commands.add_parser("routine", help="rolling median and LoG, the standard routine")
+def add_command(parser: argparse.ArgumentParser) -> None:
     add_scan(parser)
-    parser.add_argument("-o", "--output", required=True, metavar="MASK.tif")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="MASK.tif", help="output: the mask"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace other results")
     add_arguments(parser, RoutineSettings)
     parser.set_defaults(run=run)

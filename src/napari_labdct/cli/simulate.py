@@ -11,17 +11,15 @@ from ..simulation.settings import SimulateSettings
 from .common import show_progress
 
 
-def add_command(commands) -> None:
-    parser = commands.add_parser(
-        "simulate",
-        help="make a virtual scan with its truth",
-        description=(
-            "Make a virtual scan with its truth. --sample D18, D35 or D64 brings the intensity "
-            "model of the paper's table 1, --grain-map FILE.h5 the geometry of that file; every "
-            "flag given overrides. The same command goes on where it was stopped."
-        ),
+def add_command(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Make a virtual scan with its truth. --sample D18, D35 or D64 brings the intensity "
+        "model of the paper's table 1, --grain-map FILE.h5 the geometry of that file; every "
+        "flag given overrides. The same command goes on where it was stopped."
     )
-    parser.add_argument("-o", "--output", required=True, metavar="FOLDER")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="FOLDER", help="output: the scan and its truth"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace another result")
     add_arguments(parser, SimulateSettings)
     parser.set_defaults(run=run)

@@ -13,40 +13,52 @@ from ..core.errors import OutputError, SettingsError, quoted
 from ..core.frame_store import spare_inputs
 from ..core.parameters import add_arguments
 from ..spots.binarisation import BinaryFrames, SpotSettings, binarised
-from .common import OWN_THRESHOLD, add_scan, cut_of, note_other_scan, open_given, window
+from .common import (
+    CLEANED,
+    MASK,
+    OWN_THRESHOLD,
+    WRITE_MASK,
+    add_scan,
+    check_stack,
+    cut_of,
+    open_given,
+    window,
+)
 
 _LONGEST_STACK_PX = 32_768
 
 KEEP = {"all": (0, 1, 2), "not-rejected": (0, 1), "accepted": (1,)}
 
 
-def add_command(commands) -> None:
-    parser = commands.add_parser("spots", help="measure every spot, and export spots and masks")
+def add_command(parser: argparse.ArgumentParser) -> None:
     add_scan(parser)
-    found = parser.add_argument_group("where the spots come from")
+    found = parser.add_argument_group("where the spots come from (inputs)")
     found.add_argument(
-        "--cleaned", metavar="CLEANED.tif", help="output of 'labdct denoise' or 'track'"
+        "--cleaned", metavar="CLEANED.tif", help="input: of 'labdct denoise' or 'track'"
     )
-    found.add_argument("--mask", metavar="MASK.tif", help="masks or labels of any other method")
-    found.add_argument("--routine", metavar="MASK.tif", help="output of 'labdct routine'")
-    found.add_argument("--review", metavar="FILE", help="a review made in the Review dock")
+    found.add_argument("--mask", metavar="MASK.tif", help="input: a mask or labels")
+    found.add_argument("--routine", metavar="MASK.tif", help="input: of 'labdct routine'")
+    found.add_argument("--review", metavar="FILE", help="input: of the Review dock")
     found.add_argument(
         "--keep", choices=sorted(KEEP), default="not-rejected", help="by the status in the review"
     )
     found.add_argument("--where", default="", metavar="TEXT", help="for example 'snr > 5'")
-    made = parser.add_argument_group("what is written, each with its recipe")
+    made = parser.add_argument_group("what is written, each with its recipe (outputs)")
     made.add_argument(
         "-o",
         "--output",
         action="append",
         default=[],
         metavar="SPOTS.csv",
-        help="the table: .csv, .parquet, .h5 (with labels) or .json (COCO-like); may be repeated",
+        help="output: the table, .csv, .parquet, .h5 (with labels) or .json (COCO); repeatable",
     )
-    made.add_argument("--binary", metavar="MASK.tif", help="8-bit masks, 0 and 255")
-    made.add_argument("--labels", metavar="LABELS.tif", help="16-bit labels, the spots' ids")
+    made.add_argument(WRITE_MASK, metavar="MASK.tif", help="output: the mask, 8-bit, 0 and 255")
+    made.add_argument("--binary", dest="write_mask", help=argparse.SUPPRESS)  # its earlier name
+    made.add_argument(
+        "--labels", metavar="LABELS.tif", help="output: 16-bit labels, the spots' ids"
+    )
     made.add_argument("--stack-px", type=int, metavar="N", help="longer edge of these stacks")
-    made.add_argument("--pairs", metavar="FOLDER", help="reviewed frames, for fine-tuning")
+    made.add_argument("--pairs", metavar="FOLDER", help="output: reviewed frames, for fine-tuning")
     made.add_argument("--overwrite", action="store_true", help="replace other results")
     add_arguments(parser, SpotSettings, defaults=OWN_THRESHOLD)
     parser.add_argument(
@@ -68,20 +80,18 @@ def run(given: argparse.Namespace) -> None:
     cleaned = network = None
     if given.cleaned:
         cleaned = read_labels(given.cleaned)
-        if cleaned.dtype != np.uint8:
-            raise SettingsError(
-                f"{given.cleaned} holds {cleaned.dtype} values, not the network's 0 to 255; give "
-                "the output of 'labdct denoise', or masks with --mask."
-            )
-        note_other_scan(given.cleaned, scan)
+        check_stack(given.cleaned, cleaned, scan, CLEANED)
         network = BinaryFrames(cleaned, cut_of(given.cleaned, given))
     elif given.mask:
         network = read_labels(given.mask)
+        check_stack(given.mask, network, scan, MASK)
     routine = read_labels(given.routine) if given.routine else None
+    if routine is not None:
+        check_stack(given.routine, routine, scan, MASK)
     detections = Detections(network, routine, cleaned)
     detections.check(scan)
     inputs = (given.cleaned, given.mask, given.routine, given.review)
-    spare_inputs([*given.output, given.binary, given.labels], scan, *inputs)
+    spare_inputs([*given.output, given.write_mask, given.labels], scan, *inputs)
     review = Review(detections.shape)
     if given.review:
         if not Path(given.review).exists():
@@ -115,6 +125,9 @@ def _check_review(given: argparse.Namespace, scan, detections, review) -> None:
 
 
 def _check(given: argparse.Namespace) -> None:
+    from ..review.review import REVIEW_DTYPE
+    from ..review.selection import where
+
     if not (given.cleaned or given.mask or given.routine):
         raise SettingsError("Say where the spots are: --cleaned, --mask or --routine.")
     if given.cleaned and given.mask:
@@ -124,8 +137,9 @@ def _check(given: argparse.Namespace) -> None:
             f"--stack-px is {quoted(given.stack_px)}; it must be at least 16 and at most "
             f"{_LONGEST_STACK_PX}."
         )
-    if not (given.output or given.binary or given.labels or given.pairs):
-        raise SettingsError("Say what to write: -o, --binary, --labels or --pairs.")
+    if not (given.output or given.write_mask or given.labels or given.pairs):
+        raise SettingsError("Say what to write: -o, --write-mask, --labels or --pairs.")
+    where(np.zeros(0, REVIEW_DTYPE), given.where)  # refused before the spots are measured
     for name in given.output:
         if Path(name).suffix.lower() not in (".csv", ".parquet", ".h5", ".hdf5", ".json"):
             raise SettingsError(f"{name} must end in .csv, .parquet, .h5 or .json.")
@@ -148,7 +162,7 @@ def _write(given: argparse.Namespace, scan, detections, review, kept) -> None:
         scan, detections, review, given.median_window, keep=given.keep, where=given.where
     )
 
-    for name in (*given.output, given.binary, given.labels):
+    for name in (*given.output, given.write_mask, given.labels):
         claim(name, recipe, given.overwrite)
     claim_pairs(given.pairs, recipe, given.overwrite)
 
@@ -162,7 +176,7 @@ def _write(given: argparse.Namespace, scan, detections, review, kept) -> None:
         table = table[np.isin(table["status"], KEEP[given.keep]) & where(table, given.where)]
         for name in given.output:
             print(export_table(name, table, recipe, kept, frame_names(scan)))
-    for name, binary in ((given.binary, True), (given.labels, False)):
+    for name, binary in ((given.write_mask, True), (given.labels, False)):
         if name:
             frames = over(iter(range(scan.n_frames)), "binary" if binary else "labels")
             print(

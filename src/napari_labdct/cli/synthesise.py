@@ -10,20 +10,23 @@ from ..training.crops.own_scan_settings import TrainingSetSettings
 from .common import show_progress, warn_implausible
 
 
-def add_command(commands) -> None:
-    parser = commands.add_parser(
-        "synthesise",
-        help="make a training set: simulated spots over measured backgrounds",
-        description=(
-            "Write training pairs: simulated spots over measured backgrounds, with noise (eqs 1 "
-            "and 2 of the paper). Without other flags these are the paper's 1086 pairs. The same "
-            "command goes on where it was stopped."
-        ),
+def add_command(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Write training pairs: simulated spots over measured backgrounds, with noise (eqs 1 "
+        "and 2 of the paper). Without other flags these are the paper's 1086 pairs. The same "
+        "command goes on where it was stopped."
     )
     parser.add_argument(
         "backgrounds", nargs="+", metavar="SET.h5", help="background sets, see labdct background"
     )
-    parser.add_argument("-o", "--folder", required=True, metavar="FOLDER")
+    parser.add_argument(
+        "-o",
+        "--folder",
+        dest="folder",
+        required=True,
+        metavar="FOLDER",
+        help="output: the pairs, in train and validation",
+    )
     parser.add_argument(
         "--scan", metavar="SCAN", help="simulate in the geometry of this scan, not of the paper"
     )

@@ -9,9 +9,11 @@ from ..core.parameters import add_arguments, from_namespace
 from ..core.recipes import recipe_beside
 from ..spots.tracking import Tracker, TrackSettings
 from .common import (
+    CLEANED,
     add_scan,
     add_spots,
     check_spots,
+    check_stack,
     claim_spots,
     cut_of,
     open_given,
@@ -20,19 +22,19 @@ from .common import (
 )
 
 
-def add_command(commands) -> None:
-    parser = commands.add_parser(
-        "track",
-        help="confirm the spots of a cleaned scan by the projections before and after",
-        description="A reflection goes on over the detector as the sample turns. Where it goes "
+def add_command(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "A reflection goes on over the detector as the sample turns. Where it goes "
         "follows from the angles and distances of the scan; a weak spot that is seen again there "
-        "becomes surer, one that is not becomes less so.",
+        "becomes surer, one that is not becomes less so."
     )
     add_scan(parser)
     parser.add_argument(
-        "--cleaned", required=True, metavar="CLEANED.tif", help="output of 'labdct denoise'"
+        "--cleaned", required=True, metavar="CLEANED.tif", help="input: of 'labdct denoise'"
     )
-    parser.add_argument("-o", "--output", required=True, metavar="TRACKED.tif")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="TRACKED.tif", help="output: the tracked stack"
+    )
     add_arguments(parser, TrackSettings)
     add_spots(parser)
     parser.set_defaults(run=run)
@@ -45,7 +47,10 @@ def run(given: argparse.Namespace) -> None:
     spare_inputs([given.output], scan, given.cleaned)
     cut = cut_of(given.cleaned, given)
     settings = from_namespace(TrackSettings, given)
-    tracker = Tracker(scan, open_scan(given.cleaned).frames, settings, made)
+    cleaned = open_scan(given.cleaned).frames
+    if made.get("input", {}).get("id") in (None, scan.identity()):  # else the tracker says it
+        check_stack(given.cleaned, cleaned, scan, CLEANED, coarse=True)
+    tracker = Tracker(scan, cleaned, settings, made)
     check_spots(given, scan, tracker.cleaned.shape, given.cleaned)
     claim_spots(given, tracker.recipe(), cut)
     write_spots(given, scan, run_job(tracker, given), cut)

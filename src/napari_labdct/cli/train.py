@@ -13,21 +13,19 @@ from ..training.settings import SynthesisSettings, TrainSettings
 from .common import show_progress
 
 
-def add_command(commands) -> None:
-    parser = commands.add_parser(
-        "train",
-        help="train a network",
-        description=(
-            "Train a network on simulated crops, and on reviewed pairs if given. FOLDER receives "
-            "the curve, validation pictures, checkpoints and the best model. A training that was "
-            "stopped goes on with 'labdct train FOLDER': it remembers its settings. Stop it with "
-            "Ctrl-C, or by a file called 'stop' in the folder. Several GPUs: torchrun -m "
-            "napari_labdct train FOLDER, see docs/training.md."
-        ),
+def add_command(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Train a network on simulated crops, and on reviewed pairs if given. FOLDER receives "
+        "the curve, validation pictures, checkpoints and the best model. A training that was "
+        "stopped goes on with 'labdct train FOLDER': it remembers its settings. Stop it with "
+        "Ctrl-C, or by a file called 'stop' in the folder. Several GPUs: torchrun -m "
+        "napari_labdct train FOLDER, see docs/training.md."
     )
     parser.add_argument("folder", metavar="FOLDER")
     parser.add_argument("--start-from", metavar="MODEL", help="name or file of a trained model")
-    parser.add_argument("--pairs", metavar="FOLDER", help="reviewed pairs to learn from, too")
+    parser.add_argument(
+        "--pairs", metavar="FOLDER", help="input: reviewed pairs to learn from, too"
+    )
     parser.add_argument(
         "--pairs-part", type=float, default=None, help="part of reviewed crops (default: 0.5)"
     )
@@ -81,12 +79,14 @@ def run(given: argparse.Namespace) -> None:
         inputs["rendering"],
     )  # fmt: skip
     first = rank_here() == 0
-    with stopping_on_signals(given.folder, first):
+    with stopping_on_signals(given.folder, first) as asked:
         if first:
             show_progress(told(steps), "train", "step")
         else:
             for _ in steps:
                 pass
+    if asked.interrupted:
+        raise KeyboardInterrupt
     best = RunFolder(given.folder, writes=False).best
     if first and best.exists():
         print(best)

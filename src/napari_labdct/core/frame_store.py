@@ -19,6 +19,7 @@ from .recipes import recipe_hash, sidecar
 from .stacks import LazyStack
 
 ORIENTATION_TAG = 274
+_SPARE = 16 << 20  # bytes left free beside a result
 
 
 def spare_inputs(outputs: Iterable[str | Path | None], *inputs: Any) -> None:
@@ -46,6 +47,11 @@ def spare_inputs(outputs: Iterable[str | Path | None], *inputs: Any) -> None:
         if path in written:
             raise OutputError(f"Two results cannot go into {output}; choose another name for one.")
         written.add(path)
+
+
+def in_words(size: int) -> str:
+    """Bytes as people say them: in GB, or in MB below one."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def state_of_inputs(*sources: Any) -> list[Any]:
@@ -202,10 +208,11 @@ class FrameStore(LazyStack):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             old = sum(p.stat().st_size for p in (part, self.path) if p.exists())
             free = shutil.disk_usage(self.path.parent).free + old
-            if free < need + (16 << 20):
+            needed = need + _SPARE
+            if free < needed:
                 raise OutputError(
-                    f"{self.path.parent} has {free / 1e9:.1f} GB free and the result needs "
-                    f"{need / 1e9:.1f} GB; choose another folder or free some space."
+                    f"{self.path.parent} has {in_words(free)} free and the result needs "
+                    f"{in_words(needed)}; choose another folder or free some space."
                 )
             for path in (side, self.path, part):
                 path.unlink(missing_ok=True)

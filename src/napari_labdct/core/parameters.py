@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import sys
 import types
 import typing
 from collections.abc import Collection, Mapping
@@ -43,6 +44,8 @@ class Param:
         The only values allowed.
     advanced : bool
         Hidden in the form until "More" is opened.
+    earlier : str
+        Name of the setting in the release before; it is still read, in files and as a flag.
     """
 
     label: str
@@ -53,6 +56,7 @@ class Param:
     help: str = ""
     choices: tuple[str, ...] = ()
     advanced: bool = False
+    earlier: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Field:
     @property
     def flag(self) -> str:
         """The command-line flag, for example ``--median-window``."""
-        return "--" + self.name.replace("_", "-")
+        return _flag(self.name)
 
 
 def _plain_type(annotation: Any) -> tuple[type, bool]:
@@ -114,6 +118,8 @@ class Settings:
             A name is not a setting of this job, or a value is refused.
         """
         known = {f.name for f in dataclasses.fields(cls)}
+        today = {f.param.earlier: f.name for f in fields_of(cls) if f.param.earlier}
+        values = {today.get(name, name): value for name, value in values.items()}
         for name in values:
             if name not in known:
                 raise SettingsError(
@@ -215,7 +221,9 @@ def add_arguments(
         param = field.param
         unit = f" [{param.unit}]" if param.unit else ""
         usual = defaults.get(field.name, field.default)
-        text = f"{param.label}{unit}. {param.help} (default: {usual})".replace("%", "%%")
+        said = "" if usual is None or usual == "" else f" (default: {_in_words(usual)})"
+        text = f"{param.label}{unit}. {param.help}".rstrip().replace("%", "%%")
+        text += said.replace("%", "%%")
         if field.type is bool:
             group.add_argument(
                 field.flag, action=argparse.BooleanOptionalAction, default=None, help=text
@@ -229,6 +237,39 @@ def add_arguments(
                 choices=param.choices or None,
                 metavar=None if param.choices else field.name.upper(),
             )
+            if param.earlier:
+                add_earlier_flag(parser, _flag(param.earlier), field.flag, type=field.type)
+
+
+def _in_words(value: Any) -> str:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def add_earlier_flag(parser: argparse.ArgumentParser, earlier: str, today: str, **how: Any) -> None:
+    """Take a flag under the name it had in the release before, too; the help does not show it.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+    earlier, today : str
+        The flags, with their hyphens.
+    **how
+        As for `ArgumentParser.add_argument`.
+    """
+
+    class Earlier(argparse.Action):
+        def __call__(self, parser, namespace, values, option_string=None):
+            print(f"Note: {earlier} is called {today} now.", file=sys.stderr)  # noqa: T201
+            setattr(namespace, self.dest, values)
+
+    dest = today[2:].replace("-", "_")
+    parser.add_argument(
+        earlier, action=Earlier, dest=dest, default=None, help=argparse.SUPPRESS, **how
+    )
 
 
 def from_namespace(cls: type[Settings], namespace: argparse.Namespace) -> Settings:

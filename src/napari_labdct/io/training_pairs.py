@@ -68,6 +68,8 @@ def read_training_pairs(folder: str | Path) -> Iterator[dict[str, Any]]:
         The folder holds none.
     """
     folder = Path(folder)
+    if not (folder / "pairs.json").exists() and (folder / "train" / "pairs.json").exists():
+        folder = folder / "train"  # of a training set; its validation pairs are kept apart
     try:
         values = json.loads((folder / "pairs.json").read_text(encoding="utf-8"))
         entries = values["pairs"]

@@ -13,11 +13,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -192,14 +194,27 @@ def read_log(folder: Path | str) -> list[dict[str, Any]]:
     return lines
 
 
+@dataclass
+class Asked:
+    """Who wants a training to stop: True once Ctrl-C was pressed."""
+
+    interrupted: bool = False
+
+
 @contextmanager
-def stopping_on_signals(folder: Path | str, first: bool = True) -> Iterator[None]:
+def stopping_on_signals(folder: Path | str, first: bool = True) -> Iterator[Asked]:
     """SIGTERM and SIGINT (Ctrl-C) become a wish to stop; a second Ctrl-C ends at once.
 
     Of several processes only the first one asks; the others end with it.
+
+    Yields
+    ------
+    Asked
+        Whether Ctrl-C was pressed.
     """
+    asked = Asked()
     if threading.current_thread() is not threading.main_thread():
-        yield  # Python hands signals to the main thread only
+        yield asked  # Python hands signals to the main thread only
         return
     stop = Path(folder).expanduser() / "stop"
 
@@ -207,11 +222,15 @@ def stopping_on_signals(folder: Path | str, first: bool = True) -> Iterator[None
         if first:
             stop.parent.mkdir(parents=True, exist_ok=True)
             stop.touch()
+            if number == signal.SIGINT:
+                asked.interrupted = True
+                words = "Stopping after this step, which is kept; Ctrl-C again ends at once."
+                os.write(2, f"\n{words}\n".encode())  # print may be at work where we interrupt
         signal.signal(signal.SIGINT, before[signal.SIGINT])
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield asked
     except KeyboardInterrupt:
         remove(stop)  # it ended, so that nobody else is to end by it
         raise

@@ -74,18 +74,34 @@ def _stop_all() -> None:
         QThreadPool.globalInstance().waitForDone(30_000)
 
 
+class JobSignals(GeneratorWorkerSignals):
+    """Those of napari, and a fault that hands nothing on; see `JobWorker.errored`."""
+
+    failed = Signal()
+
+
 class JobWorker(WorkerBase):
     """Runs one generator; stops between two steps when asked to, and always closes it."""
 
     def __init__(self, titled: _Titled) -> None:
-        super().__init__(SignalsClass=GeneratorWorkerSignals)
+        super().__init__(SignalsClass=JobSignals)
         self._titled = titled
         self._lock = threading.Lock()
         self._frames: list[int] = []
         self.latest = Progress(0, 0, "Starting")
         self.note = ""
         self.stopped = False
+        self.error: Exception | None = None
         _workers.add(self)
+
+    @property
+    def errored(self) -> Any:
+        """The signal of a fault, which is in `error`.
+
+        napari connects it to a function that takes no argument: PyQt6 leaves the fault out then,
+        but PySide6 hands it on, which would be a second fault.
+        """
+        return self.failed
 
     def work(self) -> None:
         limit_threads()
@@ -99,6 +115,9 @@ class JobWorker(WorkerBase):
         except Stopped:
             self.stopped = True
             self.aborted.emit()
+        except Exception as error:
+            self.error = error
+            self.errored.emit()
         finally:
             _here.worker = None
 
@@ -317,8 +336,9 @@ class Job(WatchedJob):
     def _on_delivered(self, thing: object) -> None:
         self.delivered.emit(thing)
 
-    def _on_error(self, error: Exception) -> None:
-        self.error, self.details = explain(error)
+    def _on_error(self) -> None:
+        if self._worker is not None and self._worker.error is not None:
+            self.error, self.details = explain(self._worker.error)
 
     def _on_finished(self) -> None:
         worker, self._worker = self._worker, None

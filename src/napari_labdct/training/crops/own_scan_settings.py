@@ -22,13 +22,13 @@ class MixSettings(Settings):
             "Output",
             choices=("16-bit", "8-bit"),
             help="16-bit: level, drift, noise, hot pixels and cosmic rays as measured; "
-            "8-bit: as the paper, with I0 and tau.",
+            "8-bit: as the paper, with its grey level I0 and its noise level tau.",
         ),
     ] = "16-bit"
     i0: Annotated[
         float | None,
         Param(
-            "I0",
+            "Background level I0",
             "grey",
             1,
             60000,
@@ -40,7 +40,13 @@ class MixSettings(Settings):
     tau: Annotated[
         float | None,
         Param(
-            "tau", "", 0, 20, 0.1, "Noise level. If not given: 1 in 8 bit, as measured in 16 bit."
+            "Noise level tau",
+            "",
+            0,
+            20,
+            0.1,
+            "Of the paper's eq. 2, x = x0 + tau Poisson(x0 / 2): a grey level of x0 gets noise of "
+            "variance tau^2 x0 / 2. If not given: 1 in 8 bit, as measured in 16 bit.",
         ),
     ] = None
     snr_min: Annotated[
@@ -80,8 +86,8 @@ class TrainingSetSettings(MixSettings):
         Param(
             "Output",
             choices=("8-bit", "16-bit"),
-            help="8-bit: as the paper, with I0 and tau; 16-bit: level, drift, noise, hot pixels "
-            "and cosmic rays as measured with the background.",
+            help="8-bit: as the paper, with its grey level I0 and its noise level tau; 16-bit: "
+            "level, drift, noise, hot pixels and cosmic rays as measured with the background.",
         ),
     ] = "8-bit"
     pairs: Annotated[int, Param("Pairs", "", 1, 1000000, 1, "Frames with their truth.")] = 1086
