@@ -304,7 +304,9 @@ class DenoiseController(QObject):
         if stack is None or not self._session.contains(stack):
             self.job.discard()
             self.said.emit("The scan's layer was removed, so the run was stopped.")
-        elif state == "done":
+            return
+        self.show_what_is_done()
+        if state == "done":
             self._session.results_changed.emit(stack)
 
     def _on_scan(self, layer: Layer) -> None:
