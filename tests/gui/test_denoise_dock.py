@@ -616,3 +616,47 @@ def test_a_corrected_scan_is_not_resumed_with_what_it_said_before(
     wait(lambda: panel.controller.job.state == "failed")
     assert turned == [5, -5]
     assert viewer.layers[1].data.complete
+
+
+def test_a_frame_without_a_result_shows_the_projection_and_no_count(
+    panel, run, add_scan, scan, wait
+):
+    layer = add_scan(scan)
+    first = panel.session.shown_frame()
+    run("This frame")
+    cleaned = panel.controller.cleaned_layer(layer)
+    assert cleaned.data.done[first], (first, cleaned.data.done)
+    assert cleaned.visible
+    panel.session.show_frame(first + 1)
+    assert not cleaned.visible  # black would hide the projection
+    wait(lambda: panel.count.text() == f"Frame {first + 1} is not denoised yet")
+    panel.controller.recount(layer)
+    wait(lambda: not panel.session.job("spots").running)
+    assert "not denoised yet" in panel.count.text()
+    panel.session.show_frame(first)
+    assert cleaned.visible
+    wait(lambda: "spot" in panel.count.text())
+    cleaned.visible = False
+    panel.session.show_frame(first + 1)
+    panel.session.show_frame(first)
+    assert not cleaned.visible  # hidden by hand
+
+
+def test_the_buttons_name_the_result_and_removed_layers_come_back(
+    panel, run, add_scan, scan, viewer
+):
+    layer = add_scan(scan)
+    assert panel.export_button.text() == "Export binary stack..."
+    run()
+    assert panel.export_button.text() == "Export [DL spots]..."
+    assert panel.save_button.text() == "Save [DL]..."
+    assert panel.threshold_label.text() == "Threshold of [DL spots]"
+    assert not panel.show_button.isVisibleTo(panel)
+    for made in panel.session.results(layer):
+        viewer.layers.remove(made)
+    assert panel.export_button.text() == "Export binary stack..."
+    assert panel.show_button.isVisibleTo(panel)
+    panel.show_button.click()
+    assert panel.controller.cleaned_layer(layer).data.complete
+    assert panel.controller.mask_layer(layer) is not None
+    assert not panel.show_button.isVisibleTo(panel)

@@ -257,3 +257,27 @@ def test_a_value_that_is_hardly_meant_is_red_at_its_field(panel, add_scan, bare,
     type_into(panel.centre, "5000, 10")
     assert "border" in panel.centre.styleSheet()
     assert "lies outside the image" in panel.checks.text()
+
+
+def test_without_a_step_there_are_no_angles_and_the_start_stays(panel, add_scan, scan, type_into):
+    layer = add_scan(scan)
+    type_into(panel.increment, "")
+    assert panel.session.scan(layer).omega_deg is None
+    assert (panel.start.text(), panel.increment.text()) == ("0", "")
+    type_into(panel.increment, "2")
+    np.testing.assert_allclose(panel.session.scan(layer).omega_deg, angles(0, 2, 9))
+
+
+def test_what_the_file_names_tell_is_shown(frames):
+    scan = Scan(frames, name="iron", notes=("Number 4 is missing.",))
+    assert (False, "Number 4 is missing.") in checks(scan)
+
+
+def test_a_scan_yml_is_written_again_not_shadowed(panel, add_scan, frames, tmp_path):
+    tifffile.imwrite(tmp_path / "p.tif", frames, photometric="minisblack")
+    (tmp_path / "scan.yml").write_text("pixel_um: 2\n")
+    layer = add_scan(open_scan(tmp_path))
+    panel.controller.describe(layer, pixel_um=3.0)
+    assert panel.controller.save(layer).name == "scan.yml"
+    assert not (tmp_path / "scan.yaml").exists()
+    assert open_scan(tmp_path).description.pixel_um == 3.0

@@ -59,7 +59,7 @@ class LiveMask(BinaryFrames):
         with self._lock:
             if key in self._kept:
                 return self._kept[key]
-        if not self._is_done(index):
+        if not self.is_done(index):
             return np.zeros(self.shape[1:], np.uint8)
         mask = BinaryFrames(self.cleaned, settings, self.value).read(index)
         mask.flags.writeable = False
@@ -69,6 +69,7 @@ class LiveMask(BinaryFrames):
                 self._kept.popitem(last=False)
         return mask
 
-    def _is_done(self, index: int) -> bool:
+    def is_done(self, index: int) -> bool:
+        """Whether the network has cleaned frame `index`."""
         done = getattr(self.cleaned, "done", None)
         return done is None or bool(done[index])

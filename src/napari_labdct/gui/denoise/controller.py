@@ -47,6 +47,8 @@ class DenoiseController(QObject):
         self.job = session.job("denoise")
         self.export_job = session.job("export")
         self._cut_job = session.job("spots")
+        self._opened: Opened | None = None
+        self._pending_hidden: weakref.WeakSet[Layer] = weakref.WeakSet()
         self._stack: weakref.ref[Layer] | None = None
         self._store: weakref.ref[FrameStore] | None = None
         self._wanted: tuple[LiveMask, int, SpotSettings] | None = None
@@ -57,6 +59,9 @@ class DenoiseController(QObject):
         self._cut_job.ended.connect(self._on_cut_ended)
         session.stacks_changed.connect(self._on_layers)
         session.scan_changed.connect(self._on_scan)
+        session.frame_changed.connect(self.show_what_is_done)
+        if session.viewer is not None:
+            session.viewer.dims.events.current_step.connect(self.show_what_is_done)
 
     # --------------------------------------------------------------------- running
 
@@ -81,11 +86,15 @@ class DenoiseController(QObject):
         folder = preferences.cache_folder()
         limit = float(preferences.preference("cache_limit_gb"))
         shown = self._session.shown_frame(layer)
-        self._stack, self._store = weakref.ref(layer), None  # nothing to discard yet
+        self._forget_run(layer)
         self.job.start(
             lambda: denoise(scan, settings, frames, folder, limit, spots, shown),
             f"Denoise {layer.name}",
         )
+
+    def _forget_run(self, layer: Layer) -> None:
+        """Begin a run on a stack, which has nothing to discard or to show yet."""
+        self._stack, self._store, self._opened = weakref.ref(layer), None, None
 
     def track(self, layer: Layer, spots: SpotSettings) -> None:
         """Confirm the spots of a stack through the rotation, in a worker; see `tracking`.
@@ -108,7 +117,7 @@ class DenoiseController(QObject):
         folder = preferences.cache_folder()
         limit = float(preferences.preference("cache_limit_gb"))
         shown = self._session.shown_frame(layer)
-        self._stack, self._store = weakref.ref(layer), None  # nothing to discard yet
+        self._forget_run(layer)
         self.job.start(
             lambda: track(scan, cleaned, folder, limit, spots, shown), f"Track {layer.name}"
         )
@@ -143,13 +152,50 @@ class DenoiseController(QObject):
                         viewer.layers.remove(layer)
             stores.forget(store)
             store.discard()
-        self._store = None
+        self._store = self._opened = None
         self.job.discard()
 
     def cleaned_layer(self, stack: Layer | None) -> Layer | None:
         """The newest cleaned result of a stack."""
         found = [] if stack is None else self._session.results(stack, "cleaned")
         return found[-1] if found else None
+
+    def is_done(self, stack: Layer | None) -> bool:
+        """Whether the newest result knows the projection on the screen."""
+        layer = self.cleaned_layer(stack)
+        return layer is not None and _knows(layer, self._session.shown_frame(stack))
+
+    def show_what_is_done(self, _event: object = None) -> None:
+        """Show the projection itself where a result has no frame yet, instead of black.
+
+        A result that the user has hidden stays hidden.
+        """
+        for stack in self._session.stacks():
+            frame = self._session.shown_frame(stack)
+            for layer in self._session.results(stack, "cleaned"):
+                if _knows(layer, frame):
+                    if layer in self._pending_hidden:
+                        self._pending_hidden.discard(layer)
+                        layer.visible = True
+                elif layer.visible:
+                    self._pending_hidden.add(layer)
+                    layer.visible = False
+
+    def removed_result(self, stack: Layer | None) -> bool:
+        """Whether the last finished run of a stack has lost a layer by hand."""
+        opened, mine = self._opened, None if self._stack is None else self._stack()
+        if opened is None or stack is None or stack is not mine or self.job.state != "done":
+            return False
+        found = self._session.results(stack)
+        return not (
+            any(layer.data is opened.store for layer in found)
+            and any(getattr(layer.data, "cleaned", None) is opened.store for layer in found)
+        )
+
+    def show_result(self) -> None:
+        """Bring back the layers of the last run that were removed by hand."""
+        if self._opened is not None:
+            self._on_opened(self._opened)
 
     def mask_layer(self, stack: Layer | None) -> Layer | None:
         """The newest mask of the network's result."""
@@ -194,7 +240,9 @@ class DenoiseController(QObject):
                     if changed:
                         _write_spots_into(layer, settings)
                         self._session.results_changed.emit(stack)
-        self.cut.emit(count, index)
+        # a frame that no network has seen has no number of spots
+        if mask.is_done(index):
+            self.cut.emit(count, index)
 
     def _on_cut_ended(self, _state: str) -> None:
         self._cut_next()
@@ -204,7 +252,7 @@ class DenoiseController(QObject):
     def _on_opened(self, opened: Opened) -> None:
         stack = None if self._stack is None else self._stack()
         session = self._session
-        self._store = weakref.ref(opened.store)
+        self._store, self._opened = weakref.ref(opened.store), opened
         what = "DL tracked" if opened.recipe["job"] == "track" else None
         if stack is None or not session.contains(stack):
             return
@@ -238,6 +286,7 @@ class DenoiseController(QObject):
         else:
             session.renew_result(mask)
         session.refresh(cleaned)
+        self.show_what_is_done()
         self.opened.emit(opened)
         self.recount(stack)
 
@@ -246,6 +295,7 @@ class DenoiseController(QObject):
         if stack is None:
             return
         self._session.refresh(self.cleaned_layer(stack), frames)
+        self.show_what_is_done()
         if self._session.shown_frame(stack) in frames:
             self.recount(stack)
 
@@ -254,7 +304,9 @@ class DenoiseController(QObject):
         if stack is None or not self._session.contains(stack):
             self.job.discard()
             self.said.emit("The scan's layer was removed, so the run was stopped.")
-        elif state == "done":
+            return
+        self.show_what_is_done()
+        if state == "done":
             self._session.results_changed.emit(stack)
 
     def _on_scan(self, layer: Layer) -> None:
@@ -305,6 +357,11 @@ class DenoiseController(QObject):
         self.export_job.queue(
             lambda: save_frames(path, frames, orientation, made), f"Write {path.name}"
         )
+
+
+def _knows(layer: Layer, frame: int) -> bool:
+    done = getattr(layer.data, "done", None)
+    return done is None or bool(done[frame])
 
 
 def _write_spots_into(layer: Layer, settings: SpotSettings) -> None:

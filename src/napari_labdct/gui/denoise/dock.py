@@ -124,7 +124,7 @@ class DenoiseDock(Dock):
             control.setRange(1, 255)
             control.setValue(SpotSettings().threshold)
             tame(control, "Threshold", hint)
-        label = QLabel("Threshold")
+        label = self.threshold_label = QLabel("Threshold")
         label.setBuddy(self.threshold)
         grid.addWidget(label, 0, 0)
         grid.addWidget(self.threshold, 0, 1)
@@ -171,7 +171,13 @@ class DenoiseDock(Dock):
             self._compare,
         )
         self.compare.hide()
-        for widget in (self.bar, self.compare, self.export_bar):
+        self.show_button = button(
+            "Show the result",
+            "The layers of this run were removed; bring them back",
+            self.controller.show_result,
+        )
+        self.show_button.hide()
+        for widget in (self.bar, self.show_button, self.compare, self.export_bar):
             self.footer.addWidget(widget)
 
     def _connect(self) -> None:
@@ -302,7 +308,11 @@ class DenoiseDock(Dock):
         job = self.controller.job
         self._show_track()
         self.network.setEnabled(not job.running)
+        self._show_removed()
         self.compare.setVisible(job.state == "done" and has_dock("Compare"))
+
+    def _show_removed(self) -> None:
+        self.show_button.setVisible(self.controller.removed_result(self.session.stack))
 
     def _show_ready(self, refused: str = "") -> None:
         scan_ok = self.session.stack is not None and not self.problem
@@ -367,7 +377,15 @@ class DenoiseDock(Dock):
             self.count.setText(f"{count} spot{'s' if count != 1 else ''} in frame {index}")
 
     def _on_frame(self) -> None:
+        self._show_undone()
         self.controller.recount(self.session.stack)
+
+    def _show_undone(self) -> None:
+        """Say that the projection on the screen was not denoised, which is not "no spots"."""
+        stack = self.session.stack
+        if self.controller.mask_layer(stack) is not None and not self.controller.is_done(stack):
+            frame = self.session.shown_frame(stack)
+            self.count.setText(f"Frame {frame} is not denoised yet")
 
     def _on_results(self, layer: Layer) -> None:
         if layer is self.session.stack:
@@ -378,9 +396,20 @@ class DenoiseDock(Dock):
         self.spots.setEnabled(mask is not None)
         self.export_button.setEnabled(mask is not None)
         self.save_button.setEnabled(self.controller.cleaned_layer(layer) is not None)
+        self._show_targets(layer)
+        self._show_removed()
         self._show_track()
+        self._show_undone()
         if mask is None:
             self.count.setText("<small>Denoise a frame to see its spots.</small>")
+
+    def _show_targets(self, layer: Layer | None) -> None:
+        """Say in the words on the controls which of several results they act on."""
+        results = self.controller.cleaned_layer(layer), self.controller.mask_layer(layer)
+        cleaned, mask = (f" {_brackets(layer, made)}" if made else "" for made in results)
+        self.export_button.setText(f"Export{mask or ' binary stack'}...")
+        self.save_button.setText(f"Save{cleaned or ' cleaned'}...")
+        self.threshold_label.setText(f"Threshold{mask and ' of' + mask}")
 
     # ---------------------------------------------------------------------- saving
 
@@ -439,6 +468,12 @@ class DenoiseDock(Dock):
         self._show_estimate()
         self._show_ready()
         self._show_state()
+
+
+def _brackets(stack: Layer | None, result: Layer) -> str:
+    """What stands behind the scan's name in the name of a result, as ``[DL tracked]``."""
+    prefix = "" if stack is None else f"{stack.name} "
+    return result.name.removeprefix(prefix)
 
 
 def _size(n_bytes: float) -> str:

@@ -16,7 +16,7 @@ from ...core.frame_store import spare_inputs
 from ...core.jobs import Progress
 from ...io import label_stacks, spot_tables
 from ...io.training_pairs import write_training_pairs
-from ...review.export import export_stack, export_table
+from ...review.export import export_stack, export_table, frame_names
 from ...review.review import REVIEW_DTYPE, ReviewedFrames, training_pairs
 from ...spots.detections import Detections
 from ...spots.measurement import FrameMeasurer
@@ -64,7 +64,7 @@ def export(
     yield Progress(0, total)
     spare_inputs([path], scan, measured.spots)
     if kind == "table":
-        export_table(path, table, recipe, frames)
+        export_table(path, table, recipe, frames, frame_names(scan))
     elif kind == "pairs":
         measurer = FrameMeasurer(scan, SPOT_WINDOW)
         pairs = training_pairs(measurer, measured.spots, measured.review)

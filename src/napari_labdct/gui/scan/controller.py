@@ -72,6 +72,7 @@ def checks(scan: Scan) -> list[tuple[bool, str]]:
             found.append((True, f"The angles go once round{repeat}"))
     found += [(True, sentence) for sentence in meaning(scan)]
     found += [(False, sentence) for sentence in implausible(scan).values()]
+    found += [(False, note) for note in scan.notes]
     return found
 
 
@@ -160,7 +161,7 @@ class ScanController(QObject):
             The folder cannot be written.
         """
         from ...io.opening import named_files
-        from ...io.scan_yaml import FILE_NAME, read_scan_yaml, write_scan_yaml
+        from ...io.scan_yaml import FILE_NAME, description_file, read_scan_yaml, write_scan_yaml
 
         scan = self._session.scan(layer)
         frames: list[str] | None = None
@@ -168,7 +169,8 @@ class ScanController(QObject):
             if not scan.source:
                 raise ScanError("This scan came from no file; choose where scan.yaml shall stand.")
             source = Path(scan.source)
-            path = (source if source.is_dir() else source.parent) / FILE_NAME
+            folder = source if source.is_dir() else source.parent
+            path = description_file(folder) or folder / FILE_NAME
             frames = None if source.is_dir() else [source.name]
         if path.exists():
             known, files = read_scan_yaml(path), getattr(scan.frames, "paths", [])

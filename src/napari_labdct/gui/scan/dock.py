@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Layer
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLineEdit
+from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLabel, QLineEdit
 
 from ...core.errors import LabDCTError, ScanError
 from ...scan.description import ScanDescription
@@ -51,12 +51,15 @@ class ScanDock(Dock):
 
     def _build_angles(self) -> None:
         self.body.addWidget(heading("Rotation angles"))
-        self.start, self.increment = _number("Start"), _number("Step")
+        self.start, self.increment = _number(), _number()
         tame(self.start, "First angle", "Rotation angle of the first projection, degrees")
         tame(self.increment, "Angle step", "From one projection to the next, degrees; signed")
         row = QHBoxLayout()
-        row.addWidget(self.start, 1)
-        row.addWidget(self.increment, 1)
+        for name, line in (("Start", self.start), ("Step", self.increment)):
+            label = QLabel(name)
+            label.setBuddy(line)
+            row.addWidget(label)
+            row.addWidget(line, 1)
         row.addWidget(
             button("From file...", "Angles from a CSV (last column) or a scan.yaml", self._load)
         )
@@ -182,8 +185,12 @@ class ScanDock(Dock):
             return
         first, step = self.start.text().strip(), self.increment.text().strip()
         scan = self.session.scan(layer)
-        if not first and not step and scan.omega_deg is not None and self._even:
+        incomplete = not first or not (step or scan.n_frames == 1)
+        if incomplete and scan.omega_deg is not None and self._even:
             self._try(lambda: self.controller.set_angles(layer, None))
+            with QSignalBlocker(self.start), QSignalBlocker(self.increment):
+                self.start.setText(first)  # half an entry waits for the other half
+                self.increment.setText(step)
         if not first or not (step or scan.n_frames == 1):
             return
         omega = angles(float(first), float(step or 0), scan.n_frames)
@@ -239,9 +246,9 @@ class ScanDock(Dock):
             self.say(f"Saved {written}. {describe(self.session.scan(layer))}")
 
 
-def _number(name: str) -> QLineEdit:
+def _number() -> QLineEdit:
     line = QLineEdit()
-    line.setPlaceholderText(f"{name} [deg]")
+    line.setPlaceholderText("deg")
     line.setValidator(OptionalNumber(line))
     return line
 

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QLineEdit,
+    QMessageBox,
     QSpinBox,
 )
 
@@ -35,6 +36,8 @@ from .tasks import disk_bytes
 
 # Long enough for a number to be typed, short enough to feel at once.
 _REST_MS = 500
+# From here on the user is asked before a scan is written.
+_LARGE_BYTES = 1e9
 
 
 class SimulateDock(Dock):
@@ -276,10 +279,22 @@ class SimulateDock(Dock):
 
     def _generate(self) -> None:
         settings, folder = self._settings, self.folder()
-        if settings is not None:
+        if settings is not None and self._accept_size(settings):
             self._rest.stop()
             self._wants_preview = False
             self.controller.generate(settings, folder)
+
+    def _accept_size(self, settings: SimulateSettings) -> bool:
+        """Ask before gigabytes are written; a run that goes on was asked about before."""
+        size = disk_bytes(settings)
+        if size < _LARGE_BYTES or self.controller.job.resumable:
+            return True
+        text = (
+            f"This scan of {settings.frames} projections takes {_size(size)} in "
+            f"{self.folder()}. Write it?"
+        )
+        answer = QMessageBox.question(self, "A large scan", text)
+        return answer == QMessageBox.StandardButton.Yes
 
     # --------------------------------------------------------------- predicted spots
 
