@@ -24,6 +24,7 @@ COMMANDS = (
     "denoise",
     "track",
     "routine",
+    "grains",
     "compare",
     "spots",
     "train",

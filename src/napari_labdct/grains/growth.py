@@ -7,13 +7,13 @@ not count, so a small grain competes fairly with a large one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .growth_kernels import farthest, flood
 from .indexing import Candidate, Listing, Stage, list_at, worths
-from .kernels import DISTANCE, EXPLAINED, Planes, refine_turn
+from .kernels import DISTANCE, Planes, refine_turn
 from .spot_images import SpotImages
 
 __all__ = ["Builder", "Grain", "Region", "VoxelGrid"]
@@ -103,8 +103,6 @@ class Grain:
     exclusive_share: float
     core: Listing
     stage: str = ""
-    spread_deg: float = 0.0
-    members: tuple = field(default_factory=tuple)
 
     def replace(self, **changes) -> Grain:
         """The same grain with some values changed."""
@@ -240,8 +238,3 @@ class Builder:
             return None
         region = self.region(grain, 0.8)
         return (grain, region) if len(region) else None
-
-
-def neutral(listing: Listing) -> np.ndarray:
-    """Reflections (m,) that an accepted grain explains."""
-    return (listing.values & EXPLAINED) != 0

@@ -119,16 +119,6 @@ def compete(voxels, scores, shares, number, labels, best, share_of):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def shares_at(views, vectors, frames, count, points, tolerance, fullness, shares, fulls):
-    """Share seen and fullness at many points (n, 3), mm; see `seen_at`."""
-    for j in range(points.shape[0]):
-        shares[j], fulls[j] = seen_at(
-            views, vectors, frames, count, points[j, 0], points[j, 1], points[j, 2], tolerance,
-            count, fullness,
-        )  # fmt: skip
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
 def farthest(points, count):
     """Indices of points spread over a cloud: each as far as possible from those before."""
     n = points.shape[0]

@@ -23,7 +23,7 @@ from .kernels import (
     soft_share,
 )
 from .spot_images import SpotImages
-from .voting_kernels import distinct_normals, face_cell, orientations_from_pairs, vote
+from .voting_kernels import distinct_normals, orientations_from_pairs, vote
 
 __all__ = ["Candidate", "Listing", "Stage", "PairTable", "Voter", "list_at"]
 
@@ -53,11 +53,15 @@ class Listing:
         """Share of the expected reflections that are seen."""
         return float(self.hits.mean()) if len(self) else 0.0
 
-    def exclusive(self) -> tuple[int, float]:
+    def near(self, tolerance: int) -> np.ndarray:
+        """Whether a spot lies within `tolerance` px (m,)."""
+        return (self.values & DISTANCE) <= tolerance
+
+    def exclusive(self, tolerance: int = 0) -> tuple[int, float]:
         """Reflections seen in pixels that no grain explains: how many, and their share of those
         that no grain could have caused."""
         free = (self.values & EXPLAINED) == 0
-        hits = int((self.hits & free).sum())
+        hits = int((self.near(tolerance) & free).sum())
         return hits, hits / max(int(free.sum()), 1)
 
     def only(self, keep: np.ndarray) -> Listing:
@@ -290,8 +294,3 @@ class Voter:
         orientation = turn @ orientation
         seen = list_at(self.images, self.planes, orientation, point_mm)
         return Candidate(orientation, point_mm, seen.completeness)
-
-
-def cell_of(direction: np.ndarray) -> int:
-    """Cell of a direction in `PairTable.cells`."""
-    return int(face_cell(*np.asarray(direction, float), _CELLS))

@@ -1,4 +1,4 @@
-"""Compiled loops of the grain mapper: where a point of a crystal reflects to and what is seen there.
+"""Compiled loops of the grain mapper: where a crystal reflects to and what is seen there.
 
 One byte tells all that is asked of a pixel, so that a reflection costs one look into memory:
 
@@ -60,7 +60,7 @@ class Planes(NamedTuple):
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def look(images, frame, row, col):
     """The byte of the pixel that holds (row, col); `HIDDEN` outside the detector."""
-    r, c = int(math.floor(row + 0.5)), int(math.floor(col + 0.5))
+    r, c = math.floor(row + 0.5), math.floor(col + 0.5)
     if r < 0 or c < 0 or r >= images.shape[1] or c >= images.shape[2]:
         return np.uint8(HIDDEN)
     return images[frame, r, c]
@@ -68,7 +68,7 @@ def look(images, frame, row, col):
 
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def meet(turn, camera, x, y, z, tx, ty, tz):
-    """(row, col, |k| sin(theta), |k|^2) of the ray that plane T reflects at sample point x, y, z."""
+    """(row, col, |k| sin(theta), |k|^2) of the ray that plane T reflects at a sample point."""
     px = turn[0, 0] * x + turn[0, 1] * y + turn[0, 2] * z
     py = turn[1, 0] * x + turn[1, 1] * y + turn[1, 2] * z
     pz = turn[2, 0] * x + turn[2, 1] * y + turn[2, 2] * z
@@ -335,7 +335,7 @@ def explain(views, vectors, frames, count, points, radius):
             value = look(views.images, frame, row, col)
             if value == HIDDEN or (value & DISTANCE) > radius:
                 continue
-            r0, c0 = int(math.floor(row + 0.5)), int(math.floor(col + 0.5))
+            r0, c0 = math.floor(row + 0.5), math.floor(col + 0.5)
             for r in range(max(r0 - radius, 0), min(r0 + radius + 1, rows)):
                 for c in range(max(c0 - radius, 0), min(c0 + radius + 1, cols)):
                     old = image[r, c]

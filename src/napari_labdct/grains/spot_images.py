@@ -10,9 +10,9 @@ import numpy as np
 from ..core.errors import ScanError, SettingsError
 from ..crystal import HC_KEV_ANGSTROM, Material
 from ..scan.geometry import ScanGeometry, rotation_z
-from .kernels import BINS, DISTANCE, EXPLAINED, HIDDEN, Planes, Views, describe_pixels
+from .kernels import BINS, DISTANCE, EXPLAINED, Planes, Views, describe_pixels
 
-__all__ = ["SpotImages", "lattice_planes"]
+__all__ = ["SpotImages", "lattice_planes", "spot_length_px"]
 
 
 def lattice_planes(
@@ -70,7 +70,7 @@ class SpotImages:
                 "give a binary stack of this scan."
             )
         self.geometry, self.omega_deg = geometry, np.asarray(omega_deg, float)
-        self._spots = spots
+        self._spots, self._radius_mm = spots, radius_mm
         self.hidden = geometry.beam_stop_mask()
         self.images = np.empty(shape, np.uint8)
         self.views = _views(self.images, geometry, self.omega_deg, radius_mm, self.hidden)
@@ -121,9 +121,14 @@ class SpotImages:
         empty = [np.zeros(0, np.int16)]
         return np.cumsum(counts), np.concatenate(rows or empty), np.concatenate(cols or empty)
 
-    def restore(self) -> None:
-        """Forget what was explained."""
-        np.bitwise_and(self.images, 255 - EXPLAINED, out=self.images, where=self.images != HIDDEN)
+    def shuffled(self, rng: np.random.Generator) -> SpotImages:
+        """The same spots, not copied, at shuffled angles: what is found in them is chance."""
+        other = object.__new__(SpotImages)
+        other.__dict__.update(self.__dict__)
+        omega = self.omega_deg[rng.permutation(len(self.omega_deg))]
+        other.omega_deg = omega
+        other.views = _views(self.images, self.geometry, omega, self._radius_mm, self.hidden)
+        return other
 
 
 def _views(
@@ -170,3 +175,39 @@ def _sines(geometry: ScanGeometry, hidden: np.ndarray) -> tuple[float, float]:
     sine = np.sin(np.arctan2(np.hypot(points[..., 1], points[..., 2]), points[..., 0]) / 2)
     seen = sine[~hidden[row, col]]
     return float(seen.min()), float(seen.max())
+
+
+def spot_length_px(images: np.ndarray, frames: int = 5) -> float:
+    """Median length of spots along their longer axis, px: four standard deviations of a disc.
+
+    Parameters
+    ----------
+    images : ndarray of uint8 (n, rows, cols)
+        See `kernels`.
+    frames : int
+        How many projections are looked at.
+
+    Raises
+    ------
+    ScanError
+        They hold no spot.
+    """
+    from scipy import ndimage as ndi
+
+    lengths = []
+    for index in np.unique(np.linspace(0, len(images) - 1, frames).round().astype(int)):
+        spots, count = ndi.label((images[index] & DISTANCE) == 0)
+        row, col = np.nonzero(spots)
+        number = spots[row, col]
+        area = np.bincount(number, minlength=count + 1)[1:]
+        mean = [np.bincount(number, x, count + 1)[1:] / area for x in (row, col)]
+        dr, dc = row - mean[0][number - 1], col - mean[1][number - 1]
+        rr, cc, rc = (
+            np.bincount(number, x, count + 1)[1:] / area for x in (dr * dr, dc * dc, dr * dc)
+        )
+        largest = (rr + cc) / 2 + np.sqrt(((rr - cc) / 2) ** 2 + rc**2)
+        lengths.append(4 * np.sqrt(largest[area >= 4] + 1 / 12))
+    every = np.concatenate(lengths)
+    if len(every) == 0:
+        raise ScanError("The binary stack holds no spot of 4 pixels; check how it was made.")
+    return float(np.median(every))
