@@ -219,6 +219,8 @@ class GrainMapping:
             yield step(done, f"{len(search.grains)} grains, {search.filled:.0%} filled")
 
     def _finish(self, search: Search, grid: VoxelGrid) -> Iterator[tuple[float, FineMap | None]]:
+        search.judge_again()
+        yield 0.0, None
         grains, labels, from_grid = search.grains, search.labels, search.grid
         fine = FineMap.empty(grid)
         for turn, least in enumerate((0.8, 0.5)):

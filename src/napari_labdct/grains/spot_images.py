@@ -10,7 +10,7 @@ import numpy as np
 from ..core.errors import ScanError, SettingsError
 from ..crystal import HC_KEV_ANGSTROM, Material
 from ..scan.geometry import ScanGeometry, rotation_z
-from .kernels import BINS, DISTANCE, EXPLAINED, Planes, Views, describe_pixels
+from .kernels import BINS, DISTANCE, EXPLAINED, HIDDEN, Planes, Views, describe_pixels
 
 __all__ = ["SpotImages", "lattice_planes", "spot_length_px"]
 
@@ -120,6 +120,11 @@ class SpotImages:
             cols.append(c.astype(np.int16))
         empty = [np.zeros(0, np.int16)]
         return np.cumsum(counts), np.concatenate(rows or empty), np.concatenate(cols or empty)
+
+    def forget(self) -> None:
+        """Take back what was explained."""
+        for image in self.images:
+            image[image != HIDDEN] &= 255 - EXPLAINED
 
     def shuffled(self, rng: np.random.Generator) -> SpotImages:
         """The same spots, not copied, at shuffled angles: what is found in them is chance."""

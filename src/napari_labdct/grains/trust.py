@@ -30,7 +30,11 @@ def evidence(hits: int, expected: int, coverage: float) -> float:
     """
     if expected == 0:
         return 0.0
-    tail = stats.binom.logsf(hits / 2 - 1, expected / 2, min(max(coverage, 1e-4), 0.99))
+    k, n = hits / 2, expected / 2
+    if k <= 0:
+        return 0.0
+    # P(at least k of n) as the incomplete beta function, which takes halves too.
+    tail = stats.beta.logcdf(min(max(coverage, 1e-4), 0.99), k, n - k + 1)
     return float(-tail / np.log(10))
 
 
@@ -56,26 +60,26 @@ class ChanceLevel:
     def expected_false(self, value: float, seeds: int) -> float:
         """False grains of at least this evidence to expect from so many seeds.
 
-        Beyond the strongest that chance gave, the tail falls exponentially as it did up to there.
+        Up to the strongest that chance gave it is counted; beyond, it falls by ten for every two
+        units of evidence, half as fast as for independent spots: those of a real sample are not.
         """
-        if len(self.values) == 0:
+        n = len(self.values)
+        if n == 0:
             return 0.0
-        top = np.sort(self.values)[::-1]
-        scale = max(float((top[: max(len(top) // 3, 2)] - np.median(top)).mean()), 0.5)
-        share = np.exp(-max(value - float(np.median(top)), 0.0) / scale)
-        return float(seeds * share)
+        top = float(self.values.max())
+        above = max(int((self.values >= value).sum()), 1) if value <= top else 1
+        return seeds * above / (n + 1) * 10 ** (-max(value - top, 0.0) / 2)
 
     def probability(self, values: np.ndarray, seeds: int) -> np.ndarray:
         """Probability (n,) that each grain is real, from those found with as much evidence.
 
-        One minus the expected number of false grains near its evidence over the number of grains.
+        One minus the expected number of false grains over the number of grains about as sure.
         """
         values = np.asarray(values, float)
         out = np.ones(len(values))
         for i, value in enumerate(values):
             near = max(int((np.abs(values - value) <= 1.0).sum()), 1)
-            false = self.expected_false(value - 1, seeds) - self.expected_false(value + 1, seeds)
-            out[i] = 1 - min(false / near, 1.0)
+            out[i] = 1 - min(self.expected_false(value, seeds) / near, 1.0)
         return out
 
 
