@@ -58,23 +58,33 @@ def test_the_sample_is_found_from_its_spots(small, finished, outline):
     found = compare_maps(small.truth, job.result.grains, small.material.symmetry)
     assert (small.truth.diameters_um[found.false_negative] < 30).all()
     assert len(found.false_positive) == 0
-    # what lies in the air is less than a shell of one voxel
-    assert job.result.grains.volumes_um3.sum() < 1.5 * small.truth.volumes_um3.sum()
+    # Its surface is off by less than one and a half pixels on the sample (7.6 um each).
+    grown = (70 + 2 * 11.4) ** 2 * (90 + 2 * 11.4) / (70**2 * 90)
+    share = job.result.grains.volumes_um3.sum() / small.truth.volumes_um3.sum()
+    assert 0.8 < share < grown
 
 
-def test_a_list_of_grains_needs_no_volume(small, finished, outline):
-    settings = outline.replace(result="points", voxel_um=12.0)
-    job = finished(GrainMapping(small.scan, small.masks, settings))
-    assert job.result.grains is None
+def test_far_field_gives_a_list_of_grains(simulated, finished):
+    made = simulated(
+        source_sample_mm=100, sample_detector_mm=100, pixel_um=17, diameter_um=240, height_um=240,
+        mean_grain_um=110, voxel_um=20, beam_stop_width_mm=8, beam_stop_height_mm=8,
+        truth_min_grey=0.1,
+    )  # fmt: skip
+    job = GrainMapping(made.scan, made.masks, GrainSettings(threads=1, diameter_um=240))
+    found = finished(job).result
+    assert found.grains is None
     apart = np.array(
         [
-            misorientation_deg(u, small.truth.orientations, small.material.symmetry)
-            for u in job.result.orientations
+            misorientation_deg(u, made.truth.orientations, made.material.symmetry)
+            for u in found.orientations
         ]
     )
-    assert (apart.min(axis=1) < 0.5).all()
-    large = small.truth.diameters_um > 25
-    assert (apart.min(axis=0)[large] < 0.5).all()
+    assert made.truth.n_grains > 5
+    assert (apart.min(axis=1) < 0.2).all()
+    assert (apart.min(axis=0) < 0.2).mean() >= 0.9
+    centers = np.stack([found.table[n] for n in ("x_um", "y_um", "z_um")], axis=1)
+    off = np.linalg.norm(centers - made.truth.centroids_mm[apart.argmin(axis=1)] * 1e3, axis=1)
+    assert np.median(off) < 51  # one pixel on the sample
 
 
 def test_a_killed_run_goes_on_with_the_grains_it_had(

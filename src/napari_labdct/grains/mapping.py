@@ -191,6 +191,7 @@ class GrainMapping:
         self.search = search
         yield from self._search(search, state_path, step)
         if self.points:
+            search.judge_again()
             self.result = list_of_points(self, search, chance)
         else:
             fine: FineMap | None = None
@@ -232,7 +233,8 @@ class GrainMapping:
             ):
                 yield (turn + min(i * self.threads / count, 1)) / 2, fine
             grains, labels, from_grid = fine.grains, fine.labels, grid
-        keep_sound(fine, 0.85)
+        # An outline says where the air begins; without one only sure voxels do.
+        keep_sound(fine, 0.85 if self._outline is not None else 0.96)
         tidy(fine, 8)
         yield 1.0, fine
 

@@ -12,8 +12,9 @@ import numpy as np
 from ..crystal import Material, misorientation_deg
 from .growth import LEAST_REFLECTIONS, Grain, VoxelGrid
 from .indexing import Candidate, Listing, PairTable, Stage, Voter, list_at, worths
-from .kernels import DISTANCE, Planes, explain, refine_turn, turned_share
+from .kernels import DISTANCE, Planes, explain, refine_turn, rotation_of, turned_share
 from .spot_images import SpotImages
+from .trust import place_jacobian
 
 __all__ = ["PointSearch"]
 
@@ -127,7 +128,41 @@ class PointSearch:
                             break
                 if not moved:
                     break
-        return self._judge(u, point)
+        return self._judge(*self._fit(u, point))
+
+    def _fit(self, u: np.ndarray, point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Least squares: predicted places of reflections against the middles of their spots."""
+        for _ in range(4):
+            seen = list_at(self.images, self.planes, u, point)
+            seen = seen.only(seen.near(2))
+            if len(seen) < LEAST_REFLECTIONS:
+                break
+            start, jacobian = place_jacobian(self.images, seen.vectors, seen.frames, point)
+            off = self._spot_middles(seen.frames, start) - start
+            good = np.isfinite(off).all(axis=1)
+            far = np.linalg.norm(off, axis=1)
+            good &= far <= 3 * np.median(far[good]) + 0.2 if good.any() else good
+            if good.sum() < LEAST_REFLECTIONS:
+                break
+            rows = np.repeat(good, 2)
+            change = np.linalg.lstsq(jacobian[rows], off[good].ravel(), rcond=1e-6)[0]
+            if np.linalg.norm(change[3:]) > 4 * self.grid.voxel_mm:
+                break
+            u = rotation_of(*change[:3]) @ u
+            point = point + change[3:]
+        return u, point
+
+    def _spot_middles(self, frames: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Mean (row, col) (m, 2) of the spot pixels within 3 px of each place; NaN without."""
+        out = np.full((len(frames), 2), np.nan)
+        for i, (frame, place) in enumerate(zip(frames, places, strict=True)):
+            r, c = np.round(place).astype(int)
+            first = max(r - 3, 0), max(c - 3, 0)
+            part = self.images.images[frame, first[0] : r + 4, first[1] : c + 4]
+            where = np.argwhere((part & DISTANCE) == 0)
+            if len(where):
+                out[i] = where.mean(axis=0) + first
+        return out
 
     def _turned(self, vectors: np.ndarray, turn: np.ndarray) -> np.ndarray:
         out = vectors.copy()
@@ -166,6 +201,22 @@ class PointSearch:
         self.grains.append(grain)
         core = grain.core
         explain(self.images.views, core.vectors, core.frames, len(core), grain.core_mm[None], 2)
+
+    def judge_again(self) -> int:
+        """Ask of every grain, the surest first, what only it explains now that all are known;
+        those left without spots of their own are given up. Returns how many."""
+        self.images.forget()
+        before, self.grains = self.grains, []
+        least = self._stages[-1]
+        for grain in sorted(before, key=lambda g: -g.completeness):
+            now = self._judge(grain.orientation, grain.core_mm)
+            if (
+                now is not None
+                and now.exclusive_hits >= least.exclusive_hits
+                and now.exclusive_share >= max(least.exclusive_share, 0.5 * now.completeness)
+            ):
+                self._add(now.replace(stage=grain.stage))
+        return len(before) - len(self.grains)
 
     def state(self) -> dict[str, Any]:
         """What `resume` needs to go on from here, as plain values."""

@@ -13,7 +13,7 @@ from .indexing import PairTable, Stage, Voter, list_at
 from .kernels import DISTANCE, GX, GZ, Planes, meet
 from .spot_images import SpotImages
 
-__all__ = ["ChanceLevel", "chance_level", "evidence", "uncertainties"]
+__all__ = ["ChanceLevel", "chance_level", "evidence", "place_jacobian", "uncertainties"]
 
 
 def evidence(hits: int, expected: int, coverage: float) -> float:
@@ -122,6 +122,19 @@ def uncertainties(
     """
     if len(frames) < 4:
         return float("nan"), float("nan")
+    _, jacobian = place_jacobian(images, vectors, frames, point_mm)
+    covariance = np.linalg.pinv(jacobian.T @ jacobian) * 2 * noise_px**2
+    sd = np.sqrt(np.maximum(np.diag(covariance), 0))
+    return float(np.degrees(np.sqrt((sd[:3] ** 2).mean()))), float(
+        np.sqrt((sd[3:] ** 2).mean()) * 1e3
+    )
+
+
+def place_jacobian(
+    images: SpotImages, vectors: np.ndarray, frames: np.ndarray, point_mm: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places (m, 2) of reflections, px, and how they change (2 m, 6) with a small rotation vector
+    of the crystal (rad) and a shift of its centre (mm)."""
     steps = [np.radians(0.01)] * 3 + [1e-3] * 3
     columns = []
     start = _places(images, vectors, frames, point_mm, np.zeros(3))
@@ -131,11 +144,7 @@ def uncertainties(
         moved = _places(images, vectors, frames, point_mm + shift, turn)
         columns.append(((moved - start) / size).ravel())
     jacobian = np.stack(columns, axis=1)
-    covariance = np.linalg.pinv(jacobian.T @ jacobian) * 2 * noise_px**2
-    sd = np.sqrt(np.maximum(np.diag(covariance), 0))
-    return float(np.degrees(np.sqrt((sd[:3] ** 2).mean()))), float(
-        np.sqrt((sd[3:] ** 2).mean()) * 1e3
-    )
+    return start, jacobian
 
 
 def _places(
