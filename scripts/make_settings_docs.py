@@ -17,6 +17,7 @@ JOBS = {
     "Standard routine": ("routine", "RoutineSettings"),
     "Simulate": ("simulation", "SimulateSettings"),
     "Predicted spots": ("simulation", "PredictSettings"),
+    "Grain map": ("grains", "GrainSettings"),
     "Background": ("background", "ExtractionSettings"),
     "Training set": ("learning.mix_settings", "TrainingSetSettings"),
     "Training": ("learning.settings", "TrainSettings"),
