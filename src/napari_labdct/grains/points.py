@@ -11,8 +11,8 @@ import numpy as np
 
 from ..crystal import Material, misorientation_deg
 from .growth import LEAST_REFLECTIONS, Grain, VoxelGrid
-from .indexing import Candidate, Listing, PairTable, Stage, Voter, list_at, worths
-from .kernels import DISTANCE, Planes, explain, refine_turn, rotation_of, turned_share
+from .indexing import Candidate, PairTable, Stage, Voter, list_at
+from .kernels import DISTANCE, Planes, explain, rotation_of
 from .spot_images import SpotImages
 from .trust import place_jacobian
 
@@ -63,7 +63,6 @@ class PointSearch:
         points = grid.points_mm(where)
         self._order = np.argsort(np.linalg.norm(points, axis=1), kind="stable")
         self._points = points
-        self._smooth = worths((4.0, 2.5, 1.7))
 
     @property
     def progress(self) -> float:
@@ -91,50 +90,14 @@ class PointSearch:
                 self._at, self._next = self._at + 1, 0
 
     def _settle(self, candidate: Candidate) -> Grain | None:
-        """The candidate moved, in turn with its orientation, to where most reflections are seen."""
-        u, point = candidate.orientation, candidate.point_mm
-        step = self.grid.voxel_mm
-        views = self.images.views
-        tables = self._smooth
-        for level in (0, 0, 1, 2, 2):
-            seen = list_at(self.images, self.planes, u, point)
-            if len(seen) < LEAST_REFLECTIONS:
-                return None
-            near = seen.only((seen.values & DISTANCE) <= 4)
-            if len(near) < LEAST_REFLECTIONS:
-                near = seen
-            table = tables[level]
-            best = turned_share(
-                views, near.vectors, near.frames, len(near), point[None], np.eye(3), table
-            )
-            size = step / 2 ** (level + 1)
-            for _ in range(6):
-                moved = False
-                for axis in range(3):
-                    for sign in (1, -1):
-                        trial = point.copy()
-                        trial[axis] += sign * size
-                        turn, share = refine_turn(
-                            views, near.vectors, near.frames, len(near), trial[None],
-                            tables[level : level + 1], np.radians(0.04 / 2**level),
-                            np.radians(0.008),
-                        )  # fmt: skip
-                        if share > best + 1e-6:
-                            best, point, u, moved = share, trial, turn @ u, True
-                            near = Listing(
-                                self._turned(near.vectors, turn), near.frames, near.planes,
-                                near.values,
-                            )  # fmt: skip
-                            break
-                if not moved:
-                    break
-        return self._judge(*self._fit(u, point))
+        """The candidate moved to where its reflections meet the spots."""
+        return self._judge(*self._fit(candidate.orientation, candidate.point_mm))
 
     def _fit(self, u: np.ndarray, point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Least squares: predicted places of reflections against the middles of their spots."""
-        for _ in range(4):
+        for within in (4, 3, 2, 2, 2):
             seen = list_at(self.images, self.planes, u, point)
-            seen = seen.only(seen.near(2))
+            seen = seen.only(seen.near(within))
             if len(seen) < LEAST_REFLECTIONS:
                 break
             start, jacobian = place_jacobian(self.images, seen.vectors, seen.frames, point)
@@ -162,11 +125,6 @@ class PointSearch:
             where = np.argwhere((part & DISTANCE) == 0)
             if len(where):
                 out[i] = where.mean(axis=0) + first
-        return out
-
-    def _turned(self, vectors: np.ndarray, turn: np.ndarray) -> np.ndarray:
-        out = vectors.copy()
-        out[:, :3] = vectors[:, :3] @ turn.T
         return out
 
     def _judge(self, u: np.ndarray, point: np.ndarray) -> Grain | None:
