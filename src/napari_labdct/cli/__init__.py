@@ -20,6 +20,7 @@ COMMANDS = {
     "denoise": "clean a scan with a trained network",
     "track": "confirm the spots of a cleaned stack by the projections before and after",
     "routine": "rolling median and LoG, the standard routine",
+    "grains": "map the grains that the spots come from",
     "compare": "two masks of a scan: numbers, tables, pictures, a report",
     "spots": "measure every spot, and write tables, masks and labels",
     "train": "train a network",
@@ -28,7 +29,7 @@ COMMANDS = {
     "evaluate": "score models or masks: spots, shapes, SNR",
 }
 #: What was made before Ctrl-C is kept by these; the others begin again.
-GO_ON = {"simulate", "synthesise", "denoise", "track", "routine", "train", "finetune"}
+GO_ON = {"simulate", "synthesise", "denoise", "track", "routine", "grains", "train", "finetune"}
 STOPPED = 130
 #: As a program says it that SIGPIPE ended: ``labdct info SCAN | head``.
 READER_GONE = 141

@@ -1,0 +1,69 @@
+"""``labdct grains SCAN --spots MASK.tif -o GRAINS.h5``: from binary spots to a grain map."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..core.errors import OutputError
+from ..core.frame_store import spare_inputs
+from ..core.parameters import add_arguments, from_namespace
+from ..grains.settings import GrainSettings
+from .common import add_scan, open_given
+
+
+def add_command(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Find the grains whose reflections the spots are: a map in GrainMapper3D's HDF5 layout "
+        "with a table (CSV) beside it, or only the table in the far field. The same command goes "
+        "on where it was stopped."
+    )
+    add_scan(parser)
+    parser.add_argument(
+        "--spots", required=True, metavar="MASK.tif", help="binary stack of the same projections"
+    )
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="GRAINS.h5", help="output: the map"
+    )
+    parser.add_argument("--material", help="element symbol or CIF file; the scan's if not given")
+    parser.add_argument("--overwrite", action="store_true", help="replace another result")
+    add_arguments(parser, GrainSettings)
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from ..grains.mapping import GrainMapping, file_id
+    from ..grains.results import write_result
+    from ..io import open_scan
+
+    output = Path(given.output).expanduser()
+    settings = from_namespace(GrainSettings, given)
+    if output.suffix.lower() not in (".h5", ".hdf5"):
+        raise OutputError(f"{output.name} must end in .h5; give such a name.")
+    scan = open_given(given)
+    table = output.with_suffix(".csv")
+    spare_inputs([output, table], scan, given.spots, settings.mask)
+    for path in (output, table):
+        if path.exists() and not given.overwrite:
+            raise OutputError(
+                f"{path} exists; choose another name or allow overwriting (--overwrite)."
+            )
+    job = GrainMapping(
+        scan, open_scan(given.spots).frames, settings, given.material, file_id(given.spots)
+    )
+    state = output.with_name(output.name + ".part.json")
+    state.parent.mkdir(parents=True, exist_ok=True)
+    steps = job.run(state)
+    with tqdm(total=1000, bar_format="{l_bar}{bar}| {desc}") as bar:
+        try:
+            for step in steps:
+                bar.set_description_str(step.message, refresh=False)
+                bar.update(step.done - bar.n)
+        finally:
+            steps.close()
+    for path in write_result(output, job.result):
+        print(path)
+    if job.result.doubtful:
+        print(f"{job.result.doubtful} doubtful grains were left out.")

@@ -1,0 +1,298 @@
+"""What a grain mapping gives: the map, the table, and the files they are written to."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from ..core.errors import OutputError, ScanError
+from ..core.files import cannot_write, make_folder, remove
+from ..crystal import Material, ipf_colour, matrix_to_bunge, matrix_to_rodrigues
+from ..crystal.grain_map import GrainMap
+from ..io.grainmapper import write_grainmapper
+from .finishing import FineMap, gather, mean_orientation
+from .growth import Grain
+from .trust import ChanceLevel, evidence, noise_of, uncertainties
+
+if TYPE_CHECKING:
+    from ..scan.geometry import ScanGeometry
+    from ..scan.scan import Scan
+    from .points import PointSearch
+    from .settings import GrainSettings
+    from .spot_images import SpotImages
+
+__all__ = ["GRAIN_DTYPE", "GrainResult", "write_grain_csv", "write_result"]
+
+GRAIN_DTYPE = np.dtype(
+    [
+        ("grain", "i4"),
+        ("x_um", "f8"), ("y_um", "f8"), ("z_um", "f8"),
+        ("voxels", "i4"), ("diameter_um", "f8"),
+        ("phi1_deg", "f8"), ("phi_deg", "f8"), ("phi2_deg", "f8"),
+        ("r1", "f8"), ("r2", "f8"), ("r3", "f8"),
+        ("spread_deg", "f8"), ("parts", "i4"),
+        ("completeness", "f8"), ("expected", "i4"), ("hits", "i4"),
+        ("exclusive_hits", "i4"), ("exclusive_share", "f8"),
+        ("evidence", "f8"), ("probability", "f8"),
+        ("orientation_sd_deg", "f8"), ("center_sd_um", "f8"),
+        ("ipf_r", "f8"), ("ipf_g", "f8"), ("ipf_b", "f8"),
+    ]
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class GrainResult:
+    """Grains of a scan.
+
+    Attributes
+    ----------
+    grains : GrainMap or None
+        None for a list of point grains.
+    part_labels : ndarray of int32 (nz, ny, nx) or None
+        Parts of one orientation each, `i` + 1 for ``part_orientations[i]``: the orientation field.
+    part_orientations : ndarray (m, 3, 3)
+    completeness : ndarray of float32 (nz, ny, nx) or None
+        Conditional completeness of every voxel.
+    orientations : ndarray (n, 3, 3)
+        Mean orientation of each grain.
+    table : ndarray of GRAIN_DTYPE (n,)
+    doubtful : int
+        Grains left out because their probability was below the confidence asked for.
+    material : Material
+    recipe : dict
+    scan : dict
+        Distances (mm), tube voltage and number of projections, for the file.
+    """
+
+    grains: GrainMap | None
+    part_labels: np.ndarray | None
+    part_orientations: np.ndarray
+    completeness: np.ndarray | None
+    orientations: np.ndarray
+    table: np.ndarray
+    doubtful: int
+    material: Material
+    recipe: dict[str, Any]
+    scan: dict[str, Any]
+
+
+class Mapped(Protocol):
+    """What a result tells of the job that made it; see `mapping.GrainMapping`."""
+
+    scan: Scan
+    settings: GrainSettings
+    material: Material
+    geometry: ScanGeometry
+    images: SpotImages
+
+    def recipe(self) -> dict[str, Any]: ...
+
+
+def assemble(job: Mapped, fine: FineMap, seeds: int, chance: ChanceLevel) -> GrainResult:
+    """The result of a volume: parts gathered into grains, doubtful grains left out.
+
+    Raises
+    ------
+    ScanError
+        No grain is left.
+    """
+    material = job.material
+    grain_of = gather(fine, material.symmetry, job.settings.run_together_deg)
+    voxels = np.bincount(fine.labels.ravel(), minlength=len(fine.grains) + 1)[1:]
+    rows, orientations = [], []
+    values = np.array([_evidence(g, chance) for g in fine.grains])
+    number = int(grain_of.max(initial=-1)) + 1
+    for k in range(number):
+        parts = np.flatnonzero(grain_of == k)
+        main = fine.grains[parts[np.argmax(voxels[parts])]]
+        u, spread = mean_orientation(
+            np.array([fine.grains[i].orientation for i in parts]),
+            voxels[parts].astype(float),
+            material.symmetry,
+        )
+        orientations.append(u)
+        rows.append(_row(job, main, u, spread, len(parts), float(values[parts].max())))
+    table = np.array(rows, GRAIN_DTYPE) if rows else np.zeros(0, GRAIN_DTYPE)
+    table["probability"] = chance.probability(table["evidence"], seeds)
+    kept = np.flatnonzero(table["probability"] >= job.settings.confidence)
+    if len(kept) == 0:
+        raise _nothing(len(table))
+    order = np.full(number + 1, 0, np.int32)
+    order[kept + 1] = np.arange(1, len(kept) + 1)
+    labels = order[np.concatenate([[0], grain_of + 1])[fine.labels]]
+    part_labels = np.where(labels > 0, fine.labels, 0).astype(np.int32)
+    orientations = np.array(orientations)[kept]
+    grid = fine.grid
+    grains = GrainMap(labels, grid.voxel_mm * 1e3, orientations, tuple(grid.center_mm.tolist()))
+    table = table[kept]
+    table["grain"] = np.arange(1, len(kept) + 1)
+    table["voxels"], table["diameter_um"] = grains.voxels_per_grain, grains.diameters_um
+    for axis, name in enumerate(("x_um", "y_um", "z_um")):
+        table[name] = grains.centroids_mm[:, axis] * 1e3
+    return GrainResult(
+        grains,
+        part_labels,
+        np.array([g.orientation for g in fine.grains]),
+        np.where(labels > 0, fine.share, 0).astype(np.float32),
+        orientations,
+        table,
+        number - len(kept),
+        material,
+        job.recipe,
+        _scan_facts(job),
+    )
+
+
+def list_of_points(job: Mapped, search: PointSearch, chance: ChanceLevel) -> GrainResult:
+    """The result of a list of point grains.
+
+    Raises
+    ------
+    ScanError
+        No grain is left.
+    """
+    rows = []
+    for grain in search.grains:
+        row = _row(job, grain, grain.orientation, 0.0, 1, _evidence(grain, chance))
+        rows.append(row)
+    table = np.array(rows, GRAIN_DTYPE) if rows else np.zeros(0, GRAIN_DTYPE)
+    table["probability"] = chance.probability(table["evidence"], search.seeds)
+    kept = np.flatnonzero(table["probability"] >= job.settings.confidence)
+    if len(kept) == 0:
+        raise _nothing(len(table))
+    table = table[kept]
+    table["grain"] = np.arange(1, len(kept) + 1)
+    orientations = np.array([search.grains[i].orientation for i in kept])
+    return GrainResult(
+        None, None, orientations, None, orientations, table, len(rows) - len(kept), job.material,
+        job.recipe, _scan_facts(job),
+    )  # fmt: skip
+
+
+def _nothing(doubtful: int) -> ScanError:
+    end = f" ({doubtful} were doubtful)" if doubtful else ""
+    return ScanError(
+        f"No grain was found{end}; check the geometry, the angles and the material, or look longer "
+        "with --effort thorough."
+    )
+
+
+def _evidence(grain: Grain, chance: ChanceLevel) -> float:
+    free = round(grain.exclusive_hits / max(grain.exclusive_share, 1e-6))
+    return evidence(grain.exclusive_hits, free, chance.coverage)
+
+
+def _row(
+    job: Mapped, grain: Grain, u: np.ndarray, spread: float, parts: int, value: float
+) -> tuple:
+    core = grain.core
+    some = slice(None, None, max(1, len(core) // 60))
+    scale = np.sqrt(len(core.frames[some]) / max(len(core), 1))
+    turn_sd, center_sd = uncertainties(
+        job.images, core.vectors[some], core.frames[some], grain.core_mm, noise_of(core.values)
+    )
+    return (
+        0, *(grain.core_mm * 1e3), 0, np.nan, *matrix_to_bunge(u), *matrix_to_rodrigues(u), spread,
+        parts, grain.completeness, grain.expected, grain.hits, grain.exclusive_hits,
+        grain.exclusive_share, value, 1.0, turn_sd * scale, center_sd * scale,
+        *ipf_colour(u, job.material.symmetry),
+    )  # fmt: skip
+
+
+def _scan_facts(job: Mapped) -> dict[str, Any]:
+    return {
+        "source_sample_mm": job.geometry.source_sample_mm,
+        "sample_detector_mm": job.geometry.sample_detector_mm,
+        "tube_kv": job.scan.description.tube_kv,
+        "n_projections": job.scan.n_frames,
+    }
+
+
+def write_grain_csv(path: str | Path, table: np.ndarray) -> Path:
+    """Write a grain table; a crash leaves the old file or the new one.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(table.dtype.names)
+            writer.writerows([[f"{v:.9g}" for v in row] for row in table.tolist()])
+        os.replace(temporary, path)
+    except OSError as error:
+        remove(temporary)
+        raise cannot_write(path, error) from error
+    return path
+
+
+def write_result(path: str | Path, result: GrainResult) -> list[Path]:
+    """Write a map (HDF5, GrainMapper3D's layout, version 4) and its table (CSV) beside it.
+
+    A list of point grains has no volume, so only the table is written, and the recipe as JSON.
+
+    Raises
+    ------
+    OutputError
+        The files cannot be written.
+    """
+    path = Path(path).expanduser()
+    if path.suffix.lower() not in (".h5", ".hdf5"):
+        raise OutputError(f"{path.name} must end in .h5; give such a name.")
+    make_folder(path.parent)
+    written = [write_grain_csv(path.with_suffix(".csv"), result.table)]
+    if result.grains is None:
+        from ..core.files import write_atomically
+
+        side = path.with_suffix(".json")
+        write_atomically(side, json.dumps(result.recipe, indent=1))
+        return [*written, side]
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        write_grainmapper(temporary, result.grains, result.material, **result.scan)
+        _add_fields(temporary, result)
+        os.replace(temporary, path)
+    except OSError as error:
+        remove(temporary)
+        raise cannot_write(path, error) from error
+    except OutputError:
+        remove(temporary)
+        raise
+    return [path, *written]
+
+
+def _add_fields(path: Path, result: GrainResult) -> None:
+    """Completeness, orientation field, colours, table and recipe."""
+    import h5py
+
+    parts = result.part_orientations
+    vectors = np.concatenate([np.zeros((1, 3)), matrix_to_rodrigues(parts)]).astype(np.float32)
+    with h5py.File(path, "r+") as file:
+        data = file["LabDCT/Data"]
+        fields = {
+            "Completeness": result.completeness,
+            "Rodrigues": vectors[result.part_labels],
+        }
+        for name, direction in (
+            ("IPF100", (1, 0, 0)), ("IPF010", (0, 1, 0)), ("IPF001", (0, 0, 1)),
+        ):  # fmt: skip
+            colour = ipf_colour(parts, result.material.symmetry, direction) * 255
+            table = np.concatenate([np.zeros((1, 3)), colour]).round().astype(np.uint8)
+            fields[name] = table[result.part_labels]
+        for name, volume in fields.items():
+            if name in data:
+                del data[name]
+            data.create_dataset(name, data=volume, compression="gzip", compression_opts=1)
+        own = file.create_group("napari_labdct")
+        own["Grains"] = result.table
+        own["Recipe"] = json.dumps(result.recipe)
