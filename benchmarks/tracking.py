@@ -86,10 +86,10 @@ def main() -> None:
             tracker = surveyed(scan, cleaned, model.threshold)
             name = f"{model.name} x{looks}"
             masks[name] = lambda k, cleaned=cleaned: binarise(cleaned[k], cut)
-            masks[f"{name} tracked"] = lambda k, t=tracker: binarise(t.confirm(k), cut)
+            masks[f"{name} tracked"] = lambda k, t=tracker: binarise(t.frame(k), cut)
             for what, other in wrong(scan).items() if given.wrong else ():
                 t = surveyed(other, cleaned, model.threshold)
-                masks[f"  {what} wrong"] = lambda k, t=t: binarise(t.confirm(k), cut)
+                masks[f"  {what} wrong"] = lambda k, t=t: binarise(t.frame(k), cut)
         for method in peers[twin.key]:
             masks[method.name] = lambda k, m=method, p=pairs: m.segment(p[k][0])
         print(f"{recipe.name}: {tracker.note}")

@@ -18,9 +18,8 @@ from napari_labdct.background.rolling_median import RollingMedian
 from napari_labdct.cli.common import show_progress
 from napari_labdct.evaluation.figures import figure5
 from napari_labdct.io import open_scan, write_frames, write_spot_csv
-from napari_labdct.spots import log_routine as routine
 from napari_labdct.spots.binarisation import BinaryFrames, SpotSettings
-from napari_labdct.spots.log_routine import RoutineSettings
+from napari_labdct.spots.log_routine import RoutineJob, RoutineSettings
 from napari_labdct.spots.matching import Score
 from napari_labdct.spots.measurement import measure_stack
 
@@ -57,8 +56,9 @@ def main() -> None:
     tables = list(measure_stack(scan, spots))
     write_spot_csv(OUTPUT / "spots.csv", tables)
 
-    standard = routine.open_store(scan, ROUTINE, OUTPUT / "routine.tif", overwrite=True)
-    show_progress(routine.run(scan, ROUTINE, standard), "routine")
+    routine = RoutineJob(scan, ROUTINE)
+    standard = routine.open_store(OUTPUT / "routine.tif", overwrite=True)
+    show_progress(routine.run(standard), "routine")
 
     truth = open_scan(SAMPLE / "truth.tif").frames
     scores = {"network": Score(), "routine": Score()}
@@ -80,7 +80,7 @@ def main() -> None:
     figure.savefig(OUTPUT / "comparison.png", dpi=150)
     recipes = {
         "cleaned": cleaned.recipe,
-        "spots": spots.settings.to_dict(),
+        "binarise": spots.settings.to_dict(),
         "routine": standard.recipe,
     }
     (OUTPUT / "recipe.json").write_text(json.dumps(recipes, indent=1), encoding="utf-8")
@@ -127,7 +127,7 @@ def open_in_napari() -> None:
     scan = open_scan(SAMPLE)
     denoiser = labdct.Denoiser(scan, labdct.DenoiseSettings())
     cleaned = denoiser.open_store(OUTPUT / "cleaned.tif")
-    standard = routine.open_store(scan, ROUTINE, OUTPUT / "routine.tif")
+    standard = RoutineJob(scan, ROUTINE).open_store(OUTPUT / "routine.tif")
     spots = LiveMask(cleaned, SpotSettings(threshold=denoiser.model.threshold))
 
     viewer = napari.Viewer()

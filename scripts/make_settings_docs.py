@@ -9,19 +9,19 @@ from napari_labdct.core.parameters import markdown_table
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 JOBS = {
-    "Scan description (`scan.yaml`, Scan dock)": ("scan", "ScanDescription"),
-    "Denoise": ("denoising", "DenoiseSettings"),
-    "Track": ("tracking", "TrackSettings"),
-    "Binarise": ("spots", "SpotSettings"),
-    "Grow a missed spot (Spots dock)": ("corrections", "GrowSettings"),
-    "Standard routine": ("routine", "RoutineSettings"),
+    "Scan description (`scan.yaml`, Scan dock)": ("scan.description", "ScanDescription"),
+    "Denoise": ("networks.denoising", "DenoiseSettings"),
+    "Track": ("spots.tracking", "TrackSettings"),
+    "Binarise": ("spots.binarisation", "SpotSettings"),
+    "Grow a missed spot (Spots dock)": ("review.corrections", "GrowSettings"),
+    "Standard routine": ("spots.log_routine", "RoutineSettings"),
     "Simulate": ("simulation", "SimulateSettings"),
     "Predicted spots": ("simulation", "PredictSettings"),
     "Background": ("background", "ExtractionSettings"),
-    "Training set": ("learning.mix_settings", "TrainingSetSettings"),
-    "Training": ("learning.settings", "TrainSettings"),
-    "Fine-tuning": ("learning.pairs", "FineTuneSettings"),
-    "Synthesis of training crops": ("learning.synthesis", "SynthesisSettings"),
+    "Training set": ("training.crops.own_scan_settings", "TrainingSetSettings"),
+    "Training": ("training.settings", "TrainSettings"),
+    "Fine-tuning": ("training.crops.reviewed_pairs", "FineTuneSettings"),
+    "Synthesis of training crops": ("training.crops.synthesis", "SynthesisSettings"),
 }
 # What scan.yaml holds beside the fields of the form; docs/geometry.md says how it is meant.
 SCAN_YAML = """\

@@ -28,7 +28,7 @@ def examples(made, tracker: Tracker, frames) -> list[tuple[int, np.ndarray, int,
     found = []
     for index in frames:
         _, _, table = tracker._candidates(index)
-        after = tracker.confirm(index)
+        after = tracker.frame(index)
         for spot in table:
             place = np.round([spot["row"], spot["col"]]).astype(int)
             path = places(tracker.scan, index, place)

@@ -5,63 +5,112 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import napari_labdct
 
 SOURCE = Path(napari_labdct.__file__).parent
-# From the ground up: a module imports only modules that stand above it here.
-ORDER = [
-    "_version", "errors", "folders", "parameters", "geometry", "scan", "crystal", "jobs", "kernels",
-    "spot_kernels", "shapes", "io", "routine", "medians", "spots", "comparison", "detections",
-    "corrections",
-    "journal", "review", "selection", "exporting",
-    "tuning", "evaluation", "pictures", "report", "simulation", "background", "learning",
-    "denoising", "tracking", "testscans", "scoring", "peers", "quality", "verdicts",
-    "grains", "cli", "__main__", "gui",
+# From the ground up: a room imports only rooms that stand before it here.
+ROOMS = [
+    "_version", "core", "crystal", "scan", "io", "background", "spots", "simulation", "networks",
+    "review", "evaluation", "training", "grains", "cli", "__main__", "gui",
 ]  # fmt: skip
+# Inside gui: what docks share, then widgets, then docks, none of which imports another.
+GUI_FLOORS = ["app", "widgets"]
 
 
-def _imports(path: Path):
-    """Top-level modules of the package that a file imports, inside functions too."""
-    package = ["napari_labdct", *path.relative_to(SOURCE).parent.parts]
+@cache
+def modules() -> dict[str, Path]:
+    """Every module by its dotted name without the package; the package itself is ''."""
+    found = {}
+    for path in SOURCE.rglob("*.py"):
+        parts = path.relative_to(SOURCE).with_suffix("").parts
+        found[".".join(p for p in parts if p != "__init__")] = path
+    return found
+
+
+def imported(name: str) -> Iterator[str]:
+    """Modules of the package that a module imports: in functions and for types, too."""
+    path = modules()[name]
+    package = path.relative_to(SOURCE).parent.parts
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = package[: len(package) - node.level + 1]
-            names = [node.module] if node.module else [a.name for a in node.names]
-            for name in names:
-                full = [*base, *name.split(".")]
-                if len(full) > 1:
-                    yield full[1]
-        elif isinstance(node, ast.ImportFrom | ast.Import):
-            modules = (
-                [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
-            )
-            for module in modules:
-                yield f"outside:{module.split('.')[0]}"
+            source = ".".join([*base, *(node.module.split(".") if node.module else [])])
+            for alias in node.names:
+                whole = f"{source}.{alias.name}".lstrip(".")
+                yield whole if whole in modules() else source
 
 
-def test_modules_import_only_what_stands_above_them():
+def test_every_module_is_in_a_room_and_imports_only_rooms_below():
     wrong = []
-    for path in SOURCE.rglob("*.py"):
-        room = path.relative_to(SOURCE).parts[0].removesuffix(".py")
-        if room == "__init__":
-            continue
-        assert room in ORDER, f"{room} has no place in the order"
-        for name in _imports(path):
-            if name in ORDER and ORDER.index(name) > ORDER.index(room):
-                wrong.append(f"{path.relative_to(SOURCE)} imports {name}")
+    for name in modules():
+        room = name.split(".")[0]
+        assert not room or room in ROOMS, f"{name} is in no room"
+        for other in imported(name):
+            target = other.split(".")[0]
+            if room and target and ROOMS.index(target) > ROOMS.index(room):
+                wrong.append(f"{name} imports {other}")
     assert not wrong
+
+
+def test_no_module_lies_loose_beside_the_rooms():
+    assert {p.stem for p in SOURCE.glob("*.py")} == {"__init__", "__main__", "_version"}
+
+
+def test_docks_share_what_lies_below_and_never_each_other():
+    wrong = []
+    for name in modules():
+        parts = name.split(".")
+        if parts[0] != "gui" or len(parts) < 3:
+            continue
+        for other in imported(name):
+            there = other.split(".")
+            if there[0] != "gui" or len(there) < 2 or there[1] == parts[1]:
+                continue
+            floor = GUI_FLOORS.index(there[1]) if there[1] in GUI_FLOORS else len(GUI_FLOORS)
+            mine = GUI_FLOORS.index(parts[1]) if parts[1] in GUI_FLOORS else len(GUI_FLOORS)
+            if floor >= mine:
+                wrong.append(f"{name} imports {other}")
+    assert not wrong
+
+
+def test_no_module_imports_itself_in_a_circle():
+    # a package's face loads its modules lazily, so it is no arrow
+    arrows = {
+        name: {other for other in imported(name) if modules()[other].name != "__init__.py"}
+        for name in modules()
+    }
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as error:
+        raise AssertionError(f"a circle: {' -> '.join(error.args[1])}") from None
+
+
+def test_what_runs_never_imports_what_learns():
+    learns = [n for n in modules() if n.startswith("networks")]
+    assert learns
+    assert not [(n, o) for n in learns for o in imported(n) if o.startswith("training")]
+
+
+def _outside(path: Path) -> set[str]:
+    """Top-level names of other packages that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
 
 
 def test_nothing_outside_gui_imports_qt_or_napari():
-    forbidden = {f"outside:{m}" for m in ("napari", "qtpy", "magicgui", "superqt", "PyQt6")}
-    wrong = [
-        str(path.relative_to(SOURCE))
-        for path in SOURCE.rglob("*.py")
-        if "gui" not in path.relative_to(SOURCE).parts and forbidden & set(_imports(path))
-    ]
-    assert not wrong
+    forbidden = {"napari", "qtpy", "magicgui", "superqt", "PyQt6", "PySide6"}
+    outside = [path for name, path in modules().items() if name.split(".")[0] != "gui"]
+    assert not [str(path.relative_to(SOURCE)) for path in outside if forbidden & _outside(path)]
 
 
 def test_import_pulls_nothing_heavy():
@@ -75,5 +124,11 @@ def test_import_pulls_nothing_heavy():
 
 
 def test_every_public_name_loads():
-    for name in napari_labdct.__all__:
-        assert getattr(napari_labdct, name) is not None
+    for name in modules():
+        path = modules()[name]
+        if path.name != "__init__.py" or "lazy.attach" not in path.read_text(encoding="utf-8"):
+            continue
+        package = __import__(f"napari_labdct.{name}".rstrip("."), fromlist=["__all__"])
+        assert package.__all__
+        for public in package.__all__:
+            assert getattr(package, public) is not None

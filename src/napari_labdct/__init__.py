@@ -6,40 +6,28 @@ The names below are the public library; each is loaded when it is first used, so
 
 from __future__ import annotations
 
-import importlib
+import lazy_loader as lazy
 
 from ._version import __version__
 
-_HOME = {
-    "LabDCTError": "errors",
-    "ScanGeometry": "geometry",
-    "Scan": "scan",
-    "ScanDescription": "scan",
-    "Progress": "jobs",
-    "FrameStore": "jobs",
-    "open_scan": "io",
-    "RollingMedian": "routine",
-    "RoutineSettings": "routine",
-    "log_segment": "routine",
-    "SpotSettings": "spots",
-    "binarise": "spots",
-    "measure": "spots",
-    "match_spots": "comparison",
-    "Model": "learning.model",
-    "DenoiseSettings": "denoising",
-    "Denoiser": "denoising",
-    "TrackSettings": "tracking",
-    "Tracker": "tracking",
-}
-
-__all__ = ["__version__", *_HOME]
-
-
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "core.errors": ["LabDCTError"],
+        "core.frame_store": ["FrameStore"],
+        "core.jobs": ["Progress"],
+        "scan.geometry": ["ScanGeometry"],
+        "scan.scan": ["Scan"],
+        "scan.description": ["ScanDescription"],
+        "io": ["open_scan"],
+        "background.rolling_median": ["RollingMedian"],
+        "spots.log_routine": ["RoutineSettings", "log_segment"],
+        "spots.binarisation": ["SpotSettings", "binarise"],
+        "spots.measurement": ["measure"],
+        "spots.matching": ["match_spots"],
+        "spots.tracking": ["TrackSettings", "Tracker"],
+        "networks.model": ["Model"],
+        "networks.denoising": ["DenoiseSettings", "Denoiser"],
+    },
+)
+__all__ += ["__version__"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_labdct.background import Extraction, ExtractionSettings, open_store, run
+from napari_labdct.background import Extraction, ExtractionSettings
 from napari_labdct.background.steps import (
     add_spread,
     bin_cells,
@@ -120,7 +120,7 @@ def test_steps_show_what_was_done(extracted):
 
 def test_i_bg_lies_between_0_and_1(extracted):
     extraction, _ = extracted
-    image = extraction.background(3)
+    image = extraction.frame(3)
     assert image.dtype == np.float32
     assert image.min() >= 0
     assert image.max() == 1
@@ -132,21 +132,21 @@ def test_run_resumes_and_gives_the_same_as_single_frames(tmp_path, extracted):
     extraction, _ = extracted
     scan = Scan(projections(), name="iron")
     settings = ExtractionSettings()
-    store = open_store(scan, settings, tmp_path / "ibg.tif")
-    job = run(scan, settings, store)
+    store = Extraction(scan, settings).open_store(tmp_path / "ibg.tif")
+    job = Extraction(scan, settings).run(store)
     for step in job:
         if step.done == 4:
             break
     job.close()
     assert store.done.sum() == 4
-    again = open_store(scan, settings, tmp_path / "ibg.tif")
-    steps = list(run(scan, settings, again))
+    again = Extraction(scan, settings).open_store(tmp_path / "ibg.tif")
+    steps = list(Extraction(scan, settings).run(again))
     assert (steps[0].done, steps[-1].done, steps[-1].total) == (4, COUNT, COUNT)
     assert "cut to the 25 that fit into the 25 projections" in steps[0].message
     assert again.complete
     assert again.dtype == np.float32
     for k in (0, 3, 4, 24):
-        np.testing.assert_array_equal(again[k], extraction.background(k))
+        np.testing.assert_array_equal(again[k], extraction.frame(k))
 
 
 def test_a_window_that_fits_goes_through_the_stack():

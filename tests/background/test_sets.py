@@ -15,7 +15,6 @@ from napari_labdct.background import (
     Extraction,
     ExtractionSettings,
     Measurement,
-    open_store,
     read_card,
 )
 from napari_labdct.background.steps import resize
@@ -203,12 +202,12 @@ def test_the_command_gives_the_librarys_pixels(scan, tmp_path, capsys):
     assert cli.main([*command, "--window-frames", "5", "--name", "mine"]) == 0
     assert str(out) in capsys.readouterr().out
     opened = open_scan(tmp_path / "scan.tif")
-    store = open_store(opened, SETTINGS, frames)
+    store = Extraction(opened, SETTINGS).open_store(frames)
     assert isinstance(store, FrameStore)
     assert store.complete
     extraction = Extraction(opened, SETTINGS)
     for k in (0, 9, 20):
-        np.testing.assert_array_equal(store[k], extraction.background(k))
+        np.testing.assert_array_equal(store[k], extraction.frame(k))
     measurement = Measurement(opened, SETTINGS)
     list(measurement.run())
     library, made = measurement.result("mine"), BackgroundSet.load(out)

@@ -11,7 +11,7 @@ from napari_labdct.core.recipes import recipe_beside
 from napari_labdct.io import open_scan, read_spot_csv
 from napari_labdct.networks.denoising import Denoiser, DenoiseSettings
 from napari_labdct.spots.binarisation import SpotSettings, binarise
-from napari_labdct.spots.log_routine import RoutineSettings, open_store, run
+from napari_labdct.spots.log_routine import RoutineJob, RoutineSettings
 from napari_labdct.spots.measurement import SPOT_DTYPE
 from napari_labdct.spots.tracking import Tracker
 
@@ -53,7 +53,7 @@ def test_denoise_equals_the_library(folder, tmp_path, capsys):
     assert (cleaned.dtype, masks.dtype) == (np.uint8, np.uint8)
     assert set(np.unique(masks)) == {0, 255}
     for i in range(7):
-        np.testing.assert_array_equal(cleaned[i], denoiser.clean(i))
+        np.testing.assert_array_equal(cleaned[i], denoiser.frame(i))
         np.testing.assert_array_equal(masks[i] == 255, binarise(cleaned[i], cut))
     with tifffile.TiffFile(m) as tif:
         assert len(tif.pages) == 7
@@ -75,8 +75,8 @@ def test_routine_equals_the_library(folder, tmp_path):
     command = ["routine", str(folder), "-o", str(m), "--sigma-px", "1.5", "--median-window", "5"]
     assert cli.main(command) == 0
     scan, settings = open_scan(folder), RoutineSettings(sigma_px=1.5, median_window=5)
-    store = open_store(scan, settings, tmp_path / "l.tif")
-    list(run(scan, settings, store))
+    store = RoutineJob(scan, settings).open_store(tmp_path / "l.tif")
+    list(RoutineJob(scan, settings).run(store))
     np.testing.assert_array_equal(tifffile.imread(m), store[:])
     assert store[:].any()
 
@@ -153,7 +153,7 @@ def test_track_equals_the_library(described, tmp_path, capsys):
     for _ in tracker.survey():
         pass
     for i in range(7):
-        np.testing.assert_array_equal(tracked[i], tracker.confirm(i))
+        np.testing.assert_array_equal(tracked[i], tracker.frame(i))
         cut = SpotSettings(threshold=tracker.threshold, min_size_px=2)
         np.testing.assert_array_equal(masks[i] == 255, binarise(tracked[i], cut))
     assert len(read_spot_csv(s, SPOT_DTYPE)) > 20

@@ -59,7 +59,7 @@ def test_measures_and_exports_without_a_screen(folder, tmp_path, capsys):
     assert (table["snr"] > 5).all()
     np.testing.assert_allclose(table["confidence"][:2], 230 / 255, rtol=1e-6)
     assert recipe["settings"] == {"median_window": 5}
-    assert recipe["spots"]["network"]["cut"] == SpotSettings().to_dict()
+    assert recipe["spots"]["network"]["binarise"] == SpotSettings().to_dict()
     for other, _ in tables[1:]:
         np.testing.assert_array_equal(other["snr"], table["snr"])
     masks, labels = tifffile.imread(tmp_path / "b.tif"), tifffile.imread(tmp_path / "l.tif")
@@ -104,7 +104,7 @@ def test_a_review_of_other_spots_is_refused(folder, tmp_path, capsys):
         ([*own, "--threshold", "200"], "cut otherwise"),
         ([*own, "--threshold", "96", "--routine", folder / "routine.tif"], "without the routine"),
         ([*other, "--threshold", "96"], "another scan"),
-        (["--review", text], "no review"),
+        (["--review", text], "not a review file"),
     ):
         assert _spots(folder, *given, *out) == 1
         assert words in capsys.readouterr().err

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_labdct.core import jobs
+from napari_labdct.core import frame_store
 from napari_labdct.core.errors import OutputError
 from napari_labdct.core.frame_store import FrameStore
 from napari_labdct.core.recipes import recipe, recipe_hash
@@ -86,7 +86,9 @@ def test_wrong_ending_and_missing_permission(tmp_path):
 
 
 def test_a_disk_too_small_is_refused_before_anything_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs.shutil, "disk_usage", lambda _: type("usage", (), {"free": 10})())
+    monkeypatch.setattr(
+        frame_store.shutil, "disk_usage", lambda _: type("usage", (), {"free": 10})()
+    )
     with pytest.raises(OutputError, match="free some space"):
         FrameStore.open_or_create(tmp_path / "clean.tif", SHAPE, np.uint8, RECIPE)
     assert list(tmp_path.iterdir()) == []
@@ -101,7 +103,7 @@ def test_a_disk_that_fills_up_keeps_the_frames_before(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(jobs, "open", full, raising=False)
+        patch.setattr(frame_store, "open", full, raising=False)
         with pytest.raises(OutputError, match="No space left on device"):
             store.write(1, frame(1))
     assert store.missing() == [1, 2, 3]

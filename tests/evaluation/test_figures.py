@@ -87,7 +87,8 @@ def test_points_and_pictures_turn_together(orientation):
 
 def test_no_pyplot():
     code = (
-        "import sys, numpy as np; from napari_labdct import pictures as p; z = np.eye(30);"
+        "import sys, numpy as np; z = np.eye(30);"
+        "from napari_labdct.evaluation import figures as p;"
         "p.figure5(z, z, z, z, z); p.figure4(z, z); print('matplotlib.pyplot' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

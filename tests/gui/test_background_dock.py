@@ -23,7 +23,7 @@ def panel(dock, add_scan, scan, wait):
     add_scan(scan)
     made = dock("Background")
     made.form.set_settings(SETTINGS)
-    wait(lambda: not made.controller.list_job.running)
+    wait(lambda: not made.controller.sets.job.running)
     return made
 
 
@@ -44,7 +44,7 @@ def extract(panel, wait):
     def run():
         panel.run_bar.button.click()
         wait(lambda: not panel.controller.job.running)
-        wait(lambda: not panel.controller.list_job.running)
+        wait(lambda: not panel.controller.sets.job.running)
         return panel.controller.job.state
 
     return run
@@ -74,7 +74,7 @@ def test_steps_are_the_librarys_and_are_made_in_a_worker(panel, steps, viewer, s
     library.static = panel.controller._known.rough
     np.testing.assert_array_equal(_step(viewer, STEPS[2]).data, library.steps(4).filled)
     np.testing.assert_array_equal(_step(viewer, STEPS[1]).data, library.steps(4).fill_mask)
-    np.testing.assert_array_equal(_step(viewer, STEPS[3]).data, library.background(4))
+    np.testing.assert_array_equal(_step(viewer, STEPS[3]).data, library.frame(4))
     assert "Projection 4:" in panel.note.text()
     assert "Background from 5 projections" in panel.note.text()
     assert panel.session.stacks() == [panel.session.stack]
@@ -131,7 +131,7 @@ def test_extract_writes_i_bg_and_adds_a_set_with_its_picture(panel, extract, vie
     layer = viewer.layers["iron [background]"]
     library = Extraction(scan, SETTINGS)
     for k in (0, 4, 8):
-        np.testing.assert_array_equal(np.asarray(layer.data[k]), library.background(k))
+        np.testing.assert_array_equal(np.asarray(layer.data[k]), library.frame(k))
     assert tuple(layer.contrast_limits) == (0, 1)
     assert panel.sets.count() == 1
     item = panel.sets.item(0)
@@ -177,7 +177,7 @@ def test_sets_can_be_shown_saved_added_and_deleted(
     extract()
 
     def settled():
-        return not (panel.controller.file_job.running or panel.controller.list_job.running)
+        return not (panel.controller.file_job.running or panel.controller.sets.job.running)
 
     assert not panel.show_button.isEnabled()
     panel.sets.setCurrentRow(0)

@@ -12,9 +12,8 @@ from napari_labdct.io import write_frames
 from napari_labdct.spots.components import drop_small
 from napari_labdct.spots.log_routine import (
     RoutineFrames,
+    RoutineJob,
     RoutineSettings,
-    open_store,
-    run,
     segment_frame,
 )
 
@@ -168,8 +167,8 @@ def test_gui_cli_and_library_give_equal_numbers(opened, scan, tmp_path, wait, ca
     write_frames(tmp_path / "scan.tif", list(scan.frames))
     (tmp_path / "scan.yaml").write_text("frames: [scan.tif]\nomega_deg: {start: 0, step: 5}\n")
     write_frames(tmp_path / "a.tif", list(a))
-    mask_store = open_store(scan, SETTINGS, tmp_path / "b.tif")
-    for _ in run(scan, SETTINGS, mask_store):
+    mask_store = RoutineJob(scan, SETTINGS).open_store(tmp_path / "b.tif")
+    for _ in RoutineJob(scan, SETTINGS).run(mask_store):
         pass
     arguments = ["compare", str(tmp_path / "a.tif"), str(tmp_path / "b.tif"), "--scan",
                  str(tmp_path / "scan.yaml"), "-o", str(tmp_path / "out")]  # fmt: skip

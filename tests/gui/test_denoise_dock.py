@@ -70,7 +70,7 @@ def test_gui_pixels_are_library_pixels(panel, run, add_scan, scan, model_path, v
     assert (cleaned.name, mask.name) == ("iron [DL]", "iron [DL spots]")
     denoiser = Denoiser(scan, DenoiseSettings(model=str(model_path), device="cpu"))
     for index in range(scan.n_frames):
-        np.testing.assert_array_equal(cleaned.data[index], denoiser.clean(index))
+        np.testing.assert_array_equal(cleaned.data[index], denoiser.frame(index))
         expected = binarise(cleaned.data[index], SpotSettings(threshold=120))
         np.testing.assert_array_equal(mask.data[index] > 0, expected)
     assert tuple(cleaned.scale) == tuple(layer.scale)
@@ -80,7 +80,7 @@ def test_gui_pixels_are_library_pixels(panel, run, add_scan, scan, model_path, v
     assert made["job"] == "denoise"
     assert made["model"]["name"] == "tiny"
     assert made["settings"]["binning"] == denoiser.binning
-    assert made["spots"] == {"threshold": 120, "min_size_px": 3}
+    assert made["binarise"] == {"threshold": 120, "min_size_px": 3}
     assert made["input"]["id"] == scan.identity()
 
 
@@ -132,7 +132,7 @@ def test_threshold_and_size_act_without_the_network(
 
     count = ndi.label(expected, np.ones((3, 3)))[1]
     assert panel.count.text() == f"{count} spot{'s' if count != 1 else ''} in frame {index}"
-    assert info_of(mask)["recipe"]["spots"] == {"threshold": level, "min_size_px": 9}
+    assert info_of(mask)["recipe"]["binarise"] == {"threshold": level, "min_size_px": 9}
 
 
 def test_many_moves_of_the_slider_end_at_the_last(panel, run, add_scan, scan, viewer, wait):
@@ -186,7 +186,7 @@ def test_cancel_keeps_what_is_done_and_resume_goes_on(
     panel, add_scan, scan, viewer, monkeypatch, wait
 ):
     add_scan(scan)
-    gate, real, made = threading.Semaphore(0), Denoiser.clean, []
+    gate, real, made = threading.Semaphore(0), Denoiser.frame, []
 
     def clean(self, index):
         assert gate.acquire(timeout=30)
@@ -232,7 +232,7 @@ def test_discard_deletes_the_result_and_its_layers_only(
 ):
     add_scan(scan)
     mine = viewer.add_labels(np.zeros((9, 48, 64), np.uint8), name="mine")
-    real = Denoiser.clean
+    real = Denoiser.frame
 
     def clean(self, index):
         if index == 2:
@@ -255,7 +255,7 @@ def test_discard_deletes_the_result_and_its_layers_only(
 
 def test_the_stack_removed_while_it_is_denoised(panel, add_scan, scan, viewer, monkeypatch, wait):
     layer = add_scan(scan)
-    gate, real = threading.Semaphore(0), Denoiser.clean
+    gate, real = threading.Semaphore(0), Denoiser.frame
 
     def clean(self, index):
         assert gate.acquire(timeout=30)
@@ -277,7 +277,7 @@ def test_the_stack_removed_while_it_is_denoised(panel, add_scan, scan, viewer, m
 
 def test_results_removed_while_they_are_made(panel, run, add_scan, scan, viewer, monkeypatch, wait):
     add_scan(scan)
-    gate, real = threading.Semaphore(0), Denoiser.clean
+    gate, real = threading.Semaphore(0), Denoiser.frame
 
     def clean(self, index):
         assert gate.acquire(timeout=30)
@@ -304,7 +304,7 @@ def test_the_viewer_closed_while_it_is_denoised(
     session, job = panel.session, panel.controller.job
     wait(lambda: "threshold" in panel.card.text())
     wait(lambda: not session.job("model").running)
-    gate, real, made = threading.Semaphore(0), Denoiser.clean, []
+    gate, real, made = threading.Semaphore(0), Denoiser.frame, []
 
     def clean(self, index):
         assert gate.acquire(timeout=30)
@@ -406,7 +406,7 @@ def test_export_is_what_grain_software_reads(
         expected = binarise(cleaned[index], SpotSettings(threshold=level))
         np.testing.assert_array_equal(written[index] == 255, expected)
     recipe = json.loads(out.with_name("spots.tif.json").read_text())["recipe"]
-    assert recipe["spots"]["threshold"] == level
+    assert recipe["binarise"]["threshold"] == level
     again = open_segmentation(out.with_name("spots.tif"))  # masks: not cut a second time
     np.testing.assert_array_equal(again.mask(0, scan.shape), written[0] > 0)
     assert again.recipe["cleaned_by"] == "denoise"
@@ -487,7 +487,7 @@ def test_slots_compute_nothing(panel, run, add_scan, frames, viewer, monkeypatch
         "napari_labdct.networks.model.Model.__call__",
         "napari_labdct.io.safetensors.read_file",
         "napari_labdct.background.rolling_median.RollingMedian.at",
-        "napari_labdct.networks.denoising.Denoiser.clean",
+        "napari_labdct.networks.denoising.Denoiser.frame",
         "napari_labdct.core.frame_store.FrameStore.write",
         "napari_labdct.core.frame_store.FrameStore.open_or_create",
         "napari_labdct.scan.scan.Scan.identity",
@@ -546,7 +546,7 @@ def test_tracks_are_the_librarys_and_a_result_of_their_own(
     for _ in tracker.survey():
         pass
     for index in range(scan.n_frames):
-        np.testing.assert_array_equal(tracked.data[index], tracker.confirm(index))
+        np.testing.assert_array_equal(tracked.data[index], tracker.frame(index))
     assert mask.data.settings.threshold == 140
     assert info_of(tracked)["recipe"]["job"] == "track"
     assert tracker.note in panel.bar.label.text()

@@ -85,9 +85,9 @@ def test_the_card_tells_what_the_model_is(panel):
 
 
 def test_another_dock_chooses_the_model_by_its_file(panel, model_path, wait):
-    from napari_labdct.networks import library
+    from napari_labdct.networks import own_models
 
-    added = library.import_model(model_path, "own")
+    added = own_models.import_model(model_path, "own")
     panel.use_model(str(added.path))
     assert panel.settings().model == "own"
     wait(lambda: "threshold 120" in panel.card.text())

@@ -239,3 +239,21 @@ def test_each_scan_keeps_its_own_description(panel, add_scan, bare, type_into):
     type_into(panel.form.controls["material"].widget, "Ni")
     panel.session.set_stack(first)
     assert panel.form.controls["material"].widget.text() == "Fe"
+
+
+def test_a_value_that_is_hardly_meant_is_red_at_its_field(panel, add_scan, bare, type_into):
+    layer = add_scan(bare)
+    control = panel.form.controls["pixel_um"]
+    type_into(control.widget, "0,0134")
+    assert panel.session.scan(layer).description.pixel_um == 0.0134
+    assert "did you mean 13.4 um" in control.widget.toolTip()
+    assert "did you mean 13.4 um" in panel.checks.text()
+    assert "border" in control.widget.styleSheet()
+    assert "Grain size: check pixel size" in panel.checks.text()
+    type_into(control.widget, "13,4")
+    assert panel.session.scan(layer).description.pixel_um == 13.4
+    assert control.widget.styleSheet() == ""
+    assert "did you mean" not in control.widget.toolTip() + panel.checks.text()
+    type_into(panel.centre, "5000, 10")
+    assert "border" in panel.centre.styleSheet()
+    assert "lies outside the image" in panel.checks.text()

@@ -255,15 +255,16 @@ def test_scans_open_in_a_worker(viewer, wait, tmp_path, frames, monkeypatch):
 
     tifffile.imwrite(tmp_path / "all.tif", frames, photometric="minisblack")
     threads, said = [], []
-    from napari_labdct.gui.app import reader
 
-    real = reader.scan_layer
+    from napari_labdct.gui.app import layers
+
+    real = layers.scan_layer
 
     def spy(path):
         threads.append(threading.current_thread())
         return real(path)
 
-    monkeypatch.setattr(reader, "scan_layer", spy)
+    monkeypatch.setattr(layers, "scan_layer", spy)
     session = session_of(viewer)
     session.open([tmp_path / "all.tif"], said.append)
     wait(lambda: session.stack is not None)

@@ -210,7 +210,7 @@ def test_denoising_works_on_it_at_once(simulate, generate, model_path):
 
     assert generate() == "done"
     settings = DenoiseSettings(model=str(model_path), device="cpu")
-    cleaned = Denoiser(simulate.session.scan(), settings).clean(2)
+    cleaned = Denoiser(simulate.session.scan(), settings).frame(2)
     assert (cleaned.shape, cleaned.dtype) == ((96, 112), np.uint8)
 
 

@@ -93,7 +93,7 @@ def fake(tmp_path, monkeypatch):
 @pytest.fixture
 def panel(dock, wait):
     made = dock("Train")
-    jobs = [made._around, made.controller.list_job, made._backgrounds.list_job]
+    jobs = [made._around, made.controller.list_job, made._backgrounds.job]
     wait(lambda: not any(job.running for job in jobs))
     made.form.kind.setCurrentText(SCRATCH)
     made.form.budget.setCurrentText("a number of iterations")

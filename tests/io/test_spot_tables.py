@@ -10,8 +10,7 @@ from scipy import ndimage as ndi
 
 from napari_labdct.core.errors import OutputError, ScanError
 from napari_labdct.core.recipes import recipe_beside
-from napari_labdct.io import coco
-from napari_labdct.io import spot_tables as spot_exports
+from napari_labdct.io import coco, label_stacks, spot_tables, training_pairs
 from napari_labdct.review.export import export_stack, export_table
 from napari_labdct.review.review import REVIEW_DTYPE, Review, ReviewedFrames, with_status
 from napari_labdct.scan.scan import Scan
@@ -53,7 +52,7 @@ def _same(a, b):
 def test_tables_come_back_as_they_went(tmp_path, reviewed, name):
     table, frames = reviewed
     path = export_table(tmp_path / name, table, RECIPE, frames)
-    back, recipe = spot_exports.read_table(path, REVIEW_DTYPE)
+    back, recipe = spot_tables.read_table(path, REVIEW_DTYPE)
     assert recipe == RECIPE
     _same(back, table)
     assert not list(tmp_path.glob("*.tmp"))
@@ -67,7 +66,7 @@ def test_parquet_round_trip_or_a_clear_sentence(tmp_path, reviewed):
             export_table(path, table, RECIPE, frames)
     else:
         export_table(path, table, RECIPE, frames)
-        back, recipe = spot_exports.read_table(path, REVIEW_DTYPE)
+        back, recipe = spot_tables.read_table(path, REVIEW_DTYPE)
         assert recipe == RECIPE
         _same(back, table)
 
@@ -75,7 +74,7 @@ def test_parquet_round_trip_or_a_clear_sentence(tmp_path, reviewed):
 @pytest.mark.parametrize("name", ["s.h5", "s.json"])
 def test_label_images_come_back_as_they_went(tmp_path, reviewed, name):
     path = export_table(tmp_path / name, *reviewed[:1], RECIPE, reviewed[1])
-    back = spot_exports.read_labels(path)
+    back = label_stacks.read_labels(path)
     assert back.shape == SHAPE
     np.testing.assert_array_equal(back[:], LABELS)
 
@@ -83,13 +82,13 @@ def test_label_images_come_back_as_they_went(tmp_path, reviewed, name):
 def test_only_the_spots_of_the_table_are_written(tmp_path, reviewed):
     table, frames = reviewed
     some = table[table["status"] == 1]
-    back = spot_exports.read_labels(export_table(tmp_path / "s.h5", some, RECIPE, frames))
+    back = label_stacks.read_labels(export_table(tmp_path / "s.h5", some, RECIPE, frames))
     assert np.unique(back[0]).tolist() == [0, 1]
     assert np.unique(back[1]).tolist() == [0, 3]
     assert not back[2].any()
     empty = export_table(tmp_path / "e.json", table[:0], RECIPE, frames)
-    assert len(spot_exports.read_table(empty, REVIEW_DTYPE)[0]) == 0
-    assert not spot_exports.read_labels(empty)[:].any()
+    assert len(spot_tables.read_table(empty, REVIEW_DTYPE)[0]) == 0
+    assert not label_stacks.read_labels(empty)[:].any()
 
 
 def test_coco_run_lengths_are_column_by_column_and_boxes_are_x_y_w_h(tmp_path, reviewed):
@@ -114,7 +113,7 @@ def test_stacks_keep_order_size_orientation_and_recipe(tmp_path, reviewed):
     assert read.shape == SHAPE
     assert not read[:, 2, 5].any()  # spots 1 and 2 touch; a line keeps them apart
     np.testing.assert_array_equal(tifffile.imread(labels), LABELS)
-    np.testing.assert_array_equal(spot_exports.read_labels(labels)[:], LABELS)
+    np.testing.assert_array_equal(label_stacks.read_labels(labels)[:], LABELS)
     assert recipe_beside(masks) == RECIPE
     with tifffile.TiffFile(masks) as tif:
         assert len(tif.pages) == 4
@@ -139,7 +138,7 @@ def test_a_resized_binary_stack_keeps_touching_spots_apart(tmp_path, reviewed, l
 
 def test_too_many_labels_for_the_type_is_said(tmp_path):
     with pytest.raises(OutputError, match="more spots"):
-        spot_exports.write_stack(tmp_path / "l.tif", [LABELS[0] + 300], RECIPE, dtype=np.uint8)
+        label_stacks.write_stack(tmp_path / "l.tif", [LABELS[0] + 300], RECIPE, dtype=np.uint8)
 
 
 def test_training_pairs_come_back(tmp_path):
@@ -147,37 +146,37 @@ def test_training_pairs_come_back(tmp_path):
     median = frame.astype(np.float32) / 2
     mask, ignore = LABELS[0] == 1, LABELS[0] == 2
     pairs = [(7, frame, median, mask, ignore), (12, frame, None, mask, ignore)]
-    written = list(spot_exports.write_training_pairs(tmp_path / "p", pairs, RECIPE))
+    written = list(training_pairs.write_training_pairs(tmp_path / "p", pairs, RECIPE))
     assert written == [7, 12]
-    first, second = spot_exports.read_training_pairs(tmp_path / "p")
+    first, second = training_pairs.read_training_pairs(tmp_path / "p")
     np.testing.assert_array_equal(first["frame"], frame)
     np.testing.assert_array_equal(first["median"], median)
     np.testing.assert_array_equal(first["mask"] == 255, mask)
     np.testing.assert_array_equal(second["ignore"] == 255, ignore)
     assert "median" not in second
     with pytest.raises(ScanError, match="no training pairs"):
-        next(spot_exports.read_training_pairs(tmp_path))
+        next(training_pairs.read_training_pairs(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.h5", "a.json", "a.xyz"])
 def test_files_that_are_no_table_are_refused_with_a_sentence(tmp_path, name):
     path = tmp_path / name
     with pytest.raises(ScanError, match="does not exist"):
-        spot_exports.read_table(path, REVIEW_DTYPE)
+        spot_tables.read_table(path, REVIEW_DTYPE)
     path.write_bytes(b"\x89no such thing\n")
     with pytest.raises(ScanError, match=r"a\."):
-        spot_exports.read_table(path, REVIEW_DTYPE)
+        spot_tables.read_table(path, REVIEW_DTYPE)
     if not name.endswith("csv"):
         with pytest.raises(ScanError, match=r"a\."):
-            spot_exports.read_labels(path)
+            label_stacks.read_labels(path)
 
 
 def test_a_csv_without_a_status_is_undecided_and_unwritable_places_are_said(tmp_path, reviewed):
     table, frames = reviewed
-    path = spot_exports.write_csv(tmp_path / "s.csv", table, RECIPE)
+    path = spot_tables.write_csv(tmp_path / "s.csv", table, RECIPE)
     lines = path.read_text().splitlines()
     path.write_text("\n".join(line.rsplit(",", 1)[0] for line in lines) + "\n")
-    assert not spot_exports.read_table(path, REVIEW_DTYPE)[0]["status"].any()
+    assert not spot_tables.read_table(path, REVIEW_DTYPE)[0]["status"].any()
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
         export_table(tmp_path / "file" / "s.h5", table, RECIPE, frames)

@@ -31,7 +31,7 @@ class Bright:
 
 def test_the_network_looks_as_often_as_asked():
     denoiser = Denoiser(Scan(STACK), DenoiseSettings(looks=4), Bright())
-    denoiser.clean(0)
+    denoiser.frame(0)
     assert denoiser.model.looks == [4]
     assert denoiser.recipe()["settings"]["looks"] == 4
 
@@ -95,7 +95,7 @@ def test_when_there_is_no_median_the_user_is_told(tmp_path, n, use_median, seen,
     first = next(denoiser.run(denoiser.open_store(tmp_path / "c.tif")))
     assert words in first.message
     assert bool(first.message) == bool(words)
-    denoiser.clean(0)
+    denoiser.frame(0)
     assert model.calls == [seen]
 
 
@@ -138,7 +138,7 @@ def test_a_resumed_run_goes_on_with_the_same_binning(tmp_path, wide):
 def test_a_binning_asked_for_and_none_without_a_median(wide, settings, frames, binning):
     model = Bright()
     denoiser = Denoiser(Scan(wide.frames[:frames]), DenoiseSettings(**settings), model)
-    denoiser.clean(0)
+    denoiser.frame(0)
     assert model.binnings == [binning]
     assert ("pixels as one" in denoiser.note) == (binning > 1)
 

@@ -6,7 +6,7 @@ import pytest
 
 from napari_labdct.cli import main
 from napari_labdct.core.errors import ModelError, OutputError
-from napari_labdct.networks import library
+from napari_labdct.networks import library, own_models
 from napari_labdct.networks.model import Model
 
 
@@ -23,7 +23,7 @@ def names():
 
 def test_an_imported_model_loads_by_its_name(file, home):
     assert names()[:2] == ["compact", "accurate"]  # the quick one is what a dock falls back to
-    added = library.import_model(file, "Iron, my own".replace(",", ""))
+    added = own_models.import_model(file, "Iron, my own".replace(",", ""))
     assert added.path.parent == library.user_models_dir()
     assert home in added.path.parents
     file.unlink()
@@ -32,36 +32,36 @@ def test_an_imported_model_loads_by_its_name(file, home):
 
 
 def test_rename_and_delete(file):
-    library.import_model(file)
-    library.rename_model("best", "iron")
+    own_models.import_model(file)
+    own_models.rename_model("best", "iron")
     assert "iron" in names()
     assert "best" not in names()
     assert Model.load("iron", "cpu").name == "iron"
-    library.delete_model("iron")
+    own_models.delete_model("iron")
     assert "iron" not in names()
 
 
 def test_shipped_models_stay_as_they_are(file):
-    for change in (lambda: library.rename_model("compact", "mine"),
-                   lambda: library.delete_model("compact")):  # fmt: skip
+    for change in (lambda: own_models.rename_model("compact", "mine"),
+                   lambda: own_models.delete_model("compact")):  # fmt: skip
         with pytest.raises(ModelError, match="comes with the package and stays"):
             change()
     with pytest.raises(ModelError, match="'compact' comes with the package; choose another name"):
-        library.import_model(file, "Compact")
+        own_models.import_model(file, "Compact")
 
 
 def test_nothing_is_replaced_unasked(file, model):
-    first = library.import_model(file)
+    first = own_models.import_model(file)
     model.threshold = 90
     model.save(file)
     with pytest.raises(ModelError, match="'best' is there already; choose another name"):
-        library.import_model(file)
+        own_models.import_model(file)
     assert Model.load("best", "cpu").threshold == 111
-    library.import_model(file, overwrite=True)
+    own_models.import_model(file, overwrite=True)
     assert Model.load("best", "cpu").threshold == 90
-    library.import_model(file, "other")
+    own_models.import_model(file, "other")
     with pytest.raises(ModelError, match="'best' is there already"):
-        library.rename_model("other", "BEST")
+        own_models.rename_model("other", "BEST")
     assert [p.name for p in sorted(first.path.parent.iterdir())] == [
         "best.safetensors",
         "other.safetensors",
@@ -71,27 +71,27 @@ def test_nothing_is_replaced_unasked(file, model):
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "dot.", "what?"])
 def test_names_that_are_no_file_names_are_refused(file, name):
     with pytest.raises(ModelError, match="cannot be a model's name"):
-        library.import_model(file, name)
+        own_models.import_model(file, name)
     assert names() == library.shipped_models()
 
 
 def test_a_truncated_or_foreign_file_is_not_imported(file, tmp_path):
     file.write_bytes(file.read_bytes()[:-50])
     with pytest.raises(ModelError, match="cut short"):
-        library.import_model(file)
+        own_models.import_model(file)
     letter = tmp_path / "letter.safetensors"
     letter.write_text("Dear all,")
     with pytest.raises(ModelError, match="not a model file"):
-        library.import_model(letter)
+        own_models.import_model(letter)
     with pytest.raises(ModelError, match="There is no model file"):
-        library.import_model(tmp_path / "nowhere.safetensors")
+        own_models.import_model(tmp_path / "nowhere.safetensors")
     assert names() == library.shipped_models()
 
 
 def test_a_folder_that_cannot_be_written_is_said(file, home):
     (home / "data").write_text("in the way")
     with pytest.raises(OutputError, match="cannot be copied"):
-        library.import_model(file)
+        own_models.import_model(file)
 
 
 def test_the_card_says_what_the_shipped_model_is():

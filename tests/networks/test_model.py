@@ -263,6 +263,8 @@ def test_shipped_model_is_there_and_works(frame, name):
 
 
 def test_import_of_the_package_pulls_no_torch():
-    code = "import sys, napari_labdct, napari_labdct.learning; print('torch' in sys.modules)"
+    code = (
+        "import sys, napari_labdct.networks, napari_labdct.training;print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -105,21 +105,21 @@ def test_the_encoder_begins_with_the_weights_of_a_file(tmp_path):
     weights["fc.bias"] = torch.zeros(1000)  # torchvision's file holds the classifier too
     torch.save(weights, tmp_path / "resnet34.pth")
     network = build_network("paper")
-    load_encoder(network, tmp_path / "resnet34.pth")
+    load_encoder("paper", network, tmp_path / "resnet34.pth")
     for name, value in network.encoder.state_dict().items():
         assert torch.equal(value, weights[name])
     # As old as torchvision's file: its batch norms do not count their batches.
     old = {k: v for k, v in weights.items() if "num_batches_tracked" not in k}
     torch.save(old, tmp_path / "old.pth")
     fresh = build_network("paper")
-    load_encoder(fresh, tmp_path / "old.pth")
+    load_encoder("paper", fresh, tmp_path / "old.pth")
     for name, value in fresh.encoder.state_dict().items():
         assert name not in old or torch.equal(value, old[name])
     before = network.encoder.conv1.weight.clone()
-    load_encoder(network, "random")
+    load_encoder("paper", network, "random")
     assert torch.equal(network.encoder.conv1.weight, before)
     with pytest.raises(ModelError, match="Only network 'paper'"):
-        load_encoder(build_network("compact"), "imagenet")
+        load_encoder("compact", build_network("compact"), "imagenet")
 
 
 def test_every_input_pixel_counts():

@@ -74,7 +74,7 @@ def test_identity_follows_the_spots_and_about_tells_the_threshold():
         for t in (200, 240, 200)
     )
     assert low.identity() == again.identity() != high.identity()
-    assert low.about()["network"]["cut"]["threshold"] == 200
+    assert low.about()["network"]["binarise"]["threshold"] == 200
     changed = cleaned.copy()
     changed[1, 5, 5] ^= 255  # one pixel of any projection
     assert Detections(changed).identity() != Detections(cleaned).identity()

@@ -9,17 +9,16 @@ from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
 from napari_labdct.background.rolling_median import RollingMedian
-from napari_labdct.background.stored_median import StoredMedian, open_median
+from napari_labdct.background.stored_median import MedianJob, StoredMedian
 from napari_labdct.core.errors import OutputError
 from napari_labdct.scan.scan import Scan, angles
 from napari_labdct.spots.log_routine import (
     RoutineFrames,
+    RoutineJob,
     RoutineSettings,
     laplacian_of_gaussian,
     log_segment,
-    open_store,
     remove_cosmic_rays,
-    run,
     segment_frame,
 )
 
@@ -166,16 +165,16 @@ def test_the_beam_stop_is_excluded_and_a_stopped_run_goes_on(tmp_path):
     p = RoutineSettings(median_window=5, background=20)
 
     def store():
-        return open_store(scan, p, tmp_path / "m.tif")
+        return RoutineJob(scan, p).open_store(tmp_path / "m.tif")
 
-    steps = run(scan, p, store())
+    steps = RoutineJob(scan, p).run(store())
     for step in steps:
         if step.done == 4:
             steps.close()
             break
     second = store()
     assert second.missing() == [4, 5, 6, 7, 8]
-    assert [s.done for s in run(scan, p, second)] == [4, 5, 6, 7, 8, 9]
+    assert [s.done for s in RoutineJob(scan, p).run(second)] == [4, 5, 6, 7, 8, 9]
     median = RollingMedian(scan, 5)
     exclude = scan.beam_stop_mask()
     for i in range(9):
@@ -189,17 +188,17 @@ def test_a_stored_median_is_the_rolling_one_and_is_streamed_once(tmp_path):
     random = np.random.default_rng(4)
     scan = Scan(random.poisson(50, (7, 12, 16)).astype(np.uint16))
     live = RollingMedian(scan, 4)
-    store = open_median(scan, 4, tmp_path / "median.tif")
+    store = MedianJob(scan, 4).open_store(tmp_path / "median.tif")
     median = StoredMedian(scan, 4, store)
-    steps = median.run()
+    steps = MedianJob(scan, 4).run(store)
     assert [next(steps).done for _ in range(3)] == [0, 1, 2]
     steps.close()
     assert store.done.sum() == 2
     for index in (6, 1, 3):  # what the file lacks is computed
         np.testing.assert_array_equal(median.at(index), live.at(index))
 
-    again = StoredMedian(scan, 4, open_median(scan, 4, tmp_path / "median.tif"))
-    assert [step.frame for step in again.run()] == [None, 2, 3, 4, 5, 6]
+    again = StoredMedian(scan, 4, MedianJob(scan, 4).open_store(tmp_path / "median.tif"))
+    assert [step.frame for step in MedianJob(scan, 4).run(again.store)] == [None, 2, 3, 4, 5, 6]
     assert again.store.complete
     assert again.store.recipe["settings"] == {"median_window": 5}
     settings = RoutineSettings(median_window=5, background=4, sigma_px=1, min_size_px=1)
@@ -208,4 +207,4 @@ def test_a_stored_median_is_the_rolling_one_and_is_streamed_once(tmp_path):
         np.testing.assert_array_equal(again.at(index), live.at(index))
         np.testing.assert_array_equal(read[index], made[index])
     with pytest.raises(OutputError, match="another result"):
-        open_median(scan, 3, tmp_path / "median.tif")
+        MedianJob(scan, 3).open_store(tmp_path / "median.tif")

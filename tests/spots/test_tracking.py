@@ -86,7 +86,7 @@ def peaks(frames, of: int, result) -> np.ndarray:
 
 def test_weak_spots_on_a_path_gain_and_chance_loses(made):
     tracker = surveyed(Tracker(described(made), made, TrackSettings(partner_threshold=96)))
-    result = [tracker.confirm(k) for k in range(FRAMES)]
+    result = [tracker.frame(k) for k in range(FRAMES)]
     weak, chance = peaks(made, WEAK, result), peaks(made, CHANCE, result)
     assert len(weak) > 80
     assert len(chance) > 80
@@ -101,7 +101,7 @@ def test_weak_spots_on_a_path_gain_and_chance_loses(made):
 def test_a_raised_spot_gets_a_mask_and_a_sure_one_keeps_its_own(made):
     tracker = surveyed(Tracker(described(made), made, TrackSettings(partner_threshold=96)))
     for frame in range(3, 6):
-        out = tracker.confirm(frame)
+        out = tracker.frame(frame)
         labels, count = ndi.label(made[frame] >= 96, np.ones((3, 3)))
         for spot in range(1, count + 1):
             if made[frame][labels == spot].max() >= SURE:
@@ -125,7 +125,7 @@ def test_a_wrong_distance_changes_next_to_nothing(made):
     scan = described(made).replace(description=known)
     wrong = surveyed(Tracker(scan, made, TrackSettings(partner_threshold=96)))
     before = made >= 96
-    after = np.stack([wrong.confirm(k) >= 96 for k in range(FRAMES)])
+    after = np.stack([wrong.frame(k) >= 96 for k in range(FRAMES)])
     assert (before != after).sum() < 0.03 * before.sum()
 
 
@@ -138,7 +138,7 @@ def test_a_scan_whose_spots_do_not_go_on_is_told_and_left():
     tracker = surveyed(Tracker(described(frames), frames))
     assert "tells nothing" in tracker.note
     for k, frame in enumerate(frames):
-        np.testing.assert_array_equal(tracker.confirm(k), frame)
+        np.testing.assert_array_equal(tracker.frame(k), frame)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_empty_and_single_frames_stay_as_they_are(frames):
     frames[0, 5:8, 5:8] = 100
     tracker = surveyed(Tracker(described(frames), frames))
     for index, frame in enumerate(frames):
-        np.testing.assert_array_equal(tracker.confirm(index), frame)
+        np.testing.assert_array_equal(tracker.frame(index), frame)
 
 
 def test_paths_are_those_of_the_simulator():
@@ -190,7 +190,7 @@ def test_half_a_run_goes_on_to_the_same_result(made, tmp_path):
     assert steps[-1].done == steps[-1].total == FRAMES
     assert any(again.note == step.message for step in steps)
     for index in range(FRAMES):
-        np.testing.assert_array_equal(store[index], again.confirm(index))
+        np.testing.assert_array_equal(store[index], again.frame(index))
 
 
 def test_another_geometry_is_another_result(made, tmp_path):
@@ -215,7 +215,7 @@ def test_a_coarser_output_is_followed_too(made):
     fine = surveyed(Tracker(described(made), made))
     tracker = surveyed(Tracker(described(made), coarse))
     assert int(tracker.note.split("%")[0]) > 0.7 * int(fine.note.split("%")[0])
-    assert tracker.confirm(0).shape == coarse.shape[1:]
+    assert tracker.frame(0).shape == coarse.shape[1:]
 
 
 def test_a_full_turn_has_no_ends(made):

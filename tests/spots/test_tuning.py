@@ -9,7 +9,7 @@ from napari_labdct.background.rolling_median import RollingMedian
 from napari_labdct.core.errors import SettingsError
 from napari_labdct.core.jobs import Progress
 from napari_labdct.scan.scan import Scan
-from napari_labdct.spots.log_routine import RoutineFrames, RoutineSettings, open_store, run
+from napari_labdct.spots.log_routine import RoutineFrames, RoutineJob, RoutineSettings
 from napari_labdct.spots.matching import Score, match_spots
 from napari_labdct.spots.tuning import GRID, Suggestion, suggest
 
@@ -74,8 +74,8 @@ def test_every_value_tried_is_allowed():
 def test_frames_on_demand_are_those_of_a_run(case, tmp_path):
     scan, _ = case
     settings = RoutineSettings(median_window=5, background=20, follow_drift=True)
-    store = open_store(scan, settings, tmp_path / "m.tif")
-    for _ in run(scan, settings, store):
+    store = RoutineJob(scan, settings).open_store(tmp_path / "m.tif")
+    for _ in RoutineJob(scan, settings).run(store):
         pass
     made = RoutineFrames(scan, settings)
     for i in (6, 0, 3):

@@ -41,7 +41,7 @@ def test_freezing_what_has_learnt_nothing_is_refused():
         QUICK.replace(frozen_iterations=2),
         QUICK.replace(frozen_iterations=2, network="paper", encoder="random"),
     ):
-        with pytest.raises(SettingsError, match="has learnt nothing"):
+        with pytest.raises(SettingsError, match="needs a pretrained encoder"):
             Learner(settings, CPU)
 
 

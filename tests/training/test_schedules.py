@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from napari_labdct.networks import unet as networks
+from napari_labdct.networks import registry
 from napari_labdct.training import losses
 from napari_labdct.training.schedules import learning_rate_at, same_so_far, stage_of
 from napari_labdct.training.settings import LOSS_NAMES, NETWORK_NAMES, TrainSettings
 
 
 def test_names_that_can_be_chosen_are_those_there_are():
-    assert tuple(networks.NETWORKS) == NETWORK_NAMES
+    assert tuple(registry.NETWORKS) == NETWORK_NAMES
     assert tuple(losses.LOSSES) == LOSS_NAMES
 
 

@@ -1,17 +1,15 @@
-"""Backgrounds of real scans: extraction (paper, Appendix A) and sets of them to use again."""
+"""What of a projection is not spots: rolling median, drift, noise, extracted backgrounds."""
 
-from .extraction import Extraction, Steps, open_store, run
-from .sets import BackgroundSet, Card, Measurement, read_card
-from .steps import ExtractionSettings
+import lazy_loader as lazy
 
-__all__ = [
-    "BackgroundSet",
-    "Card",
-    "Extraction",
-    "ExtractionSettings",
-    "Measurement",
-    "Steps",
-    "open_store",
-    "read_card",
-    "run",
-]
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "rolling_median": ["RollingMedian"],
+        "drift": ["source_drift"],
+        "noise": ["noise_map"],
+        "extraction": ["Extraction", "Steps"],
+        "sets": ["BackgroundSet", "Card", "Measurement", "read_card"],
+        "steps": ["ExtractionSettings"],
+    },
+)

@@ -14,13 +14,13 @@ on a coarser grid: a sixtieth of the time and a quarter of the memory.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from ..core.frame_store import FrameStore, spare_inputs
-from ..core.jobs import Progress, fill
+from ..core.jobs import FrameJob, Output, Progress
 from ..core.recipes import recipe
 from ..core.stacks import LazyStack
 from ..scan.scan import Scan
@@ -117,7 +117,7 @@ class _Window(RollingMedian):
         return [i for i in self.indices(index) if i not in self._frames]
 
 
-class Extraction:
+class Extraction(FrameJob):
     """Background of each projection of a scan (paper, Appendix A).
 
     Ask for projections in order: each is then worked on once.  Memory: a window of the
@@ -139,6 +139,9 @@ class Extraction:
     numbers : dict of int to FrameNumbers
         Filled as projections are worked on, if `measure` is set.
     """
+
+    name = "background"
+    suffix = "-background"
 
     def __init__(
         self,
@@ -306,58 +309,18 @@ class Extraction:
         with self._lock:
             return self._median.at(index)
 
-    def background(self, index: int) -> np.ndarray:
+    @property
+    def output(self) -> Output:
+        shape = (self.scan.n_frames, *self.scan.shape)
+        return Output(shape, np.float32, orientation=self.scan.orientation)
+
+    def recipe(self) -> dict[str, Any]:
+        return recipe(self.name, self.settings, self.scan, circular=self.scan.circular)
+
+    def frame(self, index: int) -> np.ndarray:
         """I_BG of one projection (Fig. 11e), 0 to 1, float32 ``(rows, cols)``."""
         return normalised(self.level(index), self.settings.brightest_percent)
 
     def window_of(self, index: int) -> list[int]:
         """Projections that the background of projection `index` is made of."""
         return self._median.indices(index)
-
-
-def background_recipe(scan: Scan, settings: ExtractionSettings) -> dict:
-    """What a result of `run` is made of."""
-    return recipe("background", settings, scan, circular=scan.circular)
-
-
-def open_store(scan: Scan, settings: ExtractionSettings, path, *, overwrite=False) -> FrameStore:
-    """The file that I_BG goes to (float32, 0 to 1), new or to be gone on with."""
-    spare_inputs([path], scan)
-    return FrameStore.open_or_create(
-        path,
-        (scan.n_frames, *scan.shape),
-        np.float32,
-        background_recipe(scan, settings),
-        orientation=scan.orientation,
-        overwrite=overwrite,
-    )
-
-
-def run(
-    scan: Scan,
-    settings: ExtractionSettings,
-    store: FrameStore,
-    frames: Iterable[int] | None = None,
-) -> Iterator[Progress]:
-    """Write I_BG of projections into `store`, one `Progress` a projection.
-
-    Parameters
-    ----------
-    scan : Scan
-    settings : ExtractionSettings
-    store : FrameStore
-        From `open_store`; projections it already holds are passed over.
-    frames : iterable of int, optional
-        Projections wanted; all if not given.
-
-    Yields
-    ------
-    Progress
-
-    Raises
-    ------
-    ScanError
-        Too few projections, or one that is constant.
-    """
-    extraction = Extraction(scan, settings)
-    yield from fill(store, extraction.background, frames, extraction.note, extraction.load)

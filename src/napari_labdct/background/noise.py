@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..core.robust import MAD_TO_SIGMA
+
 # The median of so many pixels is known to a ten thousandth of the level: enough for the drift.
-_ENOUGH_PX = 1 << 19
+#: Pixels enough for a median.
+ENOUGH_PX = 1 << 19
 
 
 def block_median(
@@ -107,7 +110,7 @@ def _block_noise(
         *edges,
         coarse,
     )
-    coarse *= np.float32(1.4826 / np.sqrt(2))
+    coarse *= np.float32(MAD_TO_SIGMA / np.sqrt(2))
     # integer frames of a few counts quantise the differences to nothing
     floor = 0.3 if frame.dtype.kind in "ui" else 1e-6
     return np.maximum(coarse, np.float32(floor))

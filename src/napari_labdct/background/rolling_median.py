@@ -6,6 +6,9 @@ import numpy as np
 
 from ..scan.scan import Scan
 
+#: Projections of the rolling median that spots are measured against, and of the routine.
+SPOT_WINDOW = 11
+
 
 class RollingMedian:
     """The median of a window of projections around each one, streamed through the stack.

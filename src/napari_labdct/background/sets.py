@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import OutputError, ScanError
-from ..core.files import cannot_write, remove
+from ..core.files import atomic_hdf5
 from ..core.frame_store import FrameStore
 from ..core.jobs import Progress
 from ..scan.beam_stop import guess_beam_stop
 from ..scan.description import Polygon
 from ..scan.scan import Scan
-from .extraction import Extraction, background_recipe
+from .extraction import Extraction
 from .steps import ExtractionSettings, add_spread, bin_cells, fit_noise, normalised, resize
 
 FORMAT = "napari-labdct background"
@@ -192,22 +191,13 @@ class BackgroundSet:
         OutputError
             The place is not writable, or taken.
         """
-        import h5py
-
         path = Path(path).expanduser().absolute()
         if path.suffix.lower() not in (".h5", ".hdf5"):
             raise OutputError(f"{path.name} must end in .h5; give such a name.")
         if path.exists() and not overwrite:
             raise OutputError(f"{path} exists; choose another name or allow overwriting.")
-        part = path.with_name(f"{path.stem}.part{path.suffix}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with h5py.File(part, "w") as file:
-                self._write(file)
-            os.replace(part, path)
-        except OSError as error:
-            remove(part)
-            raise cannot_write(path, error) from error
+        with atomic_hdf5(path) as file:
+            self._write(file)
         return path
 
     def _write(self, file: Any) -> None:
@@ -386,7 +376,7 @@ class Measurement:
     scan : Scan
     settings : ExtractionSettings
     store : FrameStore, optional
-        From `extraction.open_store`: I_BG is written there too.
+        Of `extraction`: I_BG is written there too.
     """
 
     def __init__(
@@ -414,7 +404,7 @@ class Measurement:
             Too few projections, or one that is constant.
         """
         ours, n = self.extraction, self.scan.n_frames
-        self._recipe = background_recipe(self.scan, self.settings)
+        self._recipe = ours.recipe()
         done, total = 0, ours.static_steps + 2 * n
         yield Progress(done, total, ours.note)
         for _ in ours.prepare():
@@ -430,7 +420,7 @@ class Measurement:
             self._total = median.astype(np.float64) if index == 0 else self._total + median
             self._cells.append(bin_cells(median, factor))
             if self.store is not None and not self.store.done[index]:
-                self.store.write(index, ours.background(index))
+                self.store.write(index, ours.frame(index))
             done = min(done + 1, total - (n - 1 - index))
             yield Progress(total if index == n - 1 else done, total, frame=index)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core.errors import ScanError
 from ..core.jobs import Progress
+from ..core.robust import MAD_TO_SIGMA, mad
 from ..scan.scan import Scan
 from .steps import ExtractionSettings, fit_noise
 
@@ -178,7 +179,7 @@ def noise_by_level(
         mine = place == k
         if mine.sum() > 50:
             levels[k] = np.median(at[mine])
-            variances[k] = (1.4826 * np.median(np.abs(pairs[mine]))) ** 2 / 2
+            variances[k] = (MAD_TO_SIGMA * mad(pairs[mine], 0)) ** 2 / 2
     return levels, variances
 
 

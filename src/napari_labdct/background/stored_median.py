@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..core.frame_store import FrameStore
-from ..core.jobs import Progress, fill
+from ..core.jobs import FrameJob, Output
 from ..core.recipes import recipe
 from ..scan.scan import Scan
-from ..spots.log_routine import RoutineSettings
 from .rolling_median import RollingMedian
 
 
-def median_recipe(scan: Scan, window: int) -> dict[str, Any]:
-    """What a stored rolling median is made of: the frames, the window, how it meets the ends."""
-    window = RollingMedian(scan, window).window
-    made = recipe("rolling median", RoutineSettings(), scan, circular=scan.circular)
-    return {**made, "settings": {"median_window": window}}
+class MedianJob(FrameJob):
+    """The rolling median of a whole scan, float32, counts.
 
+    It has a window of its own, so a `StoredMedian` may be read in another thread meanwhile.
 
-def open_median(scan: Scan, window: int, path: str | Path) -> FrameStore:
-    """The file a rolling median goes to, new or to be gone on with; float32, counts."""
-    shape = (scan.n_frames, *scan.shape)
-    made = median_recipe(scan, window)
-    return FrameStore.open_or_create(path, shape, np.float32, made, orientation=scan.orientation)
+    Parameters
+    ----------
+    scan : Scan
+    window : int
+        Projections; cut to those there are.
+    """
+
+    name = "rolling median"
+    suffix = "_median"
+
+    def __init__(self, scan: Scan, window: int) -> None:
+        self.scan = scan
+        self._stream = RollingMedian(scan, window)
+        self.window, self.note = self._stream.window, self._stream.note
+
+    @property
+    def output(self) -> Output:
+        shape = (self.scan.n_frames, *self.scan.shape)
+        return Output(shape, np.float32, orientation=self.scan.orientation)
+
+    def frame(self, index: int) -> np.ndarray:
+        return self._stream.at(index)
+
+    def recipe(self) -> dict[str, Any]:
+        """The frames, the window, and how it meets the ends."""
+        settings = {"median_window": self.window}
+        return recipe(self.name, settings, self.scan, circular=self.scan.circular)
 
 
 class StoredMedian:
@@ -41,7 +58,7 @@ class StoredMedian:
     scan : Scan
     window : int
     store : FrameStore
-        From `open_median`.
+        Of a `MedianJob`.
     """
 
     def __init__(self, scan: Scan, window: int, store: FrameStore) -> None:
@@ -57,11 +74,3 @@ class StoredMedian:
             return self.store[index]
         self._live = self._live or RollingMedian(self.scan, self.window)
         return self._live.at(index)
-
-    def run(self, frames: Iterable[int] | None = None) -> Iterator[Progress]:
-        """Stream the projections the file lacks, in order, one `Progress` each.
-
-        It has a window of its own, so `at` may be called in another thread meanwhile.
-        """
-        stream = RollingMedian(self.scan, self.window)
-        yield from fill(self.store, stream.at, frames, self.note)

@@ -27,7 +27,7 @@ def add_command(commands) -> None:
 
 
 def run(given: argparse.Namespace) -> None:
-    from ..background import ExtractionSettings, Measurement, open_store
+    from ..background import ExtractionSettings, Measurement
 
     settings = from_namespace(ExtractionSettings, given)
     output = Path(given.output).expanduser()
@@ -38,12 +38,12 @@ def run(given: argparse.Namespace) -> None:
         raise OutputError(f"{output} exists; choose another name or add --overwrite.")
     scan = open_given(given)
     spare_inputs([output, given.frames], scan)
-    store = None
+    measurement = Measurement(scan, settings)
     if given.frames:
-        store = open_store(scan, settings, given.frames, overwrite=given.overwrite)
-    measurement = Measurement(scan, settings, store)
+        frames = measurement.extraction
+        measurement.store = frames.open_store(given.frames, overwrite=given.overwrite)
     show_progress(measurement.run(), "background")
     made = measurement.result(given.name)
     print(made.save(output, overwrite=given.overwrite))
-    if store is not None:
-        print(store.path)
+    if measurement.store is not None:
+        print(measurement.store.path)

@@ -6,10 +6,11 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ..core.errors import SettingsError
-from ..core.frame_store import spare_inputs
-from ..core.jobs import Progress
+from ..core.frame_store import FrameStore, spare_inputs
+from ..core.jobs import FrameJob, Progress
 from ..core.parameters import add_arguments, from_namespace
 from ..core.recipes import recipe_beside
 from ..scan.scan import Scan
@@ -36,10 +37,19 @@ def window(text: str) -> int:
 
 
 def open_given(given: argparse.Namespace) -> Scan:
-    """The scan that the SCAN argument names."""
+    """The scan that the SCAN argument names; what is hardly meant in it is said."""
     from ..io import open_scan
 
-    return open_scan(given.scan)
+    return warn_implausible(open_scan(given.scan))
+
+
+def warn_implausible(scan: Scan) -> Scan:
+    """Say on standard error which values of a scan can hardly be meant."""
+    from ..scan.plausibility import implausible
+
+    for sentence in implausible(scan).values():
+        print(f"Warning: {sentence}", file=sys.stderr)
+    return scan
 
 
 def cut_of(cleaned: str, given: argparse.Namespace) -> SpotSettings:
@@ -75,6 +85,14 @@ def show_progress(steps: Iterator[Progress], what: str, unit: str = "frame") -> 
         steps.close()
         if bar is not None:
             bar.close()
+
+
+def run_job(job: FrameJob, given: argparse.Namespace) -> FrameStore:
+    """Run a job into ``--output``, begun or gone on with, and print where the result is."""
+    store = job.open_store(given.output, overwrite=given.overwrite)
+    show_progress(job.run(store), job.name)
+    print(store.path)
+    return store
 
 
 def add_spots(parser: argparse.ArgumentParser) -> None:
@@ -116,18 +134,34 @@ def check_spots(
         )
 
 
+def claim_spots(given: argparse.Namespace, made: dict[str, Any], cut: SpotSettings) -> None:
+    """Refuse to replace what `write_spots` did not write with the same settings."""
+    from ..io.spot_tables import claim
+
+    for path, recipe in zip((given.spots, given.table), _recipes(made, cut)):
+        claim(path, recipe, given.overwrite)
+
+
+def _recipes(made: dict[str, Any], cut: SpotSettings) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of the masks and of the table."""
+    binary = binary_recipe(made, cut)
+    return binary, {**binary, "job": "spots"}
+
+
 def write_spots(given: argparse.Namespace, scan: Scan, cleaned, cut: SpotSettings) -> None:
     """What ``--spots`` and ``--table`` ask for, cut out of a cleaned stack."""
     from tqdm import tqdm
 
     from ..io import write_frames, write_spot_csv
-    from ..io.spot_tables import write_recipe
+    from ..io.spot_tables import described
 
     masks = BinaryFrames(cleaned, cut)
+    of_masks, of_table = _recipes(cleaned.recipe, cut)
     if given.spots:
         frames = tqdm((masks.read(i) for i in range(len(masks))), "binarise", len(masks))
-        print(write_frames(given.spots, frames, orientation=scan.orientation))
-        write_recipe(given.spots, binary_recipe(cleaned.recipe, cut))
+        with described(given.spots, of_masks):
+            print(write_frames(given.spots, frames, orientation=scan.orientation))
     if given.table:
         tables = tqdm(measure_stack(scan, masks), "measure", scan.n_frames)
-        print(write_spot_csv(given.table, tables))
+        with described(given.table, of_table):
+            print(write_spot_csv(given.table, tables))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 
+from ..background.rolling_median import SPOT_WINDOW
 from ..core.jobs import Progress
 from ..core.parameters import add_arguments
 from ..evaluation import report
 from ..evaluation.comparison import Comparison, open_segmentation
 from ..spots.binarisation import SpotSettings
-from .common import OWN_THRESHOLD, cut_of, note_other_scan, show_progress, window
+from .common import OWN_THRESHOLD, cut_of, note_other_scan, show_progress, warn_implausible, window
 
 
 def add_command(commands) -> None:
@@ -25,7 +26,11 @@ def add_command(commands) -> None:
     parser.add_argument("--truth", metavar="TRUTH", help="true spots: masks or label images")
     parser.add_argument("-o", "--output", required=True, metavar="FOLDER")
     parser.add_argument(
-        "--median-window", type=window, default=11, metavar="N", help="background of the spots' SNR"
+        "--median-window",
+        type=window,
+        default=SPOT_WINDOW,
+        metavar="N",
+        help="background of the spots' SNR",
     )
     add_arguments(parser, SpotSettings, defaults=OWN_THRESHOLD)
     parser.set_defaults(run=run)
@@ -34,7 +39,7 @@ def add_command(commands) -> None:
 def run(given: argparse.Namespace) -> None:
     from ..io import open_scan
 
-    scan = open_scan(given.scan)
+    scan = warn_implausible(open_scan(given.scan))
     for path in (given.a, given.b):
         note_other_scan(path, scan)
     a, b = (open_segmentation(path, cut_of(path, given)) for path in (given.a, given.b))

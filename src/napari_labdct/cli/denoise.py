@@ -7,7 +7,15 @@ import argparse
 from ..core.parameters import add_arguments, from_namespace
 from ..networks.denoising import Denoiser, DenoiseSettings, output_shape
 from ..spots.binarisation import SpotSettings
-from .common import add_scan, add_spots, check_spots, open_given, show_progress, write_spots
+from .common import (
+    add_scan,
+    add_spots,
+    check_spots,
+    claim_spots,
+    open_given,
+    run_job,
+    write_spots,
+)
 
 
 def add_command(commands) -> None:
@@ -27,7 +35,5 @@ def run(given: argparse.Namespace) -> None:
     if given.threshold is None:
         given.threshold = denoiser.model.threshold
     cut = from_namespace(SpotSettings, given)
-    store = denoiser.open_store(given.output, overwrite=given.overwrite)
-    show_progress(denoiser.run(store), "denoise")
-    print(store.path)
-    write_spots(given, scan, store, cut)
+    claim_spots(given, denoiser.recipe(), cut)
+    write_spots(given, scan, run_job(denoiser, given), cut)

@@ -10,7 +10,7 @@ from ..core.errors import SettingsError
 from ..core.files import make_folder
 from ..core.jobs import Progress
 from ..evaluation.baselines import PEERS
-from .common import show_progress
+from .common import show_progress, warn_implausible
 
 
 def add_command(commands) -> None:
@@ -100,7 +100,7 @@ def _with_truth(given: argparse.Namespace):
     from ..evaluation.comparison import open_segmentation
     from ..io import open_scan
 
-    scan, truth = open_scan(given.scan), open_segmentation(given.truth)
+    scan, truth = warn_implausible(open_scan(given.scan)), open_segmentation(given.truth)
     methods = []
     for name in given.what:
         path = Path(name)

@@ -6,6 +6,7 @@ import argparse
 
 import numpy as np
 
+from ..scan.plausibility import meaning
 from ..scan.scan import STEPS, Scan
 from .common import add_scan, open_given
 
@@ -30,6 +31,8 @@ def run(given: argparse.Namespace) -> None:
     for name, value in scan.description.to_dict().items():
         if value not in (None, [], [0.0, 0.0, 0.0]):
             print(f"{name}: {value}")
+    for sentence in meaning(scan):
+        print(sentence[0].lower() + sentence[1:])
     for step in STEPS:
         missing = scan.missing_for(step)
         print(f"for {step}: {'complete' if not missing else 'missing ' + ', '.join(missing)}")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from ..core.errors import SettingsError
+from ..core.errors import OutputError, SettingsError
 
 
 def add_command(commands) -> None:
@@ -26,26 +27,26 @@ def add_command(commands) -> None:
     )
     parser.add_argument("--name", help="with --import: what to call it (default: as the file)")
     parser.add_argument(
-        "--overwrite", action="store_true", help="with --import: replace an own one"
+        "--overwrite", action="store_true", help="with --import or --export-onnx: replace it"
     )
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> None:
-    from ..networks import library
+    from ..networks import library, own_models
 
     if given.card:
         from ..networks.model import Model
 
         print(library.model_card(Model.load(given.card, "cpu").info))
     elif given.add:
-        added = library.import_model(given.add, given.name, given.overwrite)
+        added = own_models.import_model(given.add, given.name, given.overwrite)
         print(f"{added.name}: {added.path}")
     elif given.rename:
-        renamed = library.rename_model(*given.rename)
+        renamed = own_models.rename_model(*given.rename)
         print(f"{renamed.name}: {renamed.path}")
     elif given.delete:
-        library.delete_model(given.delete)
+        own_models.delete_model(given.delete)
         print(f"deleted {given.delete}")
     elif given.export_onnx:
         from ..networks.model import Model
@@ -53,6 +54,8 @@ def run(given: argparse.Namespace) -> None:
         name, path = given.export_onnx
         if not path.lower().endswith(".onnx"):
             raise SettingsError(f"{path} must end in .onnx; give such a name.")
+        if Path(path).expanduser().exists() and not given.overwrite:
+            raise OutputError(f"{path} exists; choose another name or add --overwrite.")
         Model.load(name, "cpu").export_onnx(path)
         print(path)
     else:

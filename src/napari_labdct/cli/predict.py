@@ -15,6 +15,7 @@ def add_command(commands) -> None:
     )
     add_scan(parser)
     parser.add_argument("-o", "--output", required=True, metavar="SPOTS.csv")
+    parser.add_argument("--overwrite", action="store_true", help="replace another result")
     add_arguments(parser, PredictSettings)
     parser.set_defaults(run=run)
 
@@ -22,10 +23,21 @@ def add_command(commands) -> None:
 def run(given: argparse.Namespace) -> None:
     from tqdm import tqdm
 
+    from ..core.frame_store import spare_inputs
+    from ..core.recipes import recipe
     from ..io import write_spot_csv
+    from ..io.spot_tables import claim, described
     from ..simulation import Prediction
 
     scan = open_given(given)
-    prediction = Prediction(scan, from_namespace(PredictSettings, given))
+    settings = from_namespace(PredictSettings, given)
+    spare_inputs([given.output], scan, given.grain_map)
+    made = recipe(
+        "predict", settings, scan, geometry=scan.description.to_dict(),
+        omega_deg=None if scan.omega_deg is None else scan.omega_deg.tolist(),
+    )  # fmt: skip
+    claim(given.output, made, given.overwrite)
+    prediction = Prediction(scan, settings)
     tables = tqdm(prediction.run(), "predict", scan.n_frames, unit="frame")
-    print(write_spot_csv(given.output, tables))
+    with described(given.output, made):
+        print(write_spot_csv(given.output, tables))

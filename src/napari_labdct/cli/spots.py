@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..background.rolling_median import SPOT_WINDOW
 from ..core.errors import OutputError, SettingsError
 from ..core.frame_store import spare_inputs
 from ..core.parameters import add_arguments
-from ..spots.binarisation import BinaryFrames, SpotSettings
+from ..spots.binarisation import BinaryFrames, SpotSettings, binarised
 from .common import OWN_THRESHOLD, add_scan, cut_of, note_other_scan, open_given, window
 
 KEEP = {"all": (0, 1, 2), "not-rejected": (0, 1), "accepted": (1,)}
@@ -44,12 +45,13 @@ def add_command(commands) -> None:
     made.add_argument("--labels", metavar="LABELS.tif", help="16-bit labels, the spots' ids")
     made.add_argument("--stack-px", type=int, metavar="N", help="longer edge of these stacks")
     made.add_argument("--pairs", metavar="FOLDER", help="reviewed frames, for fine-tuning")
+    made.add_argument("--overwrite", action="store_true", help="replace other results")
     add_arguments(parser, SpotSettings, defaults=OWN_THRESHOLD)
     parser.add_argument(
         "--median-window",
         type=window,
-        default=11,
-        help="frames of the rolling median (default: 11)",
+        default=SPOT_WINDOW,
+        help="frames of the rolling median (default: %(default)s)",
     )
     parser.set_defaults(run=run)
 
@@ -101,7 +103,7 @@ def _check_review(given: argparse.Namespace, scan, detections, review) -> None:
             raise SettingsError(
                 f"{given.review} reviews spots found {how} the {name}; give the same masks."
             )
-        cuts = [entry.get("cut") for entry in (mine, theirs) if entry is not None]
+        cuts = [binarised(entry) for entry in (mine, theirs) if entry is not None]
         if cuts and None not in cuts and cuts[0] != cuts[1]:
             words = ", ".join(f"{k} {v}" for k, v in cuts[1].items())
             raise SettingsError(
@@ -127,12 +129,17 @@ def _check(given: argparse.Namespace) -> None:
 def _write(given: argparse.Namespace, scan, detections, review, kept) -> None:
     from tqdm import tqdm
 
+    from ..io.spot_tables import claim, claim_pairs
     from ..review.export import export_stack, export_table, measure_reviewed, spots_recipe
     from ..review.selection import where
 
     recipe = spots_recipe(
         scan, detections, review, given.median_window, keep=given.keep, where=given.where
     )
+
+    for name in (*given.output, given.binary, given.labels):
+        claim(name, recipe, given.overwrite)
+    claim_pairs(given.pairs, recipe, given.overwrite)
 
     def over(frames: Iterator, what: str) -> Iterator:
         return tqdm(frames, what, scan.n_frames)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..core.parameters import add_arguments, from_namespace
 from ..training.crops.own_scan_settings import TrainingSetSettings
-from .common import show_progress
+from .common import show_progress, warn_implausible
 
 
 def add_command(commands) -> None:
@@ -38,7 +38,7 @@ def run(given: argparse.Namespace) -> None:
     from ..training.crops.paper_pairs import TrainingSet, samples_of
 
     settings = from_namespace(TrainingSetSettings, given)
-    scan = open_scan([given.scan]) if given.scan else None
+    scan = warn_implausible(open_scan([given.scan])) if given.scan else None
     sets = [BackgroundSet.load(path) for path in given.backgrounds]
     made = TrainingSet(settings, sets, samples_of(settings, scan))
     show_progress(made.write(given.folder, overwrite=given.overwrite), "synthesise", "pair")

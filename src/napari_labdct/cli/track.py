@@ -8,7 +8,16 @@ from ..core.frame_store import spare_inputs
 from ..core.parameters import add_arguments, from_namespace
 from ..core.recipes import recipe_beside
 from ..spots.tracking import Tracker, TrackSettings
-from .common import add_scan, add_spots, check_spots, cut_of, open_given, show_progress, write_spots
+from .common import (
+    add_scan,
+    add_spots,
+    check_spots,
+    claim_spots,
+    cut_of,
+    open_given,
+    run_job,
+    write_spots,
+)
 
 
 def add_command(commands) -> None:
@@ -38,7 +47,5 @@ def run(given: argparse.Namespace) -> None:
     settings = from_namespace(TrackSettings, given)
     tracker = Tracker(scan, open_scan(given.cleaned).frames, settings, made)
     check_spots(given, scan, tracker.cleaned.shape, given.cleaned)
-    store = tracker.open_store(given.output, overwrite=given.overwrite)
-    show_progress(tracker.run(store), "track")
-    print(store.path)
-    write_spots(given, scan, store, cut)
+    claim_spots(given, tracker.recipe(), cut)
+    write_spots(given, scan, run_job(tracker, given), cut)

@@ -25,3 +25,7 @@ class ModelError(LabDCTError):
 
 class OutputError(LabDCTError):
     """A result cannot be written where it was asked for."""
+
+
+class InputsChangedError(OutputError):
+    """A result was begun with files that have changed since."""

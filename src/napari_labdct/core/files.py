@@ -1,17 +1,26 @@
-"""Writing files so that nothing is ever half there."""
+"""Files that are whole or not there: the one owner of writing.
+
+A file is written under a temporary name beside its own, brought to the disk, and renamed.  So a
+crash, a kill or a full disk leaves the old file or the new one, and never half of either.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import OutputError
 
+if TYPE_CHECKING:
+    import h5py
 
-def write_atomically(path: Path, text: str) -> None:
+
+def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a small file so that a crash leaves the old one or the new one.
 
     Raises
@@ -19,13 +28,97 @@ def write_atomically(path: Path, text: str) -> None:
     OutputError
         The folder cannot be written.
     """
-    temporary = path.with_name(path.name + ".tmp")
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    with _renamed(path) as part, open(part, "wb") as file:
+        file.write(data)
+        sync(file)
+
+
+@contextlib.contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """A temporary path that takes the place of `path` when the block ends well.
+
+    If the block fails, the temporary file goes and `path` stays as it was.  The folder is made
+    if needed.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written, or the block raised an `OSError`.
+    """
+    path = Path(path)
+    with _renamed(path) as part:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        with open(part, "r+b") as file:
+            sync(file)
+
+
+@contextlib.contextmanager
+def _renamed(path: Path) -> Iterator[Path]:
+    part = path.with_name(path.name + ".tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        remove(temporary)
-        raise cannot_write(path, error) from error
+        yield part
+        os.replace(part, path)
+    except BaseException as error:
+        remove(part)
+        if isinstance(error, OSError):
+            raise cannot_write(path, error) from error
+        raise
+
+
+@contextlib.contextmanager
+def atomic_hdf5(path: str | Path) -> Iterator[h5py.File]:
+    """As `atomic`, an HDF5 file to be filled.
+
+    HDF5 cannot close a file on a full disk: it ends the interpreter, or says so in a page of its
+    own internals.  So it writes through `_Guarded`, which never fails before it is closed.
+    """
+    import h5py
+
+    with atomic(path) as part, _Guarded(part) as guarded:
+        try:
+            with h5py.File(guarded, "w") as file:
+                yield file
+        finally:
+            guarded.check()  # instead of what HDF5 made of it
+
+
+class _Guarded(io.FileIO):
+    """A file that keeps its first failure to itself until `check`."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+b")
+        self._failure: OSError | None = None
+
+    def write(self, data) -> int:
+        data = memoryview(data).cast("B")
+        done = 0
+        try:
+            while self._failure is None and done < len(data):
+                done += super().write(data[done:])
+        except OSError as error:
+            self._failure = error
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            if self._failure is None:
+                return super().truncate(size)
+        except OSError as error:
+            self._failure = error
+        return self.tell() if size is None else size
+
+    def check(self) -> None:
+        """Raise the first failure, if there was one."""
+        if self._failure is not None:
+            raise self._failure
+
+
+def sync(file) -> None:
+    """Bring what was written to an open file to the disk."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def make_folder(path: str | Path) -> Path:
@@ -50,6 +143,15 @@ def remove(path: Path) -> None:
     """Delete a half-written file if it is there and can be deleted."""
     with contextlib.suppress(OSError):
         path.unlink()
+
+
+def aside(path: Path) -> Path:
+    """A name beside `path` for what was damaged: ``NAME.damaged``, or the next that is free."""
+    free, number = path.with_name(f"{path.name}.damaged"), 1
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}.damaged-{number}")
+    return free
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:

@@ -6,15 +6,16 @@ import json
 import os
 import shutil
 import threading
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .errors import OutputError
-from .files import cannot_write, read_json, remove, write_atomically
-from .recipes import _sidecar, recipe_hash
+from .errors import InputsChangedError, OutputError
+from .files import cannot_write, read_json, remove, sync, write_atomically
+from .recipes import recipe_hash, sidecar
 from .stacks import LazyStack
 
 ORIENTATION_TAG = 274
@@ -47,6 +48,33 @@ def spare_inputs(outputs: Iterable[str | Path | None], *inputs: Any) -> None:
         written.add(path)
 
 
+def state_of_inputs(*sources: Any) -> list[Any]:
+    """What shows that a job's inputs are the same as before: size and time of every file.
+
+    A result is known by a few of its projections only (`Scan.identity`); this is kept beside its
+    recipe, so that a job never goes on with projections that changed meanwhile.  Stacks in memory
+    have no files, so their pixels are summed up.
+
+    Parameters
+    ----------
+    *sources : Scan, stack, path or None
+    """
+    state: list[Any] = []
+    for source in sources:
+        frames = getattr(source, "frames", source)
+        if isinstance(frames, np.ndarray):
+            state.append([zlib.crc32(np.ascontiguousarray(frame)) for frame in frames])
+        if isinstance(frames, FrameStore):
+            continue  # our own result, which its recipe describes
+        for path in _files_of(source):
+            try:
+                known = path.stat()
+                state.append([known.st_size, known.st_mtime_ns])
+            except OSError:
+                state.append(None)
+    return state
+
+
 def _files_of(source: Any) -> list[Path]:
     if isinstance(source, (str, Path)):
         return [Path(source).expanduser()]
@@ -74,6 +102,8 @@ class FrameStore(LazyStack):
         self.path = path
         self.recipe = made
         self.done = done
+        self.inputs: list[Any] = []
+        self.note = ""  # what the user should know before frames are made
         self._lock = threading.RLock()
         self._offset = 0
 
@@ -87,6 +117,7 @@ class FrameStore(LazyStack):
         *,
         orientation: int = 1,
         overwrite: bool = False,
+        inputs: Iterable[Any] = (),
     ) -> FrameStore:
         """Go on with the result of the same recipe at `path`, or begin a new one.
 
@@ -101,53 +132,84 @@ class FrameStore(LazyStack):
         orientation : int
             TIFF Orientation tag copied from the input.
         overwrite : bool
-            Replace a result of another recipe instead of refusing.
+            Replace a result of another recipe, or of other inputs, instead of refusing.
+        inputs : iterable of Scan, stack, path or None
+            What the job reads; see `state_of_inputs`.
 
         Raises
         ------
         OutputError
-            The place is not writable, too small, or taken by something else.
+            The place is not writable, too small, or taken by something else; or the inputs
+            changed since the result was begun.
         """
         path = Path(path).expanduser().absolute()
         dtype = np.dtype(dtype)
-        side = _sidecar(path)
         if path.suffix.lower() not in (".tif", ".tiff"):
             raise OutputError(f"{path.name} must end in .tif or .tiff; give such a name.")
-        if side.exists() and (path.exists() or _part(path).exists()):
-            state = read_json(side)
-            same = (
-                state.get("hash") == recipe_hash(made)
-                and tuple(state.get("shape", ())) == tuple(shape)
-                and state.get("dtype") == dtype.name
-            )
-            if same:
-                store = cls(path, shape, dtype, state["recipe"], _unpack(state["done"], shape[0]))
-                store._find_pixels()
-                return store
-        if (path.exists() or side.exists()) and not overwrite:
-            raise OutputError(
-                f"{path} already holds another result; choose another name or allow overwriting "
-                "(--overwrite)."
-            )
         store = cls(path, shape, dtype, made, np.zeros(shape[0], bool))
-        store._allocate(orientation)
+        store.inputs = state_of_inputs(*inputs)
+        if not store._go_on(overwrite):
+            store._allocate(orientation)
         return store
+
+    def _go_on(self, overwrite: bool) -> bool:
+        """Take up what is there; False if there is nothing, or nothing that shall stay."""
+        whole, part = self.path.exists(), _part(self.path).exists()
+        state = read_json(sidecar(self.path))
+        done = self._done_by(state)
+        # Under both names, or under its own while frames are missing, it is not one of ours.
+        if done is None or (whole and (part or not done.all())):
+            if (whole or part or sidecar(self.path).exists()) and not overwrite:
+                raise OutputError(
+                    f"{self.path} already holds another result; choose another name or allow "
+                    "overwriting (--overwrite)."
+                )
+            return False
+        if not done.any() or not (whole or part):  # killed before the first frame, or deleted
+            return False
+        if state.get("inputs", self.inputs) != self.inputs:  # older sidecars do not know them
+            if not overwrite:
+                raise InputsChangedError(
+                    f"What {self.path} is made of has changed since it was begun, and old and new "
+                    "would be mixed; begin anew with --overwrite (in the window: Discard)."
+                )
+            return False
+        self.done, self.recipe = done, state["recipe"]
+        self._find_pixels()
+        if part and self.complete:  # killed before it got its own name
+            self._finish()
+        return True
+
+    def _done_by(self, state: dict[str, Any]) -> np.ndarray | None:
+        """The frames that a sidecar says are done, if it is of this very result."""
+        try:
+            same = (
+                state["hash"] == recipe_hash(self.recipe)
+                and tuple(state["shape"]) == self.shape
+                and state["dtype"] == self.dtype.name
+                and recipe_hash(state["recipe"]) == state["hash"]
+            )
+            return _unpack(state["done"], self.shape[0]) if same else None
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
 
     def _allocate(self, orientation: int) -> None:
         import tifffile
 
-        part = _part(self.path)
+        part, side = _part(self.path), sidecar(self.path)
         need = self.size * self.dtype.itemsize
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            for old in (part, self.path, _sidecar(self.path)):
-                old.unlink(missing_ok=True)
-            free = shutil.disk_usage(self.path.parent).free
+            old = sum(p.stat().st_size for p in (part, self.path) if p.exists())
+            free = shutil.disk_usage(self.path.parent).free + old
             if free < need + (16 << 20):
                 raise OutputError(
                     f"{self.path.parent} has {free / 1e9:.1f} GB free and the result needs "
                     f"{need / 1e9:.1f} GB; choose another folder or free some space."
                 )
+            for path in (side, self.path, part):
+                path.unlink(missing_ok=True)
+            self._save_state()  # first, so that a part without it is never ours
             # tifffile.memmap lays the file out; we write through an ordinary handle because a
             # full disk under a memory map kills the process instead of raising an error.
             tifffile.memmap(
@@ -164,20 +226,37 @@ class FrameStore(LazyStack):
                     os.posix_fallocate(file.fileno(), 0, os.path.getsize(part))
         except OSError as error:
             remove(part)
+            remove(side)
             raise cannot_write(self.path, error) from error
         self._find_pixels()
-        self._save_state()
 
     def _find_pixels(self) -> None:
         import tifffile
 
         try:
             with tifffile.TiffFile(self.location) as tif:
-                self._offset = tif.pages[0].dataoffsets[0]
-        except (OSError, tifffile.TiffFileError) as error:
+                page = tif.pages[0]
+                self._offset = page.dataoffsets[0]
+                end = self._offset + self.size * self.dtype.itemsize
+                if (page.shape, page.dtype, page.compression) != (
+                    self.shape[1:],
+                    self.dtype,
+                    1,
+                ) or self.location.stat().st_size < end:
+                    raise OutputError(
+                        f"The result {self.location} was changed or cut short by another program; "
+                        "delete it and run again."
+                    )
+        except (OSError, IndexError, tifffile.TiffFileError) as error:
             raise OutputError(
                 f"The result {self.location} cannot be read ({error}); delete it and run again."
             ) from error
+
+    def _finish(self) -> None:
+        try:
+            os.replace(_part(self.path), self.path)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
 
     @property
     def complete(self) -> bool:
@@ -219,13 +298,16 @@ class FrameStore(LazyStack):
                 with open(_part(self.path), "r+b") as file:
                     file.seek(self._offset + index * image.nbytes)
                     file.write(memoryview(image).cast("B"))
+                    sync(file)  # before the sidecar says that it is there
                 self.done[index] = True
                 self._save_state()
-                if self.complete:
-                    os.replace(_part(self.path), self.path)
-            except OSError as error:
+            except (OSError, OutputError) as error:
                 self.done[index] = False
+                if isinstance(error, OutputError):
+                    raise
                 raise cannot_write(self.path, error) from error
+            if self.complete:
+                self._finish()
 
     def _save_state(self) -> None:
         state = {
@@ -233,15 +315,16 @@ class FrameStore(LazyStack):
             "shape": self.shape,
             "dtype": self.dtype.name,
             "done": np.packbits(self.done).tobytes().hex(),
+            "inputs": self.inputs,
             "recipe": self.recipe,
         }
-        write_atomically(_sidecar(self.path), json.dumps(state, indent=1))
+        write_atomically(sidecar(self.path), json.dumps(state, indent=1))
 
     def discard(self) -> None:
         """Delete the file and its sidecar; frames read as zeros afterwards."""
         with self._lock:
             self.done[:] = False
-            for path in (_part(self.path), self.path, _sidecar(self.path)):
+            for path in (_part(self.path), self.path, sidecar(self.path)):
                 remove(path)
 
 

@@ -1,18 +1,30 @@
-"""Long jobs: what they report, where their frames go, and how they go on after a stop.
+"""What a long job is: made with settings, of a scan, one frame after another.
 
-A job is a generator that writes frames into a `FrameStore` and yields `Progress`.  Closing
-the generator is cancelling; running it again with the same store is resuming.
+`FrameJob` is the type that denoising, tracking, the routine, rolling medians and background
+extraction share. Its result is a `FrameStore`. Running a job is iterating over `Progress`; closing
+the iterator is cancelling, and running it again with the same store is resuming. So whatever
+carries a job (a command, a worker of the window, a batch of many scans) is written once.
 """
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
-from .frame_store import FrameStore
+from .frame_store import FrameStore, spare_inputs
+from .parameters import Settings
+from .recipes import Input, recipe
+
+#: Axes of a stack of projections, and of a volume on a grid.
+FRAMES = ("omega", "row", "column")
+VOLUME = ("z", "y", "x")
 
 
 @dataclass(frozen=True)
@@ -53,10 +65,122 @@ def fill(
     wanted = list(range(store.shape[0]) if frames is None else frames)
     todo = store.missing(wanted)
     done = len(wanted) - len(todo)
-    yield Progress(done, len(wanted), note)
+    yield Progress(done, len(wanted), " ".join(part for part in (store.note, note) if part))
     for index in todo:
         for _ in prepare(index) if prepare else ():
             yield Progress(done, len(wanted))
         store.write(index, make(index))
         done += 1
         yield Progress(done, len(wanted), frame=index)
+
+
+@dataclass(frozen=True)
+class Output:
+    """The array that a job makes.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : dtype-like
+    axes : tuple of str
+        `FRAMES` or `VOLUME`; the first one counts the frames of the result.
+    orientation : int
+        TIFF Orientation tag, copied from the input.
+    """
+
+    shape: tuple[int, ...]
+    dtype: npt.DTypeLike
+    axes: tuple[str, ...] = FRAMES
+    orientation: int = 1
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the whole result."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+class FrameJob(ABC):
+    """A long job that makes its result frame by frame, in any order.
+
+    A kind of job says what it is called, what it reads, what comes out and how one frame is made.
+    Opening the result, going on with it and running are written here.
+
+    Attributes
+    ----------
+    name : str
+        Of the kind of job; part of the recipe, so it stays as it is.
+    suffix : str
+        What the name of a result in the cache has behind the name of the scan.
+    scan : Scan
+    settings : Settings
+    note : str
+        Empty, or what the user should know before the first frame is made.
+    """
+
+    name: ClassVar[str]
+    suffix: ClassVar[str] = ""
+    scan: Input
+    settings: Settings
+    note: str = ""
+
+    @property
+    @abstractmethod
+    def output(self) -> Output:
+        """Shape, type and axes of the result."""
+
+    @abstractmethod
+    def frame(self, index: int) -> np.ndarray:
+        """One frame of the result."""
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """Scans, stacks and files that are read; none of them is ever written to."""
+        return (self.scan,)
+
+    def recipe(self) -> dict[str, Any]:
+        """What the result is made of; results of equal recipes have equal pixels."""
+        return recipe(self.name, self.settings, self.scan)
+
+    def survey(self) -> Iterator[Progress]:
+        """Learn from the whole scan what every frame needs, if anything."""
+        return iter(())
+
+    def load(self, index: int) -> Iterable[Any]:
+        """What one frame needs first, in steps between which the job can be cancelled."""
+        return ()
+
+    def open_store(self, path: str | Path, *, overwrite: bool = False) -> FrameStore:
+        """The file the result goes to: begun, or gone on with.
+
+        Parameters
+        ----------
+        path : path
+        overwrite : bool
+            Replace a result of another recipe, or of inputs that changed, instead of refusing.
+
+        Raises
+        ------
+        OutputError
+            The file would replace an input or something else, or cannot be written.
+        """
+        spare_inputs([path], *self.inputs)
+        out = self.output
+        return FrameStore.open_or_create(
+            path, out.shape, out.dtype, self.recipe(),
+            orientation=out.orientation, overwrite=overwrite, inputs=self.inputs,
+        )  # fmt: skip
+
+    def run(self, store: FrameStore, frames: Iterable[int] | None = None) -> Iterator[Progress]:
+        """Make the frames that the result still lacks, one `Progress` each.
+
+        Parameters
+        ----------
+        store : FrameStore
+            From `open_store`.
+        frames : iterable of int, optional
+            Frames wanted; all if not given.
+        """
+        wanted = None if frames is None else list(frames)
+        if store.missing(wanted):
+            yield from self.survey()
+        yield from fill(store, self.frame, wanted, self.note, self.load)

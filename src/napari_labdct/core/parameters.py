@@ -139,7 +139,7 @@ def _check(field: Field, value: Any) -> Any:
         raise SettingsError(f"{label} needs a value.")
     if field.type in (int, float):
         try:
-            number = field.type(value)
+            number = field.type(_decimal(value))
         except (TypeError, ValueError):
             raise SettingsError(f"{label} must be a number, not {value!r}.") from None
         if not math.isfinite(number) or isinstance(value, bool):
@@ -155,6 +155,13 @@ def _check(field: Field, value: Any) -> Any:
         raise SettingsError(f"{label} must be true or false, not {value!r}.")
     if param.choices and value not in param.choices:
         raise SettingsError(f"{label} is {value!r}; it must be one of {', '.join(param.choices)}.")
+    return value
+
+
+def _decimal(value: Any) -> Any:
+    """`value`, or, if it is a word such as ``13,4``, with its decimal comma as a point."""
+    if isinstance(value, str) and value.count(",") == 1 and "." not in value:
+        return value.replace(",", ".")
     return value
 
 

@@ -6,19 +6,30 @@ import hashlib
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from .._version import __version__
-from ..scan.scan import Scan
 from .files import read_json
 from .parameters import Settings
 
 
-def recipe(job: str, settings: Settings, scan: Scan, **made_with: Any) -> dict[str, Any]:
+class Input(Protocol):
+    """What a recipe tells of the scan it was made of; see `scan.Scan`."""
+
+    name: str
+    n_frames: int
+    shape: tuple[int, int]
+
+    def identity(self) -> str: ...
+
+
+def recipe(
+    job: str, settings: Settings | dict[str, Any], scan: Input, **made_with: Any
+) -> dict[str, Any]:
     """What made a result: job, settings, input and anything else it depends on."""
     return {
         "job": job,
-        "settings": settings.to_dict(),
+        "settings": settings if isinstance(settings, dict) else settings.to_dict(),
         "input": {
             "name": scan.name,
             "id": scan.identity(),
@@ -39,10 +50,11 @@ def recipe_hash(made: dict[str, Any]) -> str:
 
 def recipe_beside(path: str | Path) -> dict[str, Any]:
     """The recipe in ``NAME.json`` beside a result; empty if there is none."""
-    state = read_json(_sidecar(Path(path)))
+    state = read_json(sidecar(Path(path)))
     made = state.get("recipe", state)
     return made if isinstance(made, dict) else {}
 
 
-def _sidecar(path: Path) -> Path:
+def sidecar(path: Path) -> Path:
+    """The file beside a result that holds its recipe."""
     return path.with_name(path.name + ".json")

@@ -6,44 +6,30 @@ orientation ``U`` (3, 3) turns crystal vectors into sample vectors; Bunge angles
 ``U = Rz(phi1) Rx(Phi) Rz(phi2)``.
 """
 
-from __future__ import annotations
+import lazy_loader as lazy
 
-from .orientation import (
-    bunge_to_matrix,
-    ipf_colour,
-    matrix_to_bunge,
-    matrix_to_rodrigues,
-    misorientation_deg,
-    quaternions_to_matrices,
-    random_orientations,
-    rodrigues_to_matrix,
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "orientation": [
+            "bunge_to_matrix",
+            "ipf_colour",
+            "matrix_to_bunge",
+            "matrix_to_rodrigues",
+            "misorientation_deg",
+            "quaternions_to_matrices",
+            "random_orientations",
+            "rodrigues_to_matrix",
+        ],
+        "phase": [
+            "HC_KEV_ANGSTROM",
+            "MATERIALS",
+            "Material",
+            "Reflections",
+            "Site",
+            "mass_attenuation",
+            "material",
+            "read_cif",
+        ],
+    },
 )
-from .phase import (
-    HC_KEV_ANGSTROM,
-    MATERIALS,
-    Material,
-    Reflections,
-    Site,
-    mass_attenuation,
-    material,
-    read_cif,
-)
-
-__all__ = [
-    "HC_KEV_ANGSTROM",
-    "MATERIALS",
-    "Material",
-    "Reflections",
-    "Site",
-    "bunge_to_matrix",
-    "ipf_colour",
-    "mass_attenuation",
-    "material",
-    "matrix_to_bunge",
-    "matrix_to_rodrigues",
-    "misorientation_deg",
-    "quaternions_to_matrices",
-    "random_orientations",
-    "read_cif",
-    "rodrigues_to_matrix",
-]

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from ..background.noise import noise_map
-from ..background.rolling_median import RollingMedian
+from ..background.rolling_median import SPOT_WINDOW, RollingMedian
 from ..core.errors import ScanError
 from ..core.files import write_atomically
 from ..core.recipes import recipe_beside
 from ..io import write_spot_csv
 from ..scan.scan import Scan
-from ..spots.binarisation import BinaryFrames, SpotSettings
+from ..spots.binarisation import BINARISED, BinaryFrames, SpotSettings
 from ..spots.matching import Match, Score, match_spots, spot_labels
 from ..spots.measurement import local_background, measure
 
@@ -140,7 +140,7 @@ def open_segmentation(path: str | Path, cut: SpotSettings | None = None) -> Segm
     if made.get("job") in ("denoise", "track"):
         model = made.get("model", {})
         cut = cut or SpotSettings().replace(threshold=int(model.get("threshold", 128)))
-        made = {**made, "binarise": cut.to_dict()}
+        made = {**made, BINARISED: cut.to_dict()}
         return Segmentation(path.stem, BinaryFrames(frames, cut), made, frames)
     return Segmentation(path.stem, frames, made)
 
@@ -207,7 +207,7 @@ def compare(
     b: Segmentation,
     truth: Segmentation | None = None,
     *,
-    median_window: int = 11,
+    median_window: int = SPOT_WINDOW,
     median: Any = None,
     frames: Iterable[int] | None = None,
 ) -> Iterator[FrameResult]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..background.drift import source_drift
+from ..core.robust import robust_sigma
 from ..spots.matching import agreement, line_points, line_profile, match_spots, residual
 
 if TYPE_CHECKING:
@@ -296,7 +297,7 @@ def contrast(image: np.ndarray) -> tuple[float, float]:
 def spread(image: np.ndarray) -> float:
     """Robust standard deviation of an image, hardly moved by its spots."""
     thin = np.asarray(image)[::2, ::2]
-    return max(1.4826 * float(np.median(np.abs(thin - np.median(thin)))), 1e-6)
+    return robust_sigma(thin, floor=1e-6)
 
 
 # TIFF tag 274 -> (rows turned round, columns turned round, rows and columns exchanged)

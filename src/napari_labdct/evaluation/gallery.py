@@ -140,15 +140,12 @@ def write_pictures(
     OutputError
         The folder cannot be written.
     """
-    from ..core.files import cannot_write
+    from ..core.files import atomic
 
     shown = [recipe for recipe in recipes if recipe.group == group]
     found = [window for recipe in shown for window in windows(chosen(recipe), recipe, folder)]
     names = [method.name for method in chosen(shown[0])]
     path = Path(output) / f"verdicts_{group.replace(' ', '_')}.png"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draw(picked(found), names).savefig(path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    with atomic(path) as part:
+        draw(picked(found), names).savefig(part, format="png")
     return path

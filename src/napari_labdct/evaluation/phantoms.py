@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.files import cannot_write
+from ..core.files import atomic
 from ..core.shape_kernels import separate
 from ..scan.description import ScanDescription
 from ..scan.scan import Scan
@@ -255,11 +255,9 @@ def cached_scan(recipe: ScanRecipe, folder: str | Path) -> MadeScan:
                 kept["beam_stop"],
             )
     made = recipe.make()
-    part = path.with_suffix(".tmp.npz")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as part, open(part, "wb") as file:
         np.savez_compressed(
-            part,
+            file,
             frames=made.frames,
             labels=made.labels.astype(np.uint16),
             nuisance=made.nuisance,
@@ -268,9 +266,6 @@ def cached_scan(recipe: ScanRecipe, folder: str | Path) -> MadeScan:
             **{f"w{n}": np.round(2 * m).astype(np.uint32) for n, m in made.medians.items()},
             **{f"truth{k}": t for k, t in enumerate(made.truth)},
         )
-        part.replace(path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
     return made
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..background.rolling_median import RollingMedian
-from ..core.files import cannot_write, write_atomically
+from ..background.rolling_median import SPOT_WINDOW, RollingMedian
+from ..core.files import atomic, write_atomically
 from ..core.jobs import Progress
 from ..scan.scan import Scan
 from . import figures as pictures
@@ -164,7 +164,11 @@ def page(
 
 
 def figures(
-    scan: Scan, a: Segmentation, b: Segmentation, result: Comparison, median_window: int = 11
+    scan: Scan,
+    a: Segmentation,
+    b: Segmentation,
+    result: Comparison,
+    median_window: int = SPOT_WINDOW,
 ) -> Iterator[tuple[str, Figure]]:
     """The pictures of a report, drawn one after the other."""
     median = RollingMedian(scan, median_window) if scan.n_frames >= 3 else None
@@ -203,7 +207,7 @@ def write_report(
     a: Segmentation,
     b: Segmentation,
     result: Comparison,
-    median_window: int = 11,
+    median_window: int = SPOT_WINDOW,
 ) -> Path:
     """Write ``report.html`` and, beside it, its pictures as PNG files.
 
@@ -214,12 +218,9 @@ def write_report(
     """
     folder = Path(folder)
     drawn = list(figures(scan, a, b, result, median_window))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for k, (_, figure) in enumerate(drawn, start=1):
-            figure.savefig(folder / f"figure_{k}.png")
-    except OSError as error:
-        raise cannot_write(folder, error) from error
+    for k, (_, figure) in enumerate(drawn, start=1):
+        with atomic(folder / f"figure_{k}.png") as part:
+            figure.savefig(part, format="png")
     path = folder / "report.html"
     write_atomically(path, page(scan, a, b, result, drawn))
     return path
@@ -232,7 +233,7 @@ def run(
     b: Segmentation,
     truth: Segmentation | None = None,
     *,
-    median_window: int = 11,
+    median_window: int = SPOT_WINDOW,
     frames: Iterable[int] | None = None,
 ) -> Iterator[Progress | Comparison]:
     """Compare, and write CSV tables, pictures and the report into `folder`.

@@ -1,17 +1,13 @@
 """Reading and writing files: one module per format, and `open_scan` for any of them."""
 
-from .opening import open_scan
-from .scan_yaml import read_scan_yaml, write_scan_yaml
-from .spot_csv import read_spot_csv, write_spot_csv
-from .tiff import TiffFrames, read_mask, write_frames
+import lazy_loader as lazy
 
-__all__ = [
-    "TiffFrames",
-    "open_scan",
-    "read_mask",
-    "read_scan_yaml",
-    "read_spot_csv",
-    "write_frames",
-    "write_scan_yaml",
-    "write_spot_csv",
-]
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "opening": ["open_scan"],
+        "scan_yaml": ["read_scan_yaml", "write_scan_yaml"],
+        "spot_csv": ["read_spot_csv", "write_spot_csv"],
+        "tiff": ["TiffFrames", "read_mask", "write_frames"],
+    },
+)

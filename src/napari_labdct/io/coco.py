@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..core.errors import ScanError
-from ..core.files import cannot_write, remove
+from ..core.files import atomic
 from ..core.spot_words import WORDS
 from ..core.stacks import LazyStack
-
-
-def written(path: Path, write: Callable[[Path], None]) -> Path:
-    """Let `write` fill a temporary file that takes the final name when it is whole."""
-    part = path.with_name(path.name + ".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
-        os.replace(part, path)
-    except OSError as error:
-        remove(part)
-        raise cannot_write(path, error) from error
-    except BaseException:
-        remove(part)
-        raise
-    return path
 
 
 class SparseFrames(LazyStack):
@@ -82,19 +65,17 @@ def write_coco(
         ],
     }
 
-    def write(part: Path) -> None:
-        with open(part, "w", encoding="utf-8") as file:
-            file.write(json.dumps(head)[:-1] + ', "annotations": [')
-            number = 0
-            for index, labels in enumerate(frames):
-                here = table[slice(*np.searchsorted(table["frame"], [index, index + 1]))]
-                for note in _annotations(here, labels):
-                    number += 1
-                    note = {"id": number, "image_id": index, "category_id": 1, **note}
-                    file.write((",\n" if number > 1 else "\n") + json.dumps(note))
-            file.write("\n]}\n")
-
-    return written(Path(path), write)
+    with atomic(path) as part, open(part, "w", encoding="utf-8") as file:
+        file.write(json.dumps(head)[:-1] + ', "annotations": [')
+        number = 0
+        for index, labels in enumerate(frames):
+            here = table[slice(*np.searchsorted(table["frame"], [index, index + 1]))]
+            for note in _annotations(here, labels):
+                number += 1
+                note = {"id": number, "image_id": index, "category_id": 1, **note}
+                file.write((",\n" if number > 1 else "\n") + json.dumps(note))
+        file.write("\n]}\n")
+    return Path(path)
 
 
 def _annotations(table: np.ndarray, labels: np.ndarray) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.errors import OutputError, ScanError
+from ..core.errors import ScanError
+from ..core.files import atomic_hdf5
 from ..crystal import Material, matrix_to_rodrigues, quaternions_to_matrices, rodrigues_to_matrix
 from ..crystal import material as find_material
 from ..crystal.grain_map import GrainMap
@@ -178,45 +179,41 @@ def write_grainmapper(
         The file cannot be written.
     """
     import gemmi
-    import h5py
 
     path = Path(path)
     spacing = np.full(3, grains.voxel_um * 1e-3)
     ids = np.concatenate([[0], grains.grain_ids]).astype(np.int32)[grains.labels]
     vectors = np.concatenate([np.zeros((1, 3)), matrix_to_rodrigues(grains.orientations)])
-    try:
-        with h5py.File(path, "w") as file:
-            file["Version"] = np.array([4], np.int32)
-            group = file.create_group("LabDCT")
-            group["Spacing"] = spacing
-            group["Center"] = np.array(grains.center_mm)
-            group["Extent"] = spacing * grains.labels.shape[::-1]
-            values = {
-                "SourceToSampleDistance": source_sample_mm,
-                "SampleToDetectorDistance": sample_detector_mm,
-                "Voltage": tube_kv,
-            }
-            for name, value in values.items():
-                if value is not None:
-                    group[name] = np.array([value], float)
-            if n_projections is not None:
-                group["NumberOfProjections"] = np.array([n_projections], np.int32)
-            inside = (grains.labels > 0).astype(np.uint8)
-            volumes = {
-                "GrainId": ids,
-                "Rodrigues": vectors.astype(np.float32)[grains.labels],
-                "PhaseId": inside,
-                "Mask": inside,
-                "Completeness": inside.astype(np.float32),
-            }
-            for name, volume in volumes.items():
-                group.create_dataset(f"Data/{name}", data=volume, compression="gzip")
-            phase = file.create_group("PhaseInfo/Phase01")
-            phase["Name"] = np.array([material.name.encode()])
-            phase["UnitCell"] = np.array(material.cell, float)
-            number = gemmi.find_spacegroup_by_name(material.space_group).number
-            phase["SpaceGroup"] = np.array([number], np.int32)
-            phase["UniversalHermannMauguin"] = np.array([material.space_group.encode()])
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror or error}).") from None
+    with atomic_hdf5(path) as file:
+        file["Version"] = np.array([4], np.int32)
+        group = file.create_group("LabDCT")
+        group["Spacing"] = spacing
+        group["Center"] = np.array(grains.center_mm)
+        group["Extent"] = spacing * grains.labels.shape[::-1]
+        values = {
+            "SourceToSampleDistance": source_sample_mm,
+            "SampleToDetectorDistance": sample_detector_mm,
+            "Voltage": tube_kv,
+        }
+        for name, value in values.items():
+            if value is not None:
+                group[name] = np.array([value], float)
+        if n_projections is not None:
+            group["NumberOfProjections"] = np.array([n_projections], np.int32)
+        inside = (grains.labels > 0).astype(np.uint8)
+        volumes = {
+            "GrainId": ids,
+            "Rodrigues": vectors.astype(np.float32)[grains.labels],
+            "PhaseId": inside,
+            "Mask": inside,
+            "Completeness": inside.astype(np.float32),
+        }
+        for name, volume in volumes.items():
+            group.create_dataset(f"Data/{name}", data=volume, compression="gzip")
+        phase = file.create_group("PhaseInfo/Phase01")
+        phase["Name"] = np.array([material.name.encode()])
+        phase["UnitCell"] = np.array(material.cell, float)
+        number = gemmi.find_spacegroup_by_name(material.space_group).number
+        phase["SpaceGroup"] = np.array([number], np.int32)
+        phase["UniversalHermannMauguin"] = np.array([material.space_group.encode()])
     return path

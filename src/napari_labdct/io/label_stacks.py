@@ -11,7 +11,7 @@ import numpy as np
 from ..core.errors import OutputError, ScanError
 from ..core.stacks import LazyStack
 from .coco import SparseFrames, coco_labels, read_coco
-from .spot_tables import write_recipe
+from .spot_tables import described
 from .tiff import TiffFrames, write_frames
 
 
@@ -95,8 +95,7 @@ def write_stack(
             yield frame.astype(dtype)
 
     compression = None if dtype == np.uint8 else "zlib"
-    written = write_frames(
-        path, ready(), orientation=orientation, compression=compression, count=count
-    )
-    write_recipe(path, recipe)
-    return written
+    with described(path, recipe):
+        return write_frames(
+            path, ready(), orientation=orientation, compression=compression, count=count
+        )

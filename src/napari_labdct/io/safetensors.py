@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.errors import ModelError, OutputError
-from ..networks.library import SHIPPED, SUFFIX, find_model, shipped_models  # noqa: F401
+from ..core.errors import ModelError
+from ..core.files import write_atomically
 
 if TYPE_CHECKING:
     import torch
@@ -65,30 +63,5 @@ def write_file(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str,
     """
     from safetensors.torch import save
 
-    write_bytes(
-        path, save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata)
-    )
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that a crash or a full disk leaves the old one or the new one.
-
-    Raises
-    ------
-    OutputError
-        The file cannot be written.
-    """
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise OutputError(
-            f"'{path}' cannot be written ({error.strerror or error}); "
-            "free some space or choose another folder."
-        ) from error
+    plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    write_atomically(path, save(plain, metadata))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from ..core.errors import ScanError
-from ..core.files import cannot_write, remove
+from ..core.files import atomic
 from ..core.spot_words import WORDS
 
 
@@ -25,22 +24,15 @@ def write_spot_csv(path: str | Path, tables: Iterable[np.ndarray]) -> Path:
         The folder cannot be written.
     """
     path = Path(path)
-    part = path.with_name(path.name + ".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            header = None
-            for table in tables:
-                if header is None:
-                    header = table.dtype.names
-                    writer.writerow(header)
-                if len(table):
-                    writer.writerows(zip(*(_texts(name, table[name]) for name in header)))
-        os.replace(part, path)
-    except OSError as error:
-        remove(part)
-        raise cannot_write(path, error) from error
+    with atomic(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        header = None
+        for table in tables:
+            if header is None:
+                header = table.dtype.names
+                writer.writerow(header)
+            if len(table):
+                writer.writerows(zip(*(_texts(name, table[name]) for name in header)))
     return path
 
 

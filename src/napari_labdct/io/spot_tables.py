@@ -6,29 +6,120 @@ it, and as ``NAME.json`` beside it where not.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..core.errors import OutputError, ScanError
-from ..core.files import write_atomically
-from ..core.recipes import recipe_beside
+from ..core.files import atomic, atomic_hdf5, make_folder, remove, write_atomically
+from ..core.recipes import recipe_beside, recipe_hash
 from ..core.spot_words import WORDS
-from .coco import read_coco, written
+from .coco import read_coco
 from .spot_csv import read_spot_csv, write_spot_csv
 
+_IMAGES = ("frame", "median", "mask", "ignore")
 #: Tables by the end of their name.
 TABLES = (".csv", ".parquet", ".h5", ".json")
 
 
 def write_recipe(path: str | Path, recipe: dict[str, Any]) -> Path:
     """Write ``NAME.json`` beside a result."""
-    side = Path(path).with_name(Path(path).name + ".json")
+    side = _side(path)
     write_atomically(side, json.dumps(recipe, indent=1))
     return side
+
+
+def _side(path: str | Path) -> Path:
+    return Path(path).with_name(Path(path).name + ".json")
+
+
+@contextlib.contextmanager
+def described(path: str | Path, recipe: dict[str, Any]) -> Iterator[None]:
+    """The block writes `path`, whose recipe stands beside it before: a kill leaves nothing unknown.
+
+    If the block fails, the recipe that was there comes back.
+    """
+    side = _side(path)
+    before = side.read_bytes() if side.exists() else None
+    make_folder(side.parent)
+    write_recipe(path, recipe)
+    try:
+        yield
+    except BaseException:
+        if before is None:
+            remove(side)
+        else:
+            write_atomically(side, before)
+        raise
+
+
+def claim(path: str | Path | None, recipe: dict[str, Any], overwrite: bool) -> None:
+    """Refuse to replace anything but a result of the same recipe, before the work begins.
+
+    Parameters
+    ----------
+    path : path or None
+        Of the result; nothing is refused for None.
+    recipe : dict
+        Of the result to be written.
+    overwrite : bool
+        The user has said that it may go.
+
+    Raises
+    ------
+    OutputError
+        Something else is there.
+    """
+    if not path or overwrite:
+        return
+    path = Path(path).expanduser()
+    if not path.exists() and not _side(path).exists():
+        return
+    with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+        if recipe_hash(_recipe_of(path)) == recipe_hash(json.loads(json.dumps(recipe))):
+            return
+    raise OutputError(
+        f"{path} already holds something else; choose another name or allow overwriting "
+        "(--overwrite)."
+    )
+
+
+def claim_pairs(folder: str | Path | None, recipe: dict[str, Any], overwrite: bool) -> None:
+    """As `claim`, for the folder of `write_training_pairs`."""
+    if not folder or overwrite:
+        return
+    listed = Path(folder).expanduser() / "pairs.json"
+    claim(listed, recipe, overwrite)
+    images = [p for n in _IMAGES for p in listed.parent.glob(f"{n}_*.tif")]
+    if images and not listed.exists():
+        raise OutputError(
+            f"{listed.parent} already holds {images[0].name}; choose another folder or allow "
+            "overwriting (--overwrite)."
+        )
+
+
+def _recipe_of(path: Path) -> dict[str, Any]:
+    """What a result was made of, from inside the file or from beside it; empty if unknown."""
+    kind = path.suffix.lower()
+    try:
+        if kind in (".h5", ".hdf5"):
+            import h5py
+
+            with h5py.File(path, "r") as file:
+                return json.loads(file.attrs.get("recipe", "{}"))
+        if kind == ".parquet":
+            schema = _arrow()[1].read_schema(path)
+            return json.loads((schema.metadata or {}).get(b"recipe", b"{}"))
+        if kind == ".json":
+            values = json.loads(path.read_text(encoding="utf-8"))
+            return values["recipe"] if "recipe" in values else values["info"]["recipe"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return recipe_beside(path)
 
 
 # ------------------------------------------------------------------------- tables
@@ -36,9 +127,8 @@ def write_recipe(path: str | Path, recipe: dict[str, Any]) -> Path:
 
 def write_csv(path: str | Path, table: np.ndarray, recipe: dict[str, Any]) -> Path:
     """A spot table as CSV with its recipe beside it."""
-    written = write_spot_csv(path, [table])
-    write_recipe(path, recipe)
-    return written
+    with described(path, recipe):
+        return write_spot_csv(path, [table])
 
 
 def write_parquet(path: str | Path, table: np.ndarray, recipe: dict[str, Any]) -> Path:
@@ -56,7 +146,9 @@ def write_parquet(path: str | Path, table: np.ndarray, recipe: dict[str, Any]) -
         column = table[name]
         columns[name] = np.array(words)[column] if words else np.ascontiguousarray(column)
     made = arrow.table(columns).replace_schema_metadata({"recipe": json.dumps(recipe)})
-    return written(Path(path), lambda part: parquet.write_table(made, part))
+    with atomic(path) as part:
+        parquet.write_table(made, part)
+    return Path(path)
 
 
 def _arrow():
@@ -155,19 +247,15 @@ def write_hdf5(
     positions and the labels of all spot pixels, those of frame `i` from
     ``/labels/start[i]`` to ``/labels/start[i + 1]``.  The recipe is an attribute of the file.
     """
-    import h5py
-
-    def write(part: Path) -> None:
-        with h5py.File(part, "w") as file:
-            file.attrs["recipe"] = json.dumps(recipe)
-            file.attrs["format"] = "napari-labdct spots 1"
-            for name, words in WORDS.items():
-                file.attrs[name] = list(words)
-            file.create_dataset("spots", data=table, compression="gzip", chunks=True)
-            if frames is not None:
-                _write_labels(file.create_group("labels"), frames, shape)
-
-    return written(Path(path), write)
+    with atomic_hdf5(path) as file:
+        file.attrs["recipe"] = json.dumps(recipe)
+        file.attrs["format"] = "napari-labdct spots 1"
+        for name, words in WORDS.items():
+            file.attrs[name] = list(words)
+        file.create_dataset("spots", data=table, compression="gzip", chunks=True)
+        if frames is not None:
+            _write_labels(file.create_group("labels"), frames, shape)
+    return Path(path)
 
 
 def _write_labels(group, frames: Iterable[np.ndarray], shape: tuple[int, int, int]) -> None:

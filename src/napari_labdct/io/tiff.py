@@ -16,7 +16,7 @@ import numpy as np
 import tifffile
 
 from ..core.errors import OutputError, ScanError
-from ..core.files import cannot_write, remove
+from ..core.files import atomic
 from ..core.frame_store import ORIENTATION_TAG
 from ..core.stacks import LazyStack
 
@@ -258,15 +258,13 @@ def write_frames(
         The folder is missing, read-only or full, or 4 GB are full and `count` is not known.
     """
     path = Path(path)
-    part = path.with_name(path.name + ".tmp")
     tags = [(ORIENTATION_TAG, "H", 1, orientation, True)]
     count = length_hint(frames) if count is None else count
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         frames = iter(frames)
         first = [np.asarray(frame) for frame in islice(frames, 1)]
         big = count * sum(frame.nbytes for frame in first) > _CLASSIC_BYTES
-        with tifffile.TiffWriter(part, bigtiff=big) as tif:
+        with atomic(path) as part, tifffile.TiffWriter(part, bigtiff=big) as tif:
             for frame in chain(first, frames):
                 tif.write(
                     frame,
@@ -276,20 +274,13 @@ def write_frames(
                     contiguous=False,
                     metadata=None,
                 )
-        os.replace(part, path)
-    except (OSError, ValueError, struct.error) as error:
-        remove(part)
-        if isinstance(error, OSError):
-            raise cannot_write(path, error) from error
-        if isinstance(error, struct.error):  # an offset of more than 32 bits
-            raise OutputError(
-                f"Cannot write {path}: it passes the 4 GB of a plain TIFF; "
-                "write fewer projections, or smaller ones."
-            ) from error
+    except struct.error as error:  # an offset of more than 32 bits
+        raise OutputError(
+            f"Cannot write {path}: it passes the 4 GB of a plain TIFF; "
+            "write fewer projections, or smaller ones."
+        ) from error
+    except ValueError as error:
         raise OutputError(f"Cannot write {path}: {error}") from error
-    except BaseException:
-        remove(part)
-        raise
     return path
 
 

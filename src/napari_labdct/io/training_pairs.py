@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import ScanError
-from ..core.files import write_atomically
+from ..core.files import make_folder, write_atomically
 from .tiff import TiffFrames, write_frames
 
 #: Of the list that a folder of training pairs holds, ``pairs.json``.
@@ -35,8 +35,14 @@ def write_training_pairs(
     pairs : iterable of (index, frame, median or None, mask, ignore)
     recipe : dict
     """
-    folder = Path(folder)
-    listed = []
+    folder = make_folder(folder)
+    listed: list[dict[str, Any]] = []
+
+    def write_list() -> None:
+        text = json.dumps({"format": PAIRS_FORMAT, "recipe": recipe, "pairs": listed})
+        write_atomically(folder / "pairs.json", text)
+
+    write_list()  # first, so that images without it are somebody else's
     for index, frame, median, mask, ignore in pairs:
         entry: dict[str, Any] = {"index": int(index)}
         for name, image in (
@@ -49,8 +55,7 @@ def write_training_pairs(
                 entry[name] = f"{name}_{index:04d}.tif"
                 write_frames(folder / entry[name], [image])
         listed.append(entry)
-        text = json.dumps({"format": PAIRS_FORMAT, "recipe": recipe, "pairs": listed})
-        write_atomically(folder / "pairs.json", text)
+        write_list()
         yield int(index)
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 
 from ..background.rolling_median import RollingMedian
-from ..core.frame_store import FrameStore, spare_inputs
-from ..core.jobs import Progress, fill
+from ..core.jobs import FrameJob, Output
 from ..core.parameters import Param, Settings
 from ..core.recipes import recipe
 from ..scan.scan import Scan
@@ -107,7 +105,7 @@ def output_shape(shape: tuple[int, int], output_px: int | None) -> tuple[int, in
     return rows, cols
 
 
-class Denoiser:
+class Denoiser(FrameJob):
     """One model applied to the projections of one scan, in any order.
 
     Parameters
@@ -130,6 +128,8 @@ class Denoiser:
     ModelError
         The model or the device cannot be used.
     """
+
+    name = "denoise"
 
     def __init__(self, scan: Scan, settings: DenoiseSettings, model: Model | None = None) -> None:
         if model is None:
@@ -168,54 +168,27 @@ class Denoiser:
         return " ".join(note for note in notes if note)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Shape of the cleaned stack."""
-        return (self.scan.n_frames, *output_shape(self.scan.shape, self.settings.output_px))
+    def output(self) -> Output:
+        shape = (self.scan.n_frames, *output_shape(self.scan.shape, self.settings.output_px))
+        return Output(shape, np.uint8, orientation=self.scan.orientation)
 
-    def clean(self, index: int) -> np.ndarray:
+    def frame(self, index: int) -> np.ndarray:
         """Projection `index` without background: uint8 ``(rows, cols)``, 255 on sure spots."""
         median = None if self.median is None else self.median.at(index)
         probability = self.model(self.scan.frame(index), median, self.binning, self.settings.looks)
-        if probability.shape != self.shape[1:]:
+        shape = self.output.shape[1:]
+        if probability.shape != shape:
             from skimage.transform import resize
 
-            probability = resize(probability, self.shape[1:], order=1, anti_aliasing=True)
+            probability = resize(probability, shape, order=1, anti_aliasing=True)
         return np.round(255 * np.clip(probability, 0, 1)).astype(np.uint8)
 
-    def recipe(self) -> dict:
+    def recipe(self) -> dict[str, Any]:
         """What the cleaned stack is made of; the device makes no difference to it."""
-        made = recipe("denoise", self.settings.replace(device="auto"), self.scan)
+        made = recipe(self.name, self.settings.replace(device="auto"), self.scan)
         model = self.model
         made["model"] = {"name": model.name, "sha256": model.sha256, "threshold": model.threshold}
         made["settings"]["median_window"] = self.median.window if self.median else None
         made["settings"]["binning"] = self.binning
         made["circular"] = self.scan.circular
         return made
-
-    def open_store(self, path, *, overwrite: bool = False) -> FrameStore:
-        """The file the cleaned stack goes to, new or to be gone on with."""
-        spare_inputs([path], self.scan)
-        return FrameStore.open_or_create(
-            path,
-            self.shape,
-            np.uint8,
-            self.recipe(),
-            orientation=self.scan.orientation,
-            overwrite=overwrite,
-        )
-
-    def run(self, store: FrameStore, frames: Iterable[int] | None = None) -> Iterator[Progress]:
-        """Clean projections into `store`, one `Progress` a projection.
-
-        Parameters
-        ----------
-        store : FrameStore
-            From `open_store`; frames it already holds are passed over.
-        frames : iterable of int, optional
-            Projections wanted; all if not given.
-
-        Yields
-        ------
-        Progress
-        """
-        yield from fill(store, self.clean, frames, self.note)

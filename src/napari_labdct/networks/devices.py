@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING
 
 from ..core.errors import ModelError
-from .library import SHIPPED, SUFFIX, find_model, shipped_models  # noqa: F401
 
 if TYPE_CHECKING:
     import torch

@@ -17,9 +17,10 @@ import numpy as np
 
 from .._version import __version__
 from ..core.errors import ModelError
-from ..io.safetensors import read_file, write_bytes, write_file
+from ..core.files import write_atomically
+from ..io.safetensors import read_file, write_file
 from .devices import resolve_device
-from .library import SHIPPED, SUFFIX, find_model, shipped_models  # noqa: F401
+from .library import find_model, shipped_models
 from .normalisation import binned, normalise, spread
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ class Model:
         from .runtimes import to_onnx
 
         metadata = {**self._metadata(), "multiple": str(self._multiple)}
-        write_bytes(Path(path), to_onnx(self._probability_network(), CHANNELS, metadata))
+        write_atomically(Path(path), to_onnx(self._probability_network(), CHANNELS, metadata))
 
     def _metadata(self) -> dict[str, str]:
         """Everything but the weights, as a file keeps it."""

@@ -14,7 +14,10 @@ from __future__ import annotations
 
 import numpy as np
 
-MAD_TO_SIGMA = 1.4826 / np.sqrt(2.0)  # of the difference of two pixels, to one pixel's sigma
+from ..core.robust import MAD_TO_SIGMA
+
+# From the median |difference| of two pixels to the sigma of one.
+PAIR_MAD_TO_SIGMA = MAD_TO_SIGMA / np.sqrt(2.0)
 # A block without noise (a beam stop at 0) borrows this part of the frame's typical noise, so
 # that the penumbra's few counts are not blown up.
 SIGMA_FLOOR = 0.15
@@ -103,7 +106,7 @@ def _noise(deviation: np.ndarray, block_px: int, dtype: np.dtype) -> np.ndarray:
         differences[:, 0] = differences[:, 1]
     np.abs(differences, out=differences)
     blocks = _blocks(differences, block_px, row_step=2)
-    sigma = MAD_TO_SIGMA * _middle(blocks)
+    sigma = PAIR_MAD_TO_SIGMA * _middle(blocks)
     floor = QUANTISATION_SIGMA if np.issubdtype(dtype, np.integer) else 0.0
     # Mean of |difference| clipped at 3 of its sigmas, over that of a normal distribution.
     clip = np.maximum(3 * np.sqrt(2) * sigma, 2 * floor)

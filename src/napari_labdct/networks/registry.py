@@ -1,25 +1,65 @@
-"""Networks by name."""
+"""Networks by name. To add one: docs/architecture.md, "A new network"."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import ModelError
-from .dynamic_unet import DynamicUNet
-from .imagenet import load_weights
-from .unet import UNet
+from ..core.registry import Registry, load
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {
-    "compact": UNet,  # 0.45 M parameters
-    "accurate": partial(UNet, channels=32),  # 1.8 M
-    "paper": DynamicUNet,  # 41 M
-}
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class NetworkKind:
+    """What must be known of a network before torch is loaded.
+
+    Attributes
+    ----------
+    build : str or callable
+        The class, or ``module:class``; called with `options` and those of a model file.
+    options : dict
+    memory_bytes_per_px : int
+        Working memory for a pixel of the projection, as benchmarks/denoise_speed.py measures it.
+    encoder : str
+        Name of the pretrained encoder it can begin with (`imagenet.URLS`); empty if it has none.
+    """
+
+    build: str | Callable[..., nn.Module]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    memory_bytes_per_px: int = 400
+    encoder: str = ""
+
+    def __call__(self, **options: Any) -> nn.Module:
+        """A fresh network."""
+        build = load(self.build) if isinstance(self.build, str) else self.build
+        return build(**{**self.options, **options})
+
+
+#: Networks by name, the quickest first; other packages add theirs as entry points.
+NETWORKS: Registry[NetworkKind] = Registry(
+    "network",
+    "napari_labdct.networks",
+    {
+        # 0.45 M parameters
+        "compact": NetworkKind("napari_labdct.networks.unet:UNet", memory_bytes_per_px=200),
+        # 1.8 M
+        "accurate": NetworkKind(
+            "napari_labdct.networks.unet:UNet", {"channels": 32}, memory_bytes_per_px=350
+        ),
+        # 41 M
+        "paper": NetworkKind(
+            "napari_labdct.networks.dynamic_unet:DynamicUNet",
+            memory_bytes_per_px=1900,
+            encoder="resnet34",
+        ),
+    },
+)
 
 
 def build_network(name: str, **options: Any) -> nn.Module:
@@ -41,11 +81,13 @@ def build_network(name: str, **options: Any) -> nn.Module:
         raise ModelError(f"Network '{name}' cannot be built with {options}: {error}.") from error
 
 
-def load_encoder(network: nn.Module, source: str | os.PathLike = "imagenet") -> None:
+def load_encoder(name: str, network: nn.Module, source: str | os.PathLike = "imagenet") -> None:
     """Begin with an encoder that knows images: for ``paper``, before a training.
 
     Parameters
     ----------
+    name : str
+        What `network` is called in `NETWORKS`.
     network : Module
         From `build_network`.
     source : str or path
@@ -59,13 +101,19 @@ def load_encoder(network: nn.Module, source: str | os.PathLike = "imagenet") -> 
     """
     if source == "random":
         return
-    if not isinstance(network, DynamicUNet):
-        raise ModelError("Only network 'paper' has an encoder trained on ImageNet.")
-    load_weights(network.encoder, "resnet34", source)
+    from .imagenet import load_weights
+
+    kind = NETWORKS[name].encoder
+    if not kind:
+        having = " and ".join(f"'{n}'" for n, known in NETWORKS.items() if known.encoder)
+        raise ModelError(f"Only network {having} has an encoder trained on ImageNet.")
+    load_weights(network.encoder, kind, source)
 
 
 def fuse_batch_norm(network: nn.Module) -> nn.Module:
     """Fold every batch norm into the convolution registered before it, in place, for inference."""
+    from torch import nn
+
     for module in list(network.modules()):
         children = list(module.named_children())
         for (name, conv), (next_name, norm) in pairwise(children):

@@ -11,7 +11,7 @@ from functools import lru_cache
 import torch
 from torch.nn.functional import pad
 
-from .normalisation import MAD_TO_SIGMA, QUANTISATION_SIGMA, SIGMA_FLOOR, interpolation_weights
+from .normalisation import PAIR_MAD_TO_SIGMA, QUANTISATION_SIGMA, SIGMA_FLOOR, interpolation_weights
 
 Tensor = torch.Tensor
 
@@ -53,7 +53,7 @@ def _noise(deviation: Tensor, block_px: int) -> Tensor:
     differences = deviation.diff(dim=2).abs()
     differences = torch.cat([differences[:, :, :1], differences], dim=2)
     blocks = _blocks(differences, block_px, row_step=2)
-    clip = 3 * math.sqrt(2) * MAD_TO_SIGMA * _middle(blocks)
+    clip = 3 * math.sqrt(2) * PAIR_MAD_TO_SIGMA * _middle(blocks)
     blocks = torch.minimum(blocks, clip.clamp(min=2 * QUANTISATION_SIGMA)[..., None])
     sigma = _smooth(blocks.mean(-1) / (math.sqrt(2) * 0.7971))
     typical = torch.where(sigma > 0, sigma, math.nan).flatten(1).nanquantile(0.5, dim=1)

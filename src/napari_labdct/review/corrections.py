@@ -13,6 +13,7 @@ import numpy as np
 
 from ..core.errors import SettingsError
 from ..core.parameters import Param, Settings
+from ..core.robust import robust_sigma
 from ..spots.components import EIGHT
 
 
@@ -230,7 +231,7 @@ def grow(
         raise SettingsError("There is a spot already; choose another place.")
     top = np.unravel_index(np.argmax(np.where(near, signal, -np.inf)), signal.shape)
     height = float(signal[top]) - level
-    spread = 1.4826 * float(np.median(np.abs(signal[free] - level)))
+    spread = robust_sigma(signal[free], level)
     if height <= 2 * spread:
         raise SettingsError("Nothing here is brighter than its surroundings; click on a spot.")
     above = (signal - level >= settings.contour / 100 * height) & free

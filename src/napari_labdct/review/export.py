@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from .._version import __version__
+from ..background.rolling_median import SPOT_WINDOW
 from ..core.recipes import recipe_hash
-from ..io import spot_tables as spot_exports
+from ..io import label_stacks, spot_tables
 from ..io.coco import write_coco
 from ..scan.scan import Scan
+from ..spots.binarisation import BINARISED, binarised
 from ..spots.detections import Detections, measure_frame
 from ..spots.measurement import FrameMeasurer
 from .review import Review, ReviewedFrames, with_status
@@ -46,17 +48,24 @@ def spots_id(made: dict[str, Any]) -> str:
     """Equal for the same spots of the same scan, however they were reviewed."""
     fixed = {k: made[k] for k in ("job", "settings", "input")}
     spots = {
-        name: {k: v for k, v in entry.items() if k != "recipe"} if name != "spots_id" else entry
+        name: _as_hashed(entry) if name != "spots_id" else entry
         for name, entry in made["spots"].items()
     }
     return recipe_hash({**fixed, "spots": spots})
+
+
+def _as_hashed(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry of `Detections.about` in the words that ids of reviews were first made of."""
+    kept = {k: v for k, v in entry.items() if k not in ("recipe", BINARISED)}
+    how = binarised(entry)
+    return kept if how is None else {**kept, "cut": how}
 
 
 def measure_reviewed(
     scan: Scan,
     detections: Detections,
     review: Review,
-    median_window: int = 11,
+    median_window: int = SPOT_WINDOW,
     frames: Iterable[int] | None = None,
 ) -> Iterator[np.ndarray]:
     """Measure projection after projection with its corrections; tables of `REVIEW_DTYPE`."""
@@ -90,13 +99,13 @@ def export_table(
     """
     kind = Path(path).suffix.lower()
     if kind == ".csv":
-        return spot_exports.write_csv(path, table, recipe)
+        return spot_tables.write_csv(path, table, recipe)
     if kind == ".parquet":
-        return spot_exports.write_parquet(path, table, recipe)
+        return spot_tables.write_parquet(path, table, recipe)
     only = (_only(frames[i], table, i) for i in range(len(frames)))
     if kind == ".json":
         return write_coco(path, table, recipe, only, frames.shape)
-    return spot_exports.write_hdf5(path, table, recipe, only, frames.shape)
+    return spot_tables.write_hdf5(path, table, recipe, only, frames.shape)
 
 
 def _only(labels: np.ndarray, table: np.ndarray, index: int) -> np.ndarray:
@@ -149,10 +158,10 @@ def export_stack(
             if table is not None:
                 labels = _only(labels, table, index)
             # at its final size, so that the gaps are not closed again
-            labels = spot_exports.resized(labels, shape)
+            labels = label_stacks.resized(labels, shape)
             yield separate(labels) * np.uint8(255) if binary else labels
 
     kind = np.uint8 if binary else np.uint16
-    return spot_exports.write_stack(
+    return label_stacks.write_stack(
         path, images(), recipe, dtype=kind, orientation=orientation, count=len(frames)
     )

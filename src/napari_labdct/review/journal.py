@@ -14,8 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from ..spots.measurement import LARGEST_ID
+
 _NO_PIXELS = np.zeros(0, np.int32)
+_LARGEST_BYTES = 1 << 27  # of one array: every pixel of 32 megapixels
 Sparse = tuple[np.ndarray, np.ndarray]
+
+#: What reading a damaged line raises.
+DAMAGES = (
+    ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, zlib.error
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,38 @@ def _pack(array: np.ndarray) -> str:
 
 
 def _unpack(text: str) -> np.ndarray:
-    return np.frombuffer(zlib.decompress(base64.b64decode(text)), "<i4").astype(np.int32)
+    opened = zlib.decompressobj()
+    values = opened.decompress(base64.b64decode(text), _LARGEST_BYTES)
+    if not opened.eof:
+        raise ValueError("cut short, or more than any projection has")
+    return np.frombuffer(values, "<i4").astype(np.int32)
+
+
+def check(command: Command, shape: tuple[int, int, int]) -> None:
+    """Raise ValueError if a command does not fit label images of a shape (n, rows, cols)."""
+    count, size = shape[0], shape[1] * shape[2]
+    c = command
+
+    def within(values: np.ndarray, low: int, high: int) -> bool:
+        return not values.size or bool(values.min() >= low and values.max() <= high)
+
+    fits = (
+        len(c.keys) == len(c.was) == len(c.now)
+        and within(c.keys[:, 0], 0, count - 1)
+        and within(c.keys[:, 1], 0, LARGEST_ID)
+        and within(c.was, 0, 2)
+        and within(c.now, 0, 2)
+        and -1 <= c.frame < count
+        and len(c.index) == len(c.old) == len(c.new) == np.unique(c.index).size
+        and within(c.index, 0, size - 1)
+        and within(c.old, 0, LARGEST_ID)
+        and within(c.new, 0, LARGEST_ID)
+    )
+    if fits and c.base is not None:
+        at, ids = c.base
+        fits = len(at) == len(ids) and within(at, 0, size - 1) and within(ids, 0, LARGEST_ID)
+    if not fits:
+        raise ValueError("it does not fit the scan")
 
 
 def to_json(command: Command) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import OutputError
-from ..core.files import cannot_write
+from ..core.files import aside, cannot_write, write_atomically
 from ..core.spot_words import WORDS
 from ..core.stacks import LazyStack
 from ..spots.measurement import SPOT_DTYPE, FrameMeasurer
 from .corrections import Edit
-from .journal import Command, Sparse, from_json, line_of, patched, to_json
+from .journal import DAMAGES, Command, Sparse, check, from_json, line_of, patched, to_json
 
 #: Meaning of the numbers in the column `status`.
 UNDECIDED, ACCEPTED, REJECTED = range(3)
@@ -310,8 +309,7 @@ class Review:
                     )
                 text = b""
                 if self._size == 0:
-                    head = {"labdct_review": _VERSION, "shape": self.shape, "about": self.about}
-                    text = line_of(head)
+                    text = line_of(self._head())
                 text += line_of(line)
                 file.write(text)
             self._size += len(text)
@@ -325,55 +323,81 @@ class Review:
             raise OutputError(f"The review {self.path} cannot be read ({error}).") from error
         if text[: len(_BEGINS)] != _BEGINS[: len(text)]:
             raise OutputError(
-                f"{self.path.name} is no review; choose a file that ends in .review.jsonl."
+                f"{self.path.name} is not a review file; choose one that ends in .review.jsonl."
             )
-        good = 0
-        for number, line in enumerate(text.split(b"\n")[:-1]):
+        *lines, tail = text.split(b"\n")  # every whole line ends with a newline
+        kept, bad = [], []
+        for number, line in enumerate(lines):
             try:
                 values = json.loads(line)
                 if number == 0:
                     self._read_head(values)
                 else:
                     self._follow(values)
-            except (ValueError, KeyError, IndexError, TypeError, zlib.error):
-                break
-            good += len(line) + 1
-        if good < len(text):
-            self._leave_out(text, good)
-        self._size = good
+                kept.append(line + b"\n")
+            except DAMAGES:
+                bad.append(line)
+                kept.append(line_of(self._instead_of(number, line)))
+        self._size = len(text)
+        if bad or tail:
+            self._mend(b"".join(kept), bad, tail)
+
+    def _instead_of(self, number: int, line: bytes) -> dict[str, Any]:
+        """What takes the place of a damaged line, so that steps are counted as before."""
+        if number == 0:
+            return self._head()
+        if b'"step"' in line:  # undo or redo, nobody knows which
+            return {"step": "lost"}
+        empty = to_json(Command("a step that was lost"))
+        self._follow(empty)
+        return empty
+
+    def _head(self) -> dict[str, Any]:
+        return {"labdct_review": _VERSION, "shape": self.shape, "about": self.about}
 
     def _read_head(self, head: dict[str, Any]) -> None:
         version = head["labdct_review"]
         if version > _VERSION:
             raise OutputError(f"{self.path.name} was written by a newer version; update this one.")
+        about = dict(head["about"])
         if tuple(head["shape"]) != self.shape:
             raise OutputError(f"{self.path.name} is the review of another scan; choose another.")
-        self.about = head["about"]
+        self.about = about
 
     def _follow(self, values: dict[str, Any]) -> None:
-        if values.get("step") == "undo":
+        """Do what a line says; one that cannot be done is refused before anything changes."""
+        step = values.get("step")
+        if step == "undo":
+            if not self._at:
+                raise ValueError("there is nothing to undo")
             self._at -= 1
             self._apply(self._history[self._at], forward=False)
-        elif values.get("step") == "redo":
+        elif step == "redo":
+            command = self._history[self._at]
             self._at += 1
-            self._apply(self._history[self._at - 1], forward=True)
-        else:
+            self._apply(command, forward=True)
+        elif step is None:
             command = from_json(values)
+            check(command, self.shape)
+            if command.frame >= 0 and command.base is None and command.frame not in self._pixels:
+                raise ValueError("it corrects labels that are lost")
             del self._history[self._at :]
             self._history.append(command)
             self._at += 1
             self._apply(command, forward=True)
+        elif step != "lost":
+            raise ValueError(f"there is no step {step}")
 
-    def _leave_out(self, text: bytes, good: int) -> None:
-        """Go on behind the last whole line; what followed is kept beside it."""
-        damaged = self.path.with_name(self.path.name + ".damaged")
-        try:
-            damaged.write_bytes(text[good:])
-            with open(self.path, "r+b") as file:
-                file.truncate(good)
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
-        self.note = f"The last change of the review was cut off by a crash ({damaged.name})."
+    def _mend(self, whole: bytes, bad: list[bytes], tail: bytes) -> None:
+        """Go on with the good lines; the others are kept in a file of their own."""
+        damaged = aside(self.path)
+        write_atomically(damaged, b"\n".join([*bad, tail] if tail else bad))
+        write_atomically(self.path, whole)
+        self._size = len(whole)
+        count = sum(bool(len(c.keys)) or c.frame >= 0 for c in self._history)
+        lost = f"{len(bad)} damaged line{'s' if len(bad) > 1 else ''}"
+        what = f"The review had {lost}" if bad else "The last change of the review was cut off"
+        self.note = f"{what}; {count} changes were kept, and the rest is in {damaged.name}."
 
 
 class ReviewedFrames(LazyStack):

@@ -13,6 +13,19 @@ from ..core.parameters import Param, Settings
 Polygon = tuple[tuple[float, float], ...]
 
 
+#: What the fields of a scan are called in a sentence.
+LABELS = {
+    "omega_deg": "rotation angles",
+    "pixel_um": "pixel size",
+    "source_sample_mm": "source distance",
+    "sample_detector_mm": "detector distance",
+    "tube_kv": "tube voltage",
+    "material": "material",
+    "beam_stop_px": "beam stop",
+    "detector_center_px": "detector centre",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScanDescription(Settings):
     """What ``scan.yaml`` says of a scan; everything is optional.

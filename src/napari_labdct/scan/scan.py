@@ -30,6 +30,12 @@ _NEEDS = {
 STEPS = tuple(_NEEDS)
 
 
+def needs_of(step: str) -> tuple[str, ...]:
+    """Fields that a step (one of `STEPS`) reads: those it cannot do without, and the centre."""
+    needed = _NEEDS[step]
+    return (*needed, "detector_center_px") if "sample_detector_mm" in needed else needed
+
+
 @dataclass(frozen=True, eq=False)
 class Scan:
     """Projections ``(n, rows, cols)`` with their angles and what is known of the set-up.

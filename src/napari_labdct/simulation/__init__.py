@@ -1,35 +1,15 @@
 """Virtual LabDCT scans: samples, source, projector, and the job that writes a scan."""
 
-from __future__ import annotations
+import lazy_loader as lazy
 
-import importlib
-
-_HOME = {
-    "Beam": "source",
-    "PRESETS": "sample",
-    "PredictSettings": "measured",
-    "Prediction": "measured",
-    "Projection": "projector",
-    "Projector": "projector",
-    "SimulateSettings": "settings",
-    "Simulation": "run",
-    "SimulationOutput": "run",
-    "box_mask": "sample",
-    "cylinder_mask": "sample",
-    "make_sample": "sample",
-    "predict_spots": "projector",
-    "preset_sample": "sample",
-    "preview_frame": "run",
-    "settings_for": "measured",
-    "settings_of_map": "measured",
-    "simulate_scan": "run",
-    "tungsten_spectrum": "source",
-}
-
-__all__ = list(_HOME)
-
-
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "source": ["Beam", "tungsten_spectrum"],
+        "sample": ["PRESETS", "box_mask", "cylinder_mask", "make_sample", "preset_sample"],
+        "prediction": ["PredictSettings", "Prediction", "settings_for", "settings_of_map"],
+        "projector": ["Projection", "Projector", "predict_spots"],
+        "settings": ["SimulateSettings"],
+        "run": ["Simulation", "SimulationOutput", "preview_frame", "simulate_scan"],
+    },
+)

@@ -43,13 +43,26 @@ def binarise(cleaned: np.ndarray, settings: SpotSettings) -> np.ndarray:
     return drop_small(np.asarray(cleaned) >= settings.threshold, settings.min_size_px)
 
 
+#: Under this name a recipe or an entry of it says how masks were cut.
+BINARISED = SpotSettings.job
+_EARLIER = ("spots", "cut")
+
+
+def binarised(made: dict[str, Any]) -> dict[str, Any] | None:
+    """How the masks of a recipe were cut, under today's name or an earlier one; None if unknown."""
+    for name in (BINARISED, *_EARLIER):
+        if isinstance(made.get(name), dict):
+            return made[name]
+    return None
+
+
 def binary_recipe(made: dict[str, Any], settings: SpotSettings) -> dict[str, Any]:
     """What a file of masks is made of: the recipe of the cleaned stack, and how it was cut."""
     return {
         **made,
         "job": settings.job,  # nobody shall take it for the network's output
         "cleaned_by": made.get("job", ""),
-        "spots": settings.to_dict(),
+        BINARISED: settings.to_dict(),
     }
 
 

@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import ScanError, SettingsError
+from ..background.rolling_median import SPOT_WINDOW
+from ..core.errors import SettingsError
 from ..core.frame_store import FrameStore
 from ..core.recipes import recipe_hash
 from ..core.stacks import LazyStack
 from ..scan.scan import Scan
-from .binarisation import BinaryFrames
-from .components import EIGHT
+from .binarisation import BINARISED, BinaryFrames
 from .matching import match_spots
-from .measurement import BOTH, NETWORK, ROUTINE, UNKNOWN, FrameMeasurer
+from .measurement import BOTH, NETWORK, ROUTINE, UNKNOWN, FrameMeasurer, label_image
 
 
 class Detections(LazyStack):
@@ -86,13 +86,13 @@ class Detections(LazyStack):
             only one stack of masks and no network output to go with it.
         """
         if self.network is None:
-            labels = _labels(self.routine[index])
+            labels = label_image(self.routine[index])
             return labels, _codes(labels, ROUTINE)
-        labels = _labels(self.network[index])
+        labels = label_image(self.network[index])
         if self.routine is None:
             return labels, _codes(labels, UNKNOWN if self.cleaned is None else NETWORK)
         found_by = _codes(labels, NETWORK)
-        others = _labels(self.routine[index])
+        others = label_image(self.routine[index])
         pairs = match_spots(labels > 0, others > 0).pairs
         found_by[pairs[:, 0]] = BOTH
         alone = np.ones(int(others.max(initial=0)) + 1, bool)
@@ -121,7 +121,7 @@ class Detections(LazyStack):
                 continue
             entry: dict[str, Any] = {}
             if isinstance(stack, BinaryFrames):
-                entry["cut"] = stack.settings.to_dict()
+                entry[BINARISED] = stack.settings.to_dict()
                 stack = stack.cleaned
             if hasattr(stack, "done"):
                 entry["frames_done"] = int(np.sum(stack.done))
@@ -166,7 +166,7 @@ def measure_frame(
 def measure_detections(
     scan: Scan,
     detections: Detections,
-    median_window: int = 11,
+    median_window: int = SPOT_WINDOW,
     frames: Iterable[int] | None = None,
 ) -> Iterator[np.ndarray]:
     """Measure projection after projection; yields one table of `spots.SPOT_DTYPE` each."""
@@ -187,18 +187,6 @@ def _fingerprint(stack) -> Any:
     for index in range(stack.shape[0]):
         check = zlib.crc32(np.ascontiguousarray(stack[index]), check)
     return check
-
-
-def _labels(mask: np.ndarray) -> np.ndarray:
-    """Label image of a mask; a label image stays as it is."""
-    mask = np.asarray(mask)
-    if mask.dtype.kind == "b" or mask.dtype == np.uint8:
-        from scipy import ndimage as ndi
-
-        return ndi.label(mask, EIGHT)[0].astype(np.int32, copy=False)
-    if mask.size and not mask.min() >= 0:  # NaN, too
-        raise ScanError("Masks must not hold NaN or negative values; save them as 0 and 255.")
-    return mask.astype(np.int32)
 
 
 def _codes(labels: np.ndarray, code: int) -> np.ndarray:

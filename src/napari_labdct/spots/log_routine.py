@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from ..background.drift import source_drift
-from ..background.rolling_median import RollingMedian
-from ..core.frame_store import FrameStore, spare_inputs
-from ..core.jobs import Progress, fill
+from ..background.rolling_median import SPOT_WINDOW, RollingMedian
+from ..core.jobs import FrameJob, Output
 from ..core.parameters import Param, Settings
 from ..core.recipes import recipe
+from ..core.robust import MAD_TO_SIGMA, mad
 from ..core.stacks import LazyStack
 from ..scan.scan import Scan
 
@@ -38,7 +37,7 @@ class RoutineSettings(Settings):
     median_window: Annotated[
         int,
         Param("Rolling median", "frames", 3, 361, 2, "Projections whose median is the background."),
-    ] = 11
+    ] = SPOT_WINDOW
     background: Annotated[
         float,
         Param("Background value", "counts", 0, 1e5, 1, "Taken off after the median correction."),
@@ -163,7 +162,7 @@ def remove_cosmic_rays(residual: np.ndarray, n_sigma: float = 6.0) -> np.ndarray
     padded = np.pad(residual, 1, mode="edge")
     kernels.in_row_blocks(kernels.median_3x3, residual.shape[0], padded, smooth)
     excess = residual - smooth
-    sigma = 1.4826 * np.median(np.abs(residual - np.median(residual)))
+    sigma = MAD_TO_SIGMA * mad(residual)
     sharp = (excess > n_sigma * sigma) & (excess > 0.5 * residual)
     return np.where(sharp, smooth, residual)
 
@@ -193,8 +192,8 @@ def corrected(frame: np.ndarray, background: np.ndarray, settings: RoutineSettin
 class RoutineFrames(LazyStack):
     """The routine's masks of a scan, made when a frame is asked for (uint8, 0 or 255).
 
-    Equal to what `run` writes; frames in order are cheap, see `RollingMedian`.  Another `median`
-    of the same window with ``at`` and ``note``, such as `medians.StoredMedian`, may be given.
+    Equal to what `RoutineJob` writes; frames in order are cheap, see `RollingMedian`.  Another
+    `median` of the same window with ``at`` and ``note`` may be given, such as `StoredMedian`.
     """
 
     def __init__(self, scan: Scan, settings: RoutineSettings, median: Any = None) -> None:
@@ -213,48 +212,34 @@ class RoutineFrames(LazyStack):
         return np.where(mask, np.uint8(255), np.uint8(0))
 
 
-def routine_recipe(scan: Scan, settings: RoutineSettings) -> dict:
-    """What a result of `run` is made of."""
-    stop = [list(map(list, polygon)) for polygon in scan.description.beam_stop_px]
-    return recipe("routine", settings, scan, beam_stop_px=stop, circular=scan.circular)
-
-
-def open_store(scan: Scan, settings: RoutineSettings, path, *, overwrite=False) -> FrameStore:
-    """The file a routine's masks go to, new or to be gone on with."""
-    spare_inputs([path], scan)
-    return FrameStore.open_or_create(
-        path,
-        (scan.n_frames, *scan.shape),
-        np.uint8,
-        routine_recipe(scan, settings),
-        orientation=scan.orientation,
-        overwrite=overwrite,
-    )
-
-
-def run(
-    scan: Scan,
-    settings: RoutineSettings,
-    store: FrameStore,
-    frames: Iterable[int] | None = None,
-    median: Any = None,
-) -> Iterator[Progress]:
-    """Segment projections into `store` (uint8, 0 or 255), one `Progress` a projection.
+class RoutineJob(FrameJob):
+    """The routine over a whole scan: masks, uint8, 0 or 255.
 
     Parameters
     ----------
     scan : Scan
     settings : RoutineSettings
-    store : FrameStore
-        From `open_store`; frames it already holds are passed over.
-    frames : iterable of int, optional
-        Projections wanted; all if not given.
     median : optional
         As for `RoutineFrames`.
-
-    Yields
-    ------
-    Progress
     """
-    masks = RoutineFrames(scan, settings, median)
-    yield from fill(store, masks.read, frames, masks.note)
+
+    name = "routine"
+    suffix = "_routine"
+
+    def __init__(self, scan: Scan, settings: RoutineSettings, median: Any = None) -> None:
+        self.scan = scan
+        self.settings = settings
+        self.masks = RoutineFrames(scan, settings, median)
+        self.note = self.masks.note
+
+    @property
+    def output(self) -> Output:
+        return Output(self.masks.shape, np.uint8, orientation=self.scan.orientation)
+
+    def frame(self, index: int) -> np.ndarray:
+        return self.masks.read(index)
+
+    def recipe(self) -> dict[str, Any]:
+        stop = [list(map(list, polygon)) for polygon in self.scan.description.beam_stop_px]
+        circular = self.scan.circular
+        return recipe(self.name, self.settings, self.scan, beam_stop_px=stop, circular=circular)

@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from ..background.noise import _ENOUGH_PX, _at_points, _block_noise, block_median
-from ..background.rolling_median import RollingMedian
+from ..background.drift import source_drift
+from ..background.noise import _at_points, _block_noise, block_median
+from ..background.rolling_median import SPOT_WINDOW, RollingMedian
+from ..core.errors import ScanError
 from ..core.spot_words import WORDS
 from .components import EIGHT
 
@@ -47,6 +49,45 @@ SPOT_DTYPE = np.dtype(
 #: Meaning of the numbers in the column `found_by`.
 UNKNOWN, NETWORK, ROUTINE, BOTH = range(4)
 FOUND_BY = WORDS["found_by"]
+
+#: Larger labels are refused: what is known of spots is kept in arrays indexed by label.
+LARGEST_ID = 1 << 24
+
+
+def label_image(mask: np.ndarray) -> np.ndarray:
+    """Label image of a mask, int32 ``(rows, cols)``; a label image stays as it is.
+
+    Masks are bool or uint8, or floating point with one value for spot (0.7, 1 or 255, say); their
+    8-connected components are spots.  Any other type holds labels.
+
+    Raises
+    ------
+    ScanError
+        A value is no label: NaN, negative, a fraction among others, or above `LARGEST_ID`.
+    """
+    mask = np.asarray(mask)
+    binary = mask.dtype.kind == "b" or mask.dtype == np.uint8
+    if not binary and mask.size:
+        top = mask.max()
+        if not mask.min() >= 0:  # NaN, too
+            raise ScanError("Masks must not hold NaN or negative values; save them as 0 and 255.")
+        if mask.dtype.kind == "f" and top > 0 and np.isfinite(top):
+            binary = bool(top < 1 or top in (1, 255)) and not np.any((mask > 0) & (mask < top))
+            if not binary and np.any(mask % 1):
+                raise ScanError(
+                    "The masks hold different fractions, which are neither masks nor labels; "
+                    "choose a threshold and save them as 0 and 255."
+                )
+        if not binary and top > LARGEST_ID:
+            raise ScanError(
+                f"The masks hold a label of {top:g}, and labels may go up to {LARGEST_ID}; number "
+                "the spots of each projection from 1, or save masks as 0 and 255."
+            )
+    if binary:
+        from scipy import ndimage as ndi
+
+        return ndi.label(mask != 0, EIGHT)[0].astype(np.int32, copy=False)
+    return mask.astype(np.int32)
 
 
 def measure(
@@ -89,11 +130,7 @@ def measure(
         the drift of the source); `snr` and `confidence` are as defined by this module.
         `found_by` is left unknown.
     """
-    labels = np.asarray(mask)
-    if labels.dtype.kind == "b" or labels.dtype == np.uint8:
-        from scipy import ndimage as ndi
-
-        labels, _ = ndi.label(labels, EIGHT)
+    labels = label_image(mask)
     flat = np.flatnonzero(labels)
     ids, label = np.unique(labels.ravel()[flat], return_inverse=True)
     table = np.zeros(ids.size, SPOT_DTYPE)
@@ -106,7 +143,7 @@ def measure(
         background, drift = block_median(frame, labels == 0), 1.0
     else:
         background = np.asarray(background, np.float32)
-        drift = _drift(frame, background, labels == 0)
+        drift = source_drift(frame, background, labels == 0)
     noise = _at_points(_block_noise(frame, background, drift), rows, cols, frame.shape)
     below = np.float32(drift) * background.ravel()[flat]
     _geometry(table, label, rows, cols, frame.shape)
@@ -173,16 +210,6 @@ def _beside(region: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarra
     return near
 
 
-def _drift(frame: np.ndarray, median: np.ndarray, outside: np.ndarray) -> float:
-    """Brightness of a projection against its rolling median, outside the spots."""
-    step = max(1, frame.size // _ENOUGH_PX)
-    frame, median, outside = frame[::step], median[::step], outside[::step]
-    if not outside.any():
-        return 1.0
-    level = float(np.median(median[outside]))
-    return float(np.median(frame[outside])) / level if level > 0 else 1.0
-
-
 def local_background(
     frame: np.ndarray, median: np.ndarray | None, mask: np.ndarray, block_px: int = 32
 ) -> np.ndarray:
@@ -193,7 +220,7 @@ def local_background(
     """
     outside = ~np.asarray(mask, bool)
     if median is not None:
-        return (median * np.float32(_drift(frame, median, outside))).astype(np.float32)
+        return (median * np.float32(source_drift(frame, median, outside))).astype(np.float32)
     return block_median(frame, outside, block_px)
 
 
@@ -208,7 +235,7 @@ class FrameMeasurer:
         their own surroundings.
     """
 
-    def __init__(self, scan, median_window: int = 11) -> None:
+    def __init__(self, scan, median_window: int = SPOT_WINDOW) -> None:
         self.scan = scan
         self.median = RollingMedian(scan, median_window) if scan.n_frames >= 3 else None
         self._stop = scan.beam_stop_mask()
@@ -235,7 +262,7 @@ class FrameMeasurer:
 
 
 def measure_stack(
-    scan, masks, median_window: int = 11, frames: Iterable[int] | None = None
+    scan, masks, median_window: int = SPOT_WINDOW, frames: Iterable[int] | None = None
 ) -> Iterator[np.ndarray]:
     """Measure projection after projection; yields one table of `SPOT_DTYPE` each.
 

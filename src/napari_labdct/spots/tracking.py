@@ -13,15 +13,14 @@ changes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from ..core.errors import ScanError, SettingsError
-from ..core.frame_store import FrameStore, spare_inputs
-from ..core.jobs import Progress, fill
+from ..core.jobs import FrameJob, Output, Progress
 from ..core.parameters import Param, Settings
 from ..core.recipes import recipe, recipe_hash
 from ..core.stacks import FrameStack
@@ -189,7 +188,7 @@ class _Path:
         return there
 
 
-class Tracker:
+class Tracker(FrameJob):
     """The cleaned projections of a scan, made surer by their neighbours.
 
     Parameters
@@ -215,6 +214,8 @@ class Tracker:
     SettingsError
         The faintest candidate is no fainter than a partner.
     """
+
+    name = "track"
 
     def __init__(
         self,
@@ -278,6 +279,8 @@ class Tracker:
         ScanError
             The spots go on as if the sample turned the other way.
         """
+        if self._log_ratio is not None:  # done before
+            return
         count = self.scan.n_frames
         for index in range(count):
             if index not in self._tables:
@@ -376,7 +379,7 @@ class Tracker:
 
     # -------------------------------------------------------------------- the result
 
-    def confirm(self, index: int) -> np.ndarray:
+    def frame(self, index: int) -> np.ndarray:
         """Cleaned projection `index` with what its neighbours say, uint8 ``(rows, cols)``.
 
         What gains is raised pixel by pixel, but for sure spots and those that touch others, which
@@ -404,9 +407,16 @@ class Tracker:
         out.ravel()[flat] = np.round(np.where(gained, np.maximum(raised, value), kept))
         return out
 
-    def recipe(self) -> dict:
-        """What the result is made of."""
-        made = recipe("track", self.settings.replace(partner_threshold=self.threshold), self.scan)
+    @property
+    def output(self) -> Output:
+        return Output(self.cleaned.shape, np.uint8, orientation=self.scan.orientation)
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        return (self.scan, self.cleaned)
+
+    def recipe(self) -> dict[str, Any]:
+        made = recipe(self.name, self.settings.replace(partner_threshold=self.threshold), self.scan)
         d = self.scan.description
         made["geometry"] = {
             name: getattr(d, name)
@@ -418,24 +428,6 @@ class Tracker:
         known = "input" in self.made
         made["cleaned"] = recipe_hash(self.made) if known else Scan(self.cleaned).identity()
         return made
-
-    def open_store(self, path, *, overwrite: bool = False) -> FrameStore:
-        """The file the result goes to, new or to be gone on with."""
-        spare_inputs([path], self.scan, self.cleaned)
-        return FrameStore.open_or_create(
-            path,
-            self.cleaned.shape,
-            np.uint8,
-            self.recipe(),
-            orientation=self.scan.orientation,
-            overwrite=overwrite,
-        )
-
-    def run(self, store: FrameStore, frames: Iterable[int] | None = None) -> Iterator[Progress]:
-        """`survey`, then `confirm` every projection into `store`, one `Progress` a step."""
-        if self._log_ratio is None:
-            yield from self.survey()
-        yield from fill(store, self.confirm, frames, self.note)
 
 
 def _probability(value: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ import numpy as np
 from ..background.rolling_median import RollingMedian
 from ..core.errors import SettingsError
 from ..core.jobs import Progress
+from ..core.robust import robust_sigma
 from ..scan.scan import Scan
 from .log_routine import RoutineSettings, corrected, log_segment
 from .matching import Score, match_spots
@@ -114,7 +115,7 @@ def suggest(
     for window in _windows(scan, settings, median, reference, n_frames, window_px, first):
         windows.append(window)
         yield Progress(len(windows), total)
-    noise = float(np.median([_sigma(w.residual) for w in windows]))
+    noise = float(np.median([robust_sigma(w.residual, floor=1e-6) for w in windows]))
     if reference is not None and not any(w.reference.any() for w in windows):
         raise SettingsError(
             "The reference has no spots in the projections looked at; denoise them first, or "
@@ -183,7 +184,9 @@ def _windows(scan, settings, median, reference, n_frames, window_px, first) -> I
             for n, f in zip(scan.shape, (np.sin(angle), np.cos(angle)))
         )
         piece = residual[part]
-        noisier = piece + random.normal(0, 0.5 * _sigma(piece), piece.shape).astype(np.float32)
+        noisier = piece + random.normal(
+            0, 0.5 * robust_sigma(piece, floor=1e-6), piece.shape
+        ).astype(np.float32)
         wanted = None if reference is None else np.asarray(reference[index])[part] > 0
         yield _Window(piece, noisier, stop[part], wanted)
 
@@ -192,10 +195,6 @@ def _span(size: int, window: int, centre: float) -> slice:
     window = min(window, size)
     start = int(np.clip(round(centre - window / 2), 0, size - window))
     return slice(start, start + window)
-
-
-def _sigma(piece: np.ndarray) -> float:
-    return max(1.4826 * float(np.median(np.abs(piece - np.median(piece)))), 1e-6)
 
 
 Judge = Callable[[list[_Window], RoutineSettings], float]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..background.rolling_median import RollingMedian
-from ..core.files import cannot_write, write_atomically
+from ..core.files import atomic, write_atomically
 from ..evaluation.figures import contrast
 from ..networks.spot_width import scan_spot_width, suitable_binning
 from .crops.synthesis import Crop
@@ -108,10 +108,8 @@ def write_picture(path: Path, rows: list[Row]) -> None:
             low, high = contrast(image) if counts else (0, 1)
             axis.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
             axis.set_title(title if counts else name, fontsize=9)
-    try:
-        figure.savefig(path, dpi=100, format="png")
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    with atomic(path) as part:
+        figure.savefig(part, dpi=100, format="png")
 
 
 def write_numbers(path: Path, numbers: dict[str, Any]) -> None:

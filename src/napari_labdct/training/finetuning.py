@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -9,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..background import BackgroundSet, ExtractionSettings, Measurement
-from ..background.extraction import background_recipe
+from ..background.extraction import Extraction
 from ..core.errors import OutputError, SettingsError
-from ..core.files import cannot_write
+from ..core.files import cannot_write, read_json, remove, write_atomically
 from ..core.jobs import Progress
 from ..core.recipes import recipe_hash
 from ..networks.library import SUFFIX
@@ -76,7 +79,10 @@ def fine_tune(
     OutputError
         The output exists or cannot be written.
     """
-    job = _Job(settings, output, model, device, overwrite)
+    job = _Job(settings, output, model, device, overwrite, str(Path(folder).resolve()))
+    if job.finished:
+        yield job.clear_up()
+        return
     pairs = ReviewedPairs(folder, settings.pairs_part)
     pairs.check_size(settings.crop_px)
     job.load()
@@ -132,13 +138,16 @@ def fine_tune_on_scan(
     from .crops.own_scan import MixedScan, settings_of_scan
     from .crops.own_scan_settings import MixSettings
 
-    job = _Job(settings, output, model, device, overwrite)
+    job = _Job(settings, output, model, device, overwrite, scan.identity())
+    if job.finished:
+        yield job.clear_up()
+        return
     simulated = settings_of_scan(scan, **(simulation or {}))
     job.load()
     kept = job.work / "background.h5"
     if background is None:
         extraction = ExtractionSettings()
-        wanted = recipe_hash(background_recipe(scan, extraction))
+        wanted = recipe_hash(Extraction(scan, extraction).recipe())
         if not kept.exists() or recipe_hash(BackgroundSet.load(kept).recipe) != wanted:
             measurement = Measurement(scan, extraction)
             yield from measurement.run()
@@ -155,7 +164,9 @@ def fine_tune_on_scan(
 class _Job:
     """What both kinds of fine-tuning do alike."""
 
-    def __init__(self, settings: FineTuneSettings, output, model, device, overwrite) -> None:
+    def __init__(
+        self, settings: FineTuneSettings, output, model, device, overwrite, source: str
+    ) -> None:
         self.settings, self.model, self.device = settings, model, device
         self.output = Path(output).expanduser()
         self.work = work_folder(output)
@@ -165,8 +176,24 @@ class _Job:
             raise OutputError(
                 f"'{self.output.name}' is no name of a model; let it end in {SUFFIX}."
             )
-        if self.output.exists() and not overwrite:
-            raise OutputError(f"{output} exists; choose another name, or allow it to be replaced.")
+        # What is written before the first result appears, so that a killed run knows its own.
+        self._note = self.work / "finished.json"
+        self._made = {"settings": settings.to_dict(), "model": str(model), "source": source}
+        there = read_json(self._note)
+        ours = there.get("made") == json.loads(json.dumps(self._made))
+        self.finished = ours and self.output.exists() and there["sha256"] == _sha256(self.output)
+        taken = [p for p in (self.output, *self._beside) if p.exists()]
+        if taken and not overwrite and not (ours and (self.finished or not self.output.exists())):
+            with contextlib.suppress(OSError):  # killed at the very end: nothing is in it
+                self.work.rmdir()
+            raise OutputError(
+                f"{taken[0]} exists; choose another name, or allow it to be replaced (--overwrite)."
+            )
+
+    @property
+    def _beside(self) -> list[Path]:
+        """Numbers, picture and curve."""
+        return [self.output.with_suffix(end) for end in (".json", ".png", ".log.jsonl")]
 
     def load(self) -> None:
         """The model to begin with; crops must suit its network."""
@@ -202,23 +229,38 @@ class _Job:
         crops = [tests.mixed(with_median, TEST_SEED, k) for k in range(s.validation_crops)]
         numbers = compare(start, best, crops)
         best.training["fine_tuning"] = {"judged_on": where, **numbers}
-        best.save(self.output)
-        write_numbers(self.output.with_suffix(".json"), best.training["fine_tuning"])
-        write_picture(
-            self.output.with_suffix(".png"),
-            [*more_rows(start, best), *crop_rows(start, best, crops)],
-        )
-        self._keep_log()
-        yield Progress(s.iterations, s.iterations, verdict(numbers))
-
-    def _keep_log(self) -> None:
-        """The curve stays beside the model; checkpoints have done their work."""
-        log = self.work / "log.jsonl"
+        # The model comes last: while it is missing, the same command makes the rest again.
+        new = self.work / f"finished{SUFFIX}"
+        best.save(new)
+        made = {"made": self._made, "sha256": _sha256(new)}
+        write_atomically(self._note, json.dumps(made, indent=1))
+        path, picture, log = self._beside
+        write_numbers(path, best.training["fine_tuning"])
+        write_picture(picture, [*more_rows(start, best), *crop_rows(start, best, crops)])
         try:
-            os.replace(log, self.output.with_suffix(".log.jsonl"))
+            write_atomically(log, (self.work / "log.jsonl").read_bytes())
+            os.replace(new, self.output)
         except OSError as error:
-            raise cannot_write(self.output.with_suffix(".log.jsonl"), error) from error
-        shutil.rmtree(self.work, ignore_errors=True)
+            raise cannot_write(self.output, error) from error
+        yield self.clear_up()
+
+    def clear_up(self) -> Progress:
+        """Checkpoints have done their work; the note goes last, for it tells that they have."""
+        count = self.settings.iterations
+        numbers = read_json(self._beside[0])
+        for path in self.work.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path != self._note:
+                remove(path)
+        remove(self._note)
+        with contextlib.suppress(OSError):  # something of the user's is in it
+            self.work.rmdir()
+        return Progress(count, count, verdict(numbers) if "before" in numbers else "")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def work_folder(output: Path | str) -> Path:

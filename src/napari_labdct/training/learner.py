@@ -12,7 +12,7 @@ from torch import nn
 
 from ..core.errors import ModelError, SettingsError
 from ..networks.model import Model
-from ..networks.registry import build_network, load_encoder
+from ..networks.registry import NETWORKS, build_network, load_encoder
 from .distributed import Ranks
 from .losses import build_loss
 from .schedules import FROZEN, WHOLE, learning_rate_at, stage_of
@@ -71,15 +71,16 @@ class Learner:
                 )
             self.network.load_state_dict(start_from.weights)
         else:
-            pretrained = settings.network == "paper" and settings.encoder != "random"
+            encoder = NETWORKS[settings.network].encoder
+            pretrained = bool(encoder) and settings.encoder != "random"
             if settings.frozen_iterations and not pretrained:
                 raise SettingsError(
-                    "An encoder that has learnt nothing would stay so while it is frozen; train "
+                    "Freezing needs a pretrained encoder; train "
                     "the whole network (--frozen-iterations 0), start from a trained model, or "
                     "take network 'paper' with pretrained weights (--encoder)."
                 )
             if pretrained and not resuming:
-                load_encoder(self.network, settings.encoder)
+                load_encoder(settings.network, self.network, settings.encoder)
         self.network.to(device, memory_format=torch.channels_last)
         self.network.train()
         self.average = {k: v.clone() for k, v in self.network.state_dict().items()}

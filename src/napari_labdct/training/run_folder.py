@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import threading
 import time
@@ -26,7 +25,7 @@ import numpy as np
 
 from .._version import __version__
 from ..core.errors import ModelError, OutputError
-from ..core.files import cannot_write, read_json, remove, write_atomically
+from ..core.files import atomic, cannot_write, read_json, remove, write_atomically
 from ..io.safetensors import read_file, write_file
 from ..networks.model import Model
 from .learner import Learner
@@ -95,14 +94,8 @@ class RunFolder:
     def keep_pictures(self, iteration: int, pictures: dict[str, np.ndarray]) -> None:
         """Write the validation pictures of an iteration and drop the oldest."""
         path = self.path / "validation" / f"{iteration:06d}.npz"
-        temporary = path.with_suffix(".tmp")
-        try:
-            with temporary.open("wb") as file:
-                np.savez_compressed(file, **pictures)
-            os.replace(temporary, path)
-        except OSError as error:
-            remove(temporary)
-            raise cannot_write(path, error) from error
+        with atomic(path) as part, open(part, "wb") as file:
+            np.savez_compressed(file, **pictures)
         for old in sorted(path.parent.glob("*.npz"), key=lambda p: int(p.stem))[:-PICTURES_KEPT]:
             remove(old)
 

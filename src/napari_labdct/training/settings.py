@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from ..core.parameters import Param, Settings
+from ..networks.registry import NETWORKS
 
-# The names in `networks.NETWORKS` and `losses.LOSSES` (tests/learning/test_training.py checks it).
-NETWORK_NAMES = ("compact", "accurate", "paper")
+NETWORK_NAMES = tuple(NETWORKS)
+# The names in `losses.LOSSES`, which loads torch (tests/training/test_schedules.py checks it).
 LOSS_NAMES = ("bce-dice", "eq3", "lesson7")
 SCHEDULES = ("cosine", "one-cycle", "fixed")
 PRECISIONS = ("float32", "bfloat16", "float16")

@@ -90,7 +90,7 @@ def test_crops_without_anything_to_draw_are_made():
 
 
 def _shapes(scene, layer):
-    """The shapes of a layer as `napari_labdct.core.shape_kernels` takes them, with the crop of each."""
+    """The shapes of a layer as `core.shape_kernels` takes them, with the crop of each."""
     these = slice(*(0, *scene.ends)[layer : layer + 2])
     table = np.zeros(these.stop - these.start, shapes.SHAPE)
     columns = dict(zip(FLOATS, scene.floats[:, these].astype(float), strict=True))

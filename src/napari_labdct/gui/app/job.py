@@ -337,6 +337,51 @@ class Job(WatchedJob):
         self._start_next()
 
 
+class LatestJob(QObject):
+    """Answers requests that come quicker than a worker can: only the latest one waits.
+
+    Parameters
+    ----------
+    job : Job
+        Whose worker answers; nobody else starts it.
+    make : callable
+        From a request to what `Job.start` takes, or None if it needs no answer any more. Called
+        when its turn has come, in the GUI's thread.
+    cancels : bool
+        A new request stops the one at work instead of waiting for its end.
+    """
+
+    def __init__(
+        self, job: Job, make: Callable[[Any], tuple[Make, str] | None], *, cancels: bool = False
+    ) -> None:
+        super().__init__(job)
+        self.job = job
+        self._of = make
+        self._cancels = cancels
+        self._waiting: list[Any] = []  # none or one
+        job.ended.connect(self._next)
+
+    def ask(self, request: Any) -> None:
+        """Answer this request, as soon as the one at work has ended."""
+        self._waiting = [request]
+        if not self.job.running:
+            self._next()
+        elif self._cancels:
+            self.job.cancel()
+
+    def forget(self) -> None:
+        """Drop the request that waits."""
+        self._waiting = []
+
+    def _next(self, _state: str = "") -> None:
+        if not self._waiting:
+            return
+        request = self._waiting.pop()
+        made = self._of(request)
+        if made is not None:
+            self.job.start(*made)
+
+
 def explain(error: BaseException) -> tuple[str, str]:
     """One sentence for the user, and a traceback if nobody foresaw the fault."""
     if isinstance(error, LabDCTError):

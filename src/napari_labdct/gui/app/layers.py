@@ -35,9 +35,11 @@ class LayerInfo(TypedDict, total=False):
 
     kind: str
     scan: Scan
+    opened: bool
     data: Any
     recipe: dict[str, Any]
     stack: str
+    orientation: int
     created: str
     version: str
 
@@ -100,6 +102,13 @@ def info_of(layer: Layer) -> LayerInfo:
 def kind_of(layer: Layer) -> str:
     """``"scan"``, a key of `STYLES`, or an empty string for layers that are not ours."""
     return info_of(layer).get("kind", "")
+
+
+def orientation_of(layer: Layer) -> int:
+    """TIFF Orientation tag of a scan or of a result made of one; 1 if none is known."""
+    info = info_of(layer)
+    scan = info.get("scan")
+    return int(info.get("orientation", 1) if scan is None else scan.orientation)
 
 
 def remember(layer: Layer, **entries: Any) -> None:
@@ -232,6 +241,7 @@ def make_result(
         "kind": kind,
         "recipe": recipe or {},
         "stack": like.name,
+        "orientation": orientation_of(like),
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "version": __version__,
     }
@@ -279,7 +289,9 @@ def scan_layer(path: str | Path | Sequence[str | Path]) -> LayerData:
     """
     from ...io import open_scan
 
-    return layer_data(open_scan(path))
+    made = layer_data(open_scan(path))
+    made[1]["metadata"][KEY]["opened"] = True
+    return made
 
 
 def layer_data(scan: Scan) -> LayerData:

@@ -41,6 +41,11 @@ def cache_folder() -> Path:
     return Path(chosen).expanduser() if chosen else folders.cache_folder()
 
 
+def results() -> tuple[Path, float]:
+    """The folder of running results, and how large it may grow in GB."""
+    return cache_folder(), float(preference("cache_limit_gb"))
+
+
 def backgrounds_folder() -> Path:
     """Where background sets are kept; not a cache: nothing is deleted there by itself."""
     return folders.data_folder() / "backgrounds"

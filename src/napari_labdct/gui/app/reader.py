@@ -75,9 +75,11 @@ def _read(path: str | Sequence[str]) -> list[LayerData]:
     import napari
 
     from .session import session_of
+    from .units import make_room
 
     made = scan_layer(path)
     viewer = napari.current_viewer()
     if viewer is not None:
         session_of(viewer)  # it turns the camera when the layer arrives
+        make_room(viewer.layers, made[1])
     return [made]

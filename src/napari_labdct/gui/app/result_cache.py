@@ -6,11 +6,12 @@ import re
 import threading
 import time
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 
+from ...core.errors import InputsChangedError, OutputError
 from ...core.frame_store import FrameStore
-from .preferences import preference
+from ...core.jobs import FrameJob
+from ...core.recipes import recipe_hash
 
 _lock = threading.Lock()
 _open: weakref.WeakValueDictionary[Path, FrameStore] = weakref.WeakValueDictionary()
@@ -21,16 +22,58 @@ _YOUNG_S = 3600.0
 _OURS = re.compile(r"-[0-9a-f]{16}\.tif$")
 
 
-def acquire(path: Path, make: Callable[[], FrameStore]) -> FrameStore:
-    """The store at `path`, shared by all viewers; opened with `make` if nobody has it.
+def open_result(job: FrameJob, folder: Path, limit_gb: float) -> FrameStore:
+    """The result of a job in the cache folder: begun, or gone on with.
 
-    Two stores on one file would not know of each other's frames.
+    All viewers share it: two stores on one file would not know of each other's frames.
+
+    Parameters
+    ----------
+    job : FrameJob
+    folder : path
+    limit_gb : float
+        Largest size of the folder; the oldest results make room.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
     """
-    with _lock:
-        store = _open.get(path)
-        if store is None:
-            store = _open[path] = make()
+    path = place(job, folder)
+    make_room(folder, job.output.nbytes, limit_gb, path)
+    try:
+        with _lock:
+            store = _open.get(path)
+            if store is None:
+                store = _open[path] = _opened(job, path)
+    except OutputError as error:
+        raise OutputError(
+            f"{error} The folder for results is set in Preferences > LabDCT."
+        ) from error
+    return store
+
+
+def _opened(job: FrameJob, path: Path) -> FrameStore:
+    try:
+        return job.open_store(path)
+    except InputsChangedError:  # nobody chose the name: a stale result only stands there
+        for stale in _files(path):
+            stale.unlink(missing_ok=True)
+        store = job.open_store(path)
+        store.note = "The projections have changed since they were last done; all are new."
         return store
+
+
+def place(job: FrameJob, folder: Path) -> Path:
+    """Where the result of a job stands in the cache folder."""
+    return result_path(folder, f"{job.scan.name}{job.suffix}", recipe_hash(job.recipe()))
+
+
+def _files(path: Path) -> list[Path]:
+    """Sidecar and pixels of a result, whether they are there or not."""
+    return [
+        path.with_name(f"{path.name}.json"), path, path.with_name(f"{path.stem}.part{path.suffix}")
+    ]  # fmt: skip
 
 
 def forget(store: FrameStore) -> None:
@@ -43,11 +86,6 @@ def result_path(folder: Path, name: str, key: str) -> Path:
     """Where the result of the recipe with hash `key` stands in the cache folder."""
     plain = re.sub(r"[^\w.-]+", "_", name).strip("._")[:60] or "scan"
     return folder / f"{plain}-{key}.tif"
-
-
-def reserve(path: Path, need_bytes: int) -> None:
-    """Make room for a result under the limit that the user set for the cache folder."""
-    make_room(path.parent, need_bytes, float(preference("cache_limit_gb")), path)
 
 
 def make_room(folder: Path, need_bytes: int, limit_gb: float, keep: Path) -> int:
@@ -78,7 +116,7 @@ def make_room(folder: Path, need_bytes: int, limit_gb: float, keep: Path) -> int
         whole = side.with_suffix("")
         if not _OURS.search(whole.name):
             continue  # a file that the user saved here
-        files = [p for p in (whole, whole.with_name(f"{whole.stem}.part.tif")) if p.exists()]
+        files = [p for p in _files(whole)[1:] if p.exists()]
         stat = [p.stat() for p in files]
         results.append(
             (max((s.st_mtime for s in stat), default=0.0), sum(s.st_size for s in stat), whole,

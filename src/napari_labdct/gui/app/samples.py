@@ -16,7 +16,7 @@ def sample_folder() -> Path:
     ScanError
         The samples were not installed.
     """
-    package = Path(__file__).resolve().parent.parent
+    package = Path(__file__).resolve().parents[2]
     for folder in (package / "sample_data", package.parent.parent / "sample_data"):
         if (folder / "demo").is_dir():
             return folder

@@ -22,6 +22,7 @@ from ...core.jobs import Progress
 from ...scan.scan import Scan
 from . import layers as factory
 from .job import Job
+from .units import align_units, make_room
 
 C = TypeVar("C")
 
@@ -89,6 +90,7 @@ class Session(QObject):
         self._jobs: dict[str, Job] = {}
         self._controllers: dict[type, Any] = {}
         self._watched: set[int] = set()
+        self._measured = False
         self.closed = False
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
@@ -96,10 +98,13 @@ class Session(QObject):
         self._rest.timeout.connect(self.frame_changed)
         viewer.dims.events.current_step.connect(self._on_step)
         events = viewer.layers.events
-        events.inserted.connect(self._on_inserted)
+        # Units first, before napari draws the layer; the rest when napari knows the layer.
+        events.inserted.connect(self._align_units, position="first")
+        events.inserted.connect(self._on_inserted, position="last")
         events.removed.connect(self._on_removed)
         for layer in viewer.layers:
             self._welcome(layer)
+        self._align_units()
 
     # ------------------------------------------------------------------ stacks
 
@@ -126,6 +131,7 @@ class Session(QObject):
         self._stack = None if layer is None else weakref.ref(layer)
         if layer is not None:
             self._turn_view(layer)
+        self._show_scale_bar()
         self.stack_changed.emit(layer)
 
     def contains(self, layer: Layer | None) -> bool:
@@ -161,6 +167,8 @@ class Session(QObject):
     def set_scan(self, layer: Layer, scan: Scan) -> None:
         """Keep edited angles or geometry of a stack; its frames must be the same."""
         factory.remember(layer, kind="scan", scan=scan)
+        self._align_units()
+        self._show_scale_bar()
         self.scan_changed.emit(layer)
 
     # ----------------------------------------------------------------- results
@@ -311,9 +319,9 @@ class Session(QObject):
         viewer = self.viewer
         if viewer is not None:
             data, options, kind = layer_data
+            make_room(viewer.layers, options)
             layer = Layer.create(data, options, kind)
             viewer.add_layer(layer)
-            self.set_stack(layer)
 
     # --------------------------------------------------------------- lifecycle
 
@@ -344,6 +352,7 @@ class Session(QObject):
         self.closed = True
         self._rest.stop()
         if viewer is not None:
+            viewer.layers.events.inserted.disconnect(self._align_units)
             viewer.layers.events.inserted.disconnect(self._on_inserted)
             viewer.layers.events.removed.disconnect(self._on_removed)
             viewer.dims.events.current_step.disconnect(self._on_step)
@@ -355,8 +364,26 @@ class Session(QObject):
     # ------------------------------------------------------------ layer events
 
     def _on_inserted(self, event) -> None:
-        self._welcome(event.value)
+        layer = event.value
+        self._welcome(layer)
+        if factory.info_of(layer).pop("opened", False):
+            self.set_stack(layer)  # what was just opened is what the docks work on
+            self.viewer.reset_view(layers=[layer])
         self.stacks_changed.emit()
+
+    def _align_units(self, _event=None) -> None:
+        viewer = self.viewer
+        if viewer is not None:
+            align_units(viewer.layers)
+
+    def _show_scale_bar(self) -> None:
+        """Show napari's scale bar where it tells the truth; between, it is the user's."""
+        viewer, stack = self.viewer, self.stack
+        known = None if stack is None else factory.info_of(stack).get("scan")
+        measured = known is not None and known.description.pixel_um is not None
+        if viewer is not None and measured != self._measured:
+            self._measured = measured
+            viewer.canvas.overlays.scale_bar.visible = measured
 
     def _welcome(self, layer: Layer) -> None:
         if not _may_be_stack(layer):

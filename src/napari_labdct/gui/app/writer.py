@@ -13,6 +13,8 @@ from .layers import KEY
 def write_binary_stack(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write a Labels layer as 8-bit TIFF, 0 and 255, one page a projection.
 
+    What made a result of this package is written beside it as ``NAME.json``.
+
     Parameters
     ----------
     path : str
@@ -20,7 +22,7 @@ def write_binary_stack(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     data : array-like (n, rows, cols) or (rows, cols)
         Any non-zero pixel is spot; read frame by frame.
     meta : dict
-        napari's layer options; the input's TIFF Orientation is taken from the metadata.
+        napari's layer options; the scan's TIFF Orientation and the recipe are in its metadata.
 
     Returns
     -------
@@ -33,6 +35,7 @@ def write_binary_stack(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
         The folder is missing, read-only or full.
     """
     from ...io import write_frames
+    from ...io.spot_tables import write_recipe
 
     stack = data if len(data.shape) == 3 else np.asarray(data)[None]
     info = meta.get("metadata", {}).get(KEY, {})
@@ -42,4 +45,6 @@ def write_binary_stack(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     written = write_frames(
         Path(path), frames, orientation=info.get("orientation", 1), count=stack.shape[0]
     )
+    if info.get("recipe"):
+        write_recipe(written, {"recipe": info["recipe"]})
     return [str(written)]

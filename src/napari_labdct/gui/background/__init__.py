@@ -1,1 +1,1 @@
-"""."""
+"""The Background dock."""

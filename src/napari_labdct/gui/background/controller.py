@@ -17,9 +17,11 @@ from ...background import (
 from ...background.steps import normalised
 from ...core.errors import LabDCTError, OutputError
 from ...core.frame_store import FrameStore
+from ...core.robust import robust_sigma
 from ..app import layers as factory
 from ..app import preferences
 from ..app import result_cache as stores
+from ..app.background_sets import BackgroundSets
 
 if TYPE_CHECKING:
     from ..app.session import Session
@@ -33,7 +35,6 @@ from .tasks import (
     copy_set,
     extract,
     load_set,
-    read_cards,
     show_steps,
 )
 
@@ -45,19 +46,16 @@ class BackgroundController(QObject):
     ----------
     shown : signal(Shown)
         Steps of a projection are on the screen.
-    listed : signal(list of (Path, Card or str))
-        What the folder of sets holds.
     """
 
     shown = Signal(object)
-    listed = Signal(object)
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._session = session
         self.job = session.job("background")
         self.steps_job = session.job("background steps")
-        self.list_job = session.job("background sets")
+        self.sets: BackgroundSets = session.controller(BackgroundSets)
         self.file_job = session.job("background file")
         self._known: Known | None = None
         self._wanted: tuple[weakref.ref[Layer], ExtractionSettings] | None = None
@@ -66,13 +64,10 @@ class BackgroundController(QObject):
         self._visible = STEPS[3]
         self._stack: weakref.ref[Layer] | None = None
         self._store: FrameStore | None = None
-        self._list_again = False
         self.job.delivered.connect(self._on_delivered)
         self.job.frames_done.connect(self._on_frames)
         self.steps_job.delivered.connect(self._on_steps)
         self.steps_job.ended.connect(self._on_steps_ended)
-        self.list_job.delivered.connect(self.listed)
-        self.list_job.ended.connect(self._on_list_ended)
         self.file_job.delivered.connect(self._on_set)
         self.file_job.ended.connect(self._on_file_ended)
         session.stacks_changed.connect(self._on_layers)
@@ -203,7 +198,7 @@ class BackgroundController(QObject):
         if isinstance(thing, Opened):
             self._store = thing.store
         elif isinstance(thing, Saved):
-            self.list_sets()
+            self.sets.read()
 
     def _on_frames(self, frames: list[int]) -> None:
         stack, store = self._running_stack(), self._store
@@ -223,19 +218,6 @@ class BackgroundController(QObject):
             self.job.cancel()
 
     # ------------------------------------------------------------------------- sets
-
-    def list_sets(self) -> None:
-        """Read the folder of sets again; see `listed`."""
-        if self.list_job.running:
-            self._list_again = True
-            return
-        folder = preferences.backgrounds_folder()
-        self.list_job.start(lambda: read_cards(folder), "List background sets")
-
-    def _on_list_ended(self, _state: str) -> None:
-        if self._list_again:
-            self._list_again = False
-            self.list_sets()
 
     def show_set(self, path: Path) -> None:
         """Show the mean background of a set."""
@@ -262,10 +244,10 @@ class BackgroundController(QObject):
             path.unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"Cannot delete {path} ({error.strerror}).") from error
-        self.list_sets()
+        self.sets.read()
 
     def _on_file_ended(self, _state: str) -> None:
-        self.list_sets()
+        self.sets.read()
 
     def _on_set(self, thing: object) -> None:
         viewer, stack = self._session.viewer, self._session.stack
@@ -297,7 +279,7 @@ def _step_layer(stack: Layer, name: str, image: np.ndarray) -> Image:
     if name == STEPS[1] or name in STEPS[3:5]:
         limits = (0, 1)
     elif name == STEPS[5]:
-        spread = 1.4826 * float(np.median(np.abs(image[::4, ::4]))) or 1.0
+        spread = robust_sigma(image[::4, ::4], 0.0) or 1.0
         limits = (-3 * spread, 10 * spread)
     info = {"kind": "background step", "recipe": {}, "stack": stack.name}
     return Image(

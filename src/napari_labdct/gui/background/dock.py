@@ -70,11 +70,11 @@ class BackgroundDock(Dock):
         c = self.controller
         c.shown.connect(self._on_shown)
         c.steps_job.changed.connect(self._on_steps_state)
-        c.listed.connect(self._on_listed)
+        c.sets.listed.connect(self._on_listed)
         c.file_job.ended.connect(self._on_file_ended)
         self.session.frame_changed.connect(self._on_frame)
         self._show_buttons()
-        c.list_sets()
+        c.sets.read()
 
     # ------------------------------------------------------------------- the widgets
 

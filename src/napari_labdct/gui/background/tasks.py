@@ -17,24 +17,18 @@ import numpy as np
 
 from ...background import (
     BackgroundSet,
-    Card,
     Extraction,
     ExtractionSettings,
     Measurement,
     Steps,
-    open_store,
-    read_card,
 )
-from ...background.extraction import background_recipe
 from ...background.static import StaticImage, static_image
 from ...background.steps import normalised
-from ...core.errors import LabDCTError, OutputError
-from ...core.files import cannot_write
+from ...core.files import atomic
 from ...core.frame_store import FrameStore
 from ...core.jobs import Progress
-from ...core.recipes import recipe_hash
 from ...scan.scan import Scan
-from ..app import result_cache as stores
+from ..app.result_cache import open_result
 
 if TYPE_CHECKING:
     pass
@@ -138,15 +132,7 @@ def extract(
     """Extract the background of a whole scan and leave the set in `folder`."""
     yield Progress(0, 0, "Opening the result file")
     measurement = Measurement(scan, settings)
-    made = background_recipe(scan, settings)
-    path = stores.result_path(cache, f"{scan.name}-background", recipe_hash(made))
-    stores.make_room(cache, 4 * scan.n_frames * int(np.prod(scan.shape)), limit_gb, path)
-    try:
-        store = stores.acquire(path, lambda: open_store(scan, settings, path))
-    except OutputError as error:
-        raise OutputError(
-            f"{error} The folder for results is set in Preferences > LabDCT."
-        ) from error
+    store = open_result(measurement.extraction, cache, limit_gb)
     yield Opened(store)
     measurement.store = store
     last = Progress(0, 0)
@@ -173,19 +159,6 @@ def _free_path(folder: Path, name: str) -> Path:
     return path
 
 
-def read_cards(folder: Path) -> Generator[list[tuple[Path, Card | str]], None, None]:
-    """What is in the folder of sets: a card each, or the sentence that says why not."""
-    found: list[tuple[Path, Card | str]] = []
-    for path in sorted(folder.glob("*.h5")):
-        if path.name.endswith(".part.h5"):
-            continue
-        try:
-            found.append((path, read_card(path)))
-        except LabDCTError as error:
-            found.append((path, str(error)))
-    yield found
-
-
 def load_set(path: Path) -> Generator[BackgroundSet, None, None]:
     """One set, whole."""
     yield BackgroundSet.load(path)
@@ -194,12 +167,6 @@ def load_set(path: Path) -> Generator[BackgroundSet, None, None]:
 def copy_set(source: Path, target: Path) -> Generator[Progress, None, None]:
     """Copy a set to where the user wants it, or into the list; it is read to check it."""
     BackgroundSet.load(source)
-    part = target.with_name(f"{target.stem}.part.h5")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(target) as part:
         shutil.copyfile(source, part)
-        part.replace(target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise cannot_write(target, error) from error
     yield Progress(1, 1, f"Wrote {target}")

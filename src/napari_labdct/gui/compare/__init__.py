@@ -1,1 +1,1 @@
-"""."""
+"""The Compare dock: network and baseline side by side."""

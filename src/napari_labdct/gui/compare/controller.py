@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
+from ...background.rolling_median import SPOT_WINDOW
 from ...core.jobs import Progress
 from ...evaluation.comparison import Comparison, FrameResult, Segmentation, compare
 from ...scan.scan import Scan
 from ...spots.log_routine import RoutineSettings
 from ..app.session import Session
-from .tasks import MEASURE_WINDOW, Engine, Source
+from .tasks import Engine, Source
 
 _TELL_S = 1.0
 
@@ -188,7 +189,7 @@ def compare_all(
     done = len(frames) - len(todo)
     yield Progress(done, len(frames))
     engine, told = sides.engine, time.monotonic()
-    stored = engine.stored_median(MEASURE_WINDOW)
+    stored = engine.stored_median(SPOT_WINDOW)
     for one in compare(engine.scan, a, b, truth, median=stored, frames=todo):
         done += 1
         result.add(one)

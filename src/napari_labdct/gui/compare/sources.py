@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 from ...background.stored_median import StoredMedian
 from ...evaluation.comparison import Segmentation, open_segmentation
 from ...scan.scan import Scan
-from ...spots.binarisation import BinaryFrames
+from ...spots.binarisation import BINARISED, BinaryFrames
 from ...spots.log_routine import RoutineSettings
 from ..app import layers as factory
 from ..app.session import Session
@@ -238,7 +238,7 @@ def from_layer(layer: Layer) -> Source:
     recipe = dict(factory.info_of(layer).get("recipe") or {})
     cleaned = getattr(data, "cleaned", None)
     if isinstance(data, BinaryFrames):
-        recipe["binarise"] = data.settings.to_dict()
+        recipe[BINARISED] = data.settings.to_dict()
     store = cleaned if cleaned is not None else data
     done = (lambda: store.done.copy()) if hasattr(store, "done") else None
     name = layer.name

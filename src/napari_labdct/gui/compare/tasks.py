@@ -16,34 +16,32 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...background.drift import source_drift
-from ...background.rolling_median import RollingMedian
-from ...background.stored_median import StoredMedian, median_recipe, open_median
+from ...background.rolling_median import SPOT_WINDOW, RollingMedian
+from ...background.stored_median import MedianJob, StoredMedian
 from ...core.frame_store import FrameStore
 from ...core.jobs import Progress
-from ...core.recipes import recipe_hash
+from ...core.recipes import sidecar
+from ...core.robust import robust_sigma
 from ...core.stacks import LazyStack
 from ...evaluation.comparison import FrameResult, Segmentation, compare_frame
 from ...scan.scan import Scan
 from ...spots.binarisation import BinaryFrames
 from ...spots.log_routine import (
     RoutineFrames,
+    RoutineJob,
     RoutineSettings,
     corrected,
     log_segment,
-    open_store,
-    routine_recipe,
-    run,
 )
 from ...spots.matching import Match, agreement, line_profile, match_spots, residual
 from ..app import preferences
-from ..app import result_cache as stores
+from ..app.result_cache import open_result, place
 
 if TYPE_CHECKING:
     from ...simulation.prediction import Prediction
 
 _KEPT = 4
 #: The window with which `evaluation.compare` measures spots, so that all numbers are its numbers.
-MEASURE_WINDOW = 11
 #: How near a mask must come to a predicted spot to have it, px: the distance of a match.
 _NEAR_PX = 3
 Line = tuple[tuple[float, float], tuple[float, float]]
@@ -89,7 +87,7 @@ class Source:
         known = self.segmentation
         if known is None:
             masks = RoutineFrames(scan, settings, median)
-            return Segmentation("standard routine", masks, routine_recipe(scan, settings))
+            return Segmentation("standard routine", masks, RoutineJob(scan, settings).recipe())
         if isinstance(known.masks, BinaryFrames):  # a slider may cut it anew at any time
             masks = BinaryFrames(known.masks.cleaned, known.masks.settings)
             return replace(known, masks=masks)
@@ -180,7 +178,7 @@ class Engine:
             yield self._glance(request)
         masks = [self._mask(source, request) for source in (request.a, request.b)]
         yield self._view(request, *masks, whole=True)
-        median = self.median(request.index, MEASURE_WINDOW)
+        median = self.median(request.index, SPOT_WINDOW)
         yield compare_frame(
             self.scan, request.index, *masks, background=median, beam_stop=self.stop
         )
@@ -192,7 +190,7 @@ class Engine:
 
         def make() -> np.ndarray:
             if window not in self._streams:
-                self._adopt(window, self._open_median(window) or RollingMedian(self.scan, window))
+                self._adopt(window, self._known_median(window) or RollingMedian(self.scan, window))
             return self._streams[window].at(index)
 
         return self._kept(self._medians, (index, window), make)
@@ -202,11 +200,12 @@ class Engine:
 
         From then on everything that needs the median of this window reads it there.
         """
-        made = self._open_median(window, new=True)
+        job = MedianJob(self.scan, window)
+        made = StoredMedian(self.scan, window, open_result(job, *preferences.results()))
         with self._lock:
             self._adopt(window, made)
         yield made
-        yield from made.run()
+        yield from job.run(made.store)
 
     def stored_median(self, window: int) -> StoredMedian | None:
         """A reader of its own for another job, if the median was streamed into a file."""
@@ -215,21 +214,19 @@ class Engine:
             return None
         return StoredMedian(self.scan, window, known.store)
 
-    def _open_median(self, window: int, new: bool = False) -> StoredMedian | None:
-        folder, key = preferences.cache_folder(), recipe_hash(median_recipe(self.scan, window))
-        path = stores.result_path(folder, f"{self.scan.name}_median", key)
-        if not new and not path.with_name(f"{path.name}.json").exists():
+    def _known_median(self, window: int) -> StoredMedian | None:
+        """The rolling median of a window, if it was streamed into a file before."""
+        job, (folder, limit_gb) = MedianJob(self.scan, window), preferences.results()
+        if not sidecar(place(job, folder)).exists():
             return None
-        stores.reserve(path, 4 * self.scan.n_frames * int(np.prod(self.scan.shape)))
-        store = stores.acquire(path, lambda: open_median(self.scan, window, path))
-        return StoredMedian(self.scan, window, store)
+        return StoredMedian(self.scan, window, open_result(job, folder, limit_gb))
 
     def _adopt(self, window: int, median: RollingMedian | StoredMedian) -> None:
         # measuring has its own window whatever the slider says, and files cost no memory
         self._streams = {
             w: m
             for w, m in self._streams.items()
-            if w == MEASURE_WINDOW or isinstance(m, StoredMedian)
+            if w == SPOT_WINDOW or isinstance(m, StoredMedian)
         } | {window: median}
 
     def note(self, window: int) -> str:
@@ -292,8 +289,7 @@ class Engine:
                 flat = flat - median * np.float32(drift)
                 lift = (drift - 1) * float(np.median(median[::4, ::4]))
             thin = flat[::4, ::4]
-            sigma = 1.4826 * float(np.median(np.abs(thin - np.median(thin))))
-            return flat, max(sigma, 1e-3), lift
+            return flat, robust_sigma(thin, floor=1e-3), lift
 
         return self._kept(self._flats, (index, window), make)
 
@@ -404,13 +400,10 @@ def count_near(mask: np.ndarray, spots: np.ndarray) -> int:
 
 def apply_routine(engine: Engine, settings: RoutineSettings) -> Iterator[Progress | FrameStore]:
     """Run the routine over the scan into the cache folder; hands on the store first."""
-    scan, made = engine.scan, routine_recipe(engine.scan, settings)
-    name = f"{scan.name}_routine"
-    path = stores.result_path(preferences.cache_folder(), name, recipe_hash(made))
-    stores.reserve(path, int(np.prod((scan.n_frames, *scan.shape))))
-    store = stores.acquire(path, lambda: open_store(scan, settings, path))
+    job = RoutineJob(engine.scan, settings, engine.stored_median(settings.median_window))
+    store = open_result(job, *preferences.results())
     yield store
-    yield from run(scan, settings, store, median=engine.stored_median(settings.median_window))
+    yield from job.run(store)
 
 
 @dataclass(frozen=True)
@@ -439,7 +432,7 @@ def sweep(
         mask = log_segment(ground, tried, engine.stop)
         part = np.s_[window[0] : window[1], window[2] : window[3]]
         piece, spots = ground[part], mask[part]
-        sigma = max(1.4826 * float(np.median(np.abs(piece - np.median(piece)))), 1e-3)
+        sigma = robust_sigma(piece, floor=1e-3)
         grey = np.clip((piece / sigma + 2) / 12, 0, 1) * 255
         picture = np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
         picture[spots] = (255, 159, 28)

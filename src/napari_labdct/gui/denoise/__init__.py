@@ -1,1 +1,1 @@
-"""."""
+"""The Denoise dock."""

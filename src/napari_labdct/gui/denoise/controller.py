@@ -13,11 +13,11 @@ from qtpy.QtCore import QObject, Signal
 from ...core.errors import LabDCTError
 from ...core.frame_store import FrameStore, spare_inputs
 from ...networks.denoising import DenoiseSettings
-from ...spots.binarisation import BinaryFrames, SpotSettings, binary_recipe
+from ...scan.description import LABELS
+from ...spots.binarisation import BINARISED, BinaryFrames, SpotSettings, binary_recipe
 from ..app import preferences
 from ..app import result_cache as stores
 from ..app.live_mask import LiveMask
-from ..scan.controller import LABELS
 
 if TYPE_CHECKING:
     from ..app.session import Session
@@ -312,4 +312,4 @@ def _write_spots_into(layer: Layer, settings: SpotSettings) -> None:
     from ..app.layers import info_of, remember
 
     made = dict(info_of(layer).get("recipe", {}))
-    remember(layer, recipe={**made, "spots": settings.to_dict()})
+    remember(layer, recipe={**made, BINARISED: settings.to_dict()})

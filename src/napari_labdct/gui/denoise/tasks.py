@@ -14,25 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...core.errors import OutputError
 from ...core.files import write_atomically
 from ...core.frame_store import FrameStore
-from ...core.jobs import Progress
-from ...core.recipes import recipe_hash
+from ...core.jobs import FrameJob, Progress
 from ...networks.denoising import Denoiser, DenoiseSettings, output_shape
+from ...networks.registry import NETWORKS
 from ...scan.scan import Scan
 from ...spots.binarisation import SpotSettings
 from ...spots.tracking import Tracker
-from ..app import result_cache as stores
 from ..app.job import limit_threads, report
 from ..app.live_mask import LiveMask
 from ..app.loaded_model import models
+from ..app.result_cache import open_result
 
 if TYPE_CHECKING:
     pass
-
-# Working memory of a network for a pixel of the projection, bytes; see benchmarks/denoise_speed.py.
-_BYTES_A_PIXEL = {"compact": 200, "accurate": 350, "paper": 1900}
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,7 @@ def denoise(
     denoiser = Denoiser(scan, settings, model)
     yield Progress(0, 0, "Opening the result file")
     cut_so = spots or SpotSettings(threshold=model.threshold)
-    opened = _open(denoiser, denoiser.shape, scan, folder, limit_gb, cut_so, shown)
+    opened = _open(denoiser, folder, limit_gb, cut_so, shown)
     yield opened
     yield from denoiser.run(opened.store, frames)
 
@@ -93,34 +89,18 @@ def track(
     yield Progress(0, 0, "Looking at the geometry")
     tracker = Tracker(scan, cleaned)
     yield from tracker.survey()
-    opened = _open(tracker, cleaned.shape, scan, folder, limit_gb, spots, shown)
+    opened = _open(tracker, folder, limit_gb, spots, shown)
     yield opened
     yield from tracker.run(opened.store)
 
 
-def _open(
-    job: Denoiser | Tracker,
-    shape: tuple[int, int, int],
-    scan: Scan,
-    folder: Path,
-    limit_gb: float,
-    spots: SpotSettings,
-    shown: int,
-) -> Opened:
-    """The result file of a job in the cache folder, new or begun before."""
-    made = job.recipe()
-    path = stores.result_path(folder, scan.name, recipe_hash(made))
-    stores.make_room(folder, int(np.prod(shape)), limit_gb, path)
-    try:
-        store = stores.acquire(path, lambda: job.open_store(path))
-    except OutputError as error:
-        raise OutputError(
-            f"{error} The folder for results is set in Preferences > LabDCT."
-        ) from error
+def _open(job: FrameJob, folder: Path, limit_gb: float, spots: SpotSettings, shown: int) -> Opened:
+    """The result of a job, and its mask, which is cut when it is looked at."""
+    store = open_result(job, folder, limit_gb)
     mask = LiveMask(store, spots)
     mask.prepare(shown, mask.settings)
     mask.asleep = True
-    return Opened(store, made, mask)
+    return Opened(store, store.recipe, mask)
 
 
 def cut(mask: LiveMask, index: int, settings: SpotSettings) -> Generator[Any, None, None]:
@@ -156,4 +136,4 @@ def memory_bytes(scan: Scan, window: int, network: str = "compact") -> int:
     """Estimate of the working memory of a run: the median's window twice, and the network."""
     pixels = int(np.prod(scan.shape))
     frames = min(window, scan.n_frames) if scan.n_frames >= 3 else 0
-    return pixels * (2 * frames * scan.dtype.itemsize + _BYTES_A_PIXEL[network])
+    return pixels * (2 * frames * scan.dtype.itemsize + NETWORKS[network].memory_bytes_per_px)

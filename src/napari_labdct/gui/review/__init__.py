@@ -1,1 +1,1 @@
-"""."""
+"""The Review dock: table, gallery, decisions, corrections, export."""

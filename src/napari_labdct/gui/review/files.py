@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from ...background.rolling_median import SPOT_WINDOW
 from ...core.errors import SettingsError
-from ...core.files import cannot_write
+from ...core.files import atomic
 from ...core.frame_store import spare_inputs
 from ...core.jobs import Progress
-from ...io import spot_tables as spot_exports
+from ...io import label_stacks, spot_tables
+from ...io.training_pairs import write_training_pairs
 from ...review.export import export_stack, export_table
 from ...review.review import REVIEW_DTYPE, ReviewedFrames, training_pairs
 from ...spots.detections import Detections
 from ...spots.measurement import FrameMeasurer
 from ..app.job import report
-from .tasks import MEDIAN_WINDOW, Corrected, Corrector, Measured
+from .tasks import Corrected, Corrector, Measured
 
 
 def export(
@@ -64,9 +66,9 @@ def export(
     if kind == "table":
         export_table(path, table, recipe, frames)
     elif kind == "pairs":
-        measurer = FrameMeasurer(scan, MEDIAN_WINDOW)
+        measurer = FrameMeasurer(scan, SPOT_WINDOW)
         pairs = training_pairs(measurer, measured.spots, measured.review)
-        count = sum(1 for _ in spot_exports.write_training_pairs(path, pairs, recipe))
+        count = sum(1 for _ in write_training_pairs(path, pairs, recipe))
         if not count:
             raise SettingsError("Accept or correct some spots first; there is no pair to save.")
         yield Progress(total, total, f"Wrote {count} pairs to {path}")
@@ -89,15 +91,13 @@ def write_picture(
     image: np.ndarray, path: Path, recipe: dict[str, Any]
 ) -> Generator[Progress, None, None]:
     """Write a picture of the view as PNG, with its recipe beside it."""
-    from skimage.io import imsave
+    from imageio.v3 import imwrite
 
     yield Progress(0, 1)
     path = path.with_suffix(".png")
-    try:
-        imsave(path, image, check_contrast=False)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    spot_exports.write_recipe(path, recipe)
+    with atomic(path) as part:
+        imwrite(part, image, extension=".png")
+    spot_tables.write_recipe(path, recipe)
     yield Progress(1, 1, f"Wrote {path}")
 
 
@@ -122,7 +122,7 @@ def read_decisions(path: Path, table: np.ndarray) -> Generator[Progress | Decisi
         The present table.
     """
     yield Progress(0, 0, f"Reading {path.name}")
-    given, _ = spot_exports.read_table(path, REVIEW_DTYPE)
+    given, _ = spot_tables.read_table(path, REVIEW_DTYPE)
     code, here = (t["frame"].astype(np.int64) << 32 | t["id"] for t in (given, table))
     at = np.searchsorted(here, code)
     at[at == len(here)] = 0
@@ -138,7 +138,7 @@ def read_corrections(
 ) -> Generator[Progress | Corrected, None, None]:
     """Label images from a file: each projection that differs becomes a correction."""
     yield Progress(0, 0, f"Reading {path.name}")
-    stack = spot_exports.read_labels(path)
+    stack = label_stacks.read_labels(path)
     if tuple(stack.shape) != measured.spots.shape:
         raise SettingsError(f"{path.name} has {stack.shape} pixels; it belongs to another scan.")
     read = Detections(stack)

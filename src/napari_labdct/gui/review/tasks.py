@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from ...background.rolling_median import SPOT_WINDOW
 from ...core.errors import LabDCTError, SettingsError
 from ...core.jobs import Progress
-from ...io import spot_tables as spot_exports
+from ...io import label_stacks, spot_tables
 from ...io.coco import SparseFrames
 from ...review.corrections import Edit, GrowSettings, erase, grow, merge, split
 from ...review.export import spots_id, spots_recipe
@@ -24,8 +25,6 @@ from ...review.review import Review, review_path, reviews_of, with_status
 from ...scan.scan import Scan
 from ...spots.detections import Detections, measure_frame
 from ...spots.measurement import SPOT_DTYPE, FrameMeasurer, local_background
-
-MEDIAN_WINDOW = 11
 
 
 class StoredSpots(SparseFrames):
@@ -74,12 +73,12 @@ def measure(
     """
     yield Progress(0, 0, "Looking for a review")
     detections.check(scan)
-    recipe = spots_recipe(scan, detections, Review(detections.shape), MEDIAN_WINDOW)
+    recipe = spots_recipe(scan, detections, Review(detections.shape), SPOT_WINDOW)
     path = review_path(folder, recipe["input"]["id"], spots_id(recipe))
     if spots_path(path).exists():
         yield reopen(scan, path, detections.cleaned)
         return
-    measurer = FrameMeasurer(scan, MEDIAN_WINDOW)
+    measurer = FrameMeasurer(scan, SPOT_WINDOW)
     tables, pixels = [np.zeros(0, SPOT_DTYPE)], {}
     yield Progress(0, len(frames), measurer.median.note if measurer.median else "")
     for done, index in enumerate(frames):
@@ -95,7 +94,7 @@ def measure(
     folder.mkdir(parents=True, exist_ok=True)
     earlier = reviews_of(folder, recipe["input"]["id"])
     review = Review(spots.shape, path, recipe)
-    spot_exports.write_hdf5(spots_path(path), with_status(table), recipe, images, spots.shape)
+    spot_tables.write_hdf5(spots_path(path), with_status(table), recipe, images, spots.shape)
     note = _take_over(review, earlier, path, table)
     yield Measured(scan, spots, table, review, recipe, note or review.note)
 
@@ -112,7 +111,7 @@ def _take_over(review: Review, earlier: Sequence[Path], own: Path, table: np.nda
         return ""
     try:
         old = Review(review.shape, earlier[0])
-        old_table, _ = spot_exports.read_table(spots_path(earlier[0]), SPOT_DTYPE)
+        old_table, _ = spot_tables.read_table(spots_path(earlier[0]), SPOT_DTYPE)
     except LabDCTError:
         return ""  # an unreadable old review must not stop a new one
     command = review.carry_over(old, old_table, table)
@@ -134,14 +133,14 @@ def find_review(
 
 def reopen(scan: Scan, path: Path, cleaned: Any = None) -> Measured:
     """A measured scan and its review, from their files."""
-    table, recipe = spot_exports.read_table(spots_path(path), SPOT_DTYPE)
-    stored = spot_exports.read_labels(spots_path(path))
+    table, recipe = spot_tables.read_table(spots_path(path), SPOT_DTYPE)
+    stored = label_stacks.read_labels(spots_path(path))
     if stored.shape != (scan.n_frames, *scan.shape):
         raise SettingsError(f"{spots_path(path).name} belongs to another scan; delete it.")
     spots = StoredSpots(stored.shape, stored.pixels, table, cleaned)
     review = Review(stored.shape, path, recipe)
     if review.corrected:
-        measurer = FrameMeasurer(scan, MEDIAN_WINDOW)
+        measurer = FrameMeasurer(scan, SPOT_WINDOW)
         tables = [table[~np.isin(table["frame"], review.corrected)]]
         for index in review.corrected:
             labels = review.labels(index, spots)
@@ -186,7 +185,7 @@ class Corrector:
         self._spots = measured.spots
         self._review = measured.review
         self._scan = measured.scan
-        self._measurer = FrameMeasurer(measured.scan, MEDIAN_WINDOW)
+        self._measurer = FrameMeasurer(measured.scan, SPOT_WINDOW)
 
     def rows(self, frame: int, labels: np.ndarray | None = None) -> np.ndarray:
         """The table of a projection with its corrections."""

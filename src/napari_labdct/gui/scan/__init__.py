@@ -1,1 +1,1 @@
-"""."""
+"""The Scan dock: projections, angles, geometry."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,24 +13,14 @@ from qtpy.QtCore import QObject, Signal
 
 from ...core.errors import LabDCTError, ScanError
 from ...scan.beam_stop import guess_beam_stop
-from ...scan.description import Polygon, ScanDescription
-from ...scan.scan import STEPS, Scan
+from ...scan.description import LABELS, Polygon, ScanDescription
+from ...scan.plausibility import implausible, meaning
+from ...scan.scan import STEPS, Scan, needs_of
 from ..app import layers as factory
 from ..app.layers import scale_and_units
 
 if TYPE_CHECKING:
     from ..app.session import Session
-
-#: What the fields of a scan are called in a sentence.
-LABELS = {
-    "omega_deg": "rotation angles",
-    "pixel_um": "pixel size",
-    "source_sample_mm": "source distance",
-    "sample_detector_mm": "detector distance",
-    "tube_kv": "tube voltage",
-    "material": "material",
-    "beam_stop_px": "beam stop",
-}
 
 
 def find_beam_stop(scan: Scan) -> Generator[Any, None, None]:
@@ -47,20 +37,23 @@ def checks(scan: Scan) -> list[tuple[bool, str]]:
         True for what is in order; a sentence each.
     """
     found = []
-    steps_of: dict[tuple[str, ...], list[str]] = {}
+    odd = set(implausible(scan))
+    steps_of: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
     for step in STEPS:
-        steps_of.setdefault(tuple(scan.missing_for(step)), []).append(step)
+        wrong = tuple(name for name in needs_of(step) if name in odd)
+        steps_of.setdefault((tuple(scan.missing_for(step)), wrong), []).append(step)
     told: tuple[str, ...] = ()
-    for missing, steps in steps_of.items():
+    for (missing, wrong), steps in steps_of.items():
         more = (
             missing
             if not told or set(told) - set(missing)
             else [name for name in missing if name not in told]
         )
-        needs = ", ".join(LABELS.get(name, name) for name in more)
-        also = "add also" if len(more) < len(missing) else "add"
-        text = f"{', '.join(steps)}: " + (f"{also} {needs}" if missing else "complete")
-        found.append((not missing, text[0].upper() + text[1:]))
+        also = "add also" if 0 < len(more) < len(missing) else "add"
+        parts = [f"{also} {_labels(more or missing)}"] if missing else []
+        parts += [f"check {_labels(wrong)}"] if wrong else []
+        text = f"{', '.join(steps)}: " + ("; ".join(parts) or "complete")
+        found.append((not parts, text[0].upper() + text[1:]))
         told = missing
     d = scan.description
     if None not in (d.pixel_um, d.source_sample_mm, d.sample_detector_mm):
@@ -77,12 +70,13 @@ def checks(scan: Scan) -> list[tuple[bool, str]]:
                 ", the last view repeats the first" if scan.unique_frames < scan.n_frames else ""
             )
             found.append((True, f"The angles go once round{repeat}"))
-    rows, cols = scan.shape
-    for polygon in d.beam_stop_px:
-        corners = np.asarray(polygon)
-        if (corners.max(0) < 0).any() or (corners.min(0) > (rows, cols)).any():
-            found.append((False, "A beam stop lies outside the image; correct or remove it."))
+    found += [(True, sentence) for sentence in meaning(scan)]
+    found += [(False, sentence) for sentence in implausible(scan).values()]
     return found
+
+
+def _labels(names: Iterable[str]) -> str:
+    return ", ".join(LABELS.get(name, name) for name in names)
 
 
 class ScanController(QObject):

@@ -13,9 +13,10 @@ from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLineEdit
 
 from ...core.errors import LabDCTError, ScanError
 from ...scan.description import ScanDescription
+from ...scan.plausibility import implausible
 from ...scan.scan import Scan, angles
 from ..widgets.dock import Dock, button, describe, heading, wrapped
-from ..widgets.forms import OptionalNumber, SettingsForm, tame
+from ..widgets.forms import WRONG, OptionalNumber, SettingsForm, tame
 from .controller import ScanController, checks
 
 
@@ -120,8 +121,18 @@ class ScanDock(Dock):
             else "Not given."
         )
         self.remove_button.setEnabled(bool(count))
+        self._mark(scan)
         lines = [f"{'&#10003;' if good else '&#9675;'} {text}" for good, text in checks(scan)]
         self.checks.setText("<small>" + "<br>".join(lines) + "</small>")
+
+    def _mark(self, scan: Scan) -> None:
+        """Show at the fields, in red, which values can hardly be meant."""
+        odd = implausible(scan)
+        for name, control in self.form.controls.items():
+            control.mark(odd.get(name, ""))
+        self.centre.setStyleSheet(
+            f"border: 1px solid {WRONG};" if "detector_center_px" in odd else ""
+        )
 
     def _show_angles(self, omega: np.ndarray | None) -> None:
         even = omega is not None and (

@@ -1,1 +1,1 @@
-"""."""
+"""The Simulate dock."""

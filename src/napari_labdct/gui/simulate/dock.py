@@ -24,12 +24,12 @@ from ...simulation.prediction import PredictSettings, command_line, missing_for_
 from ...simulation.settings import SimulateSettings
 from ..app import preferences
 from ..widgets.dock import Dock, button, wrapped
-from ..widgets.forms import SettingsForm, tame
+from ..widgets.forms import SettingsForm, tame, with_button
 from ..widgets.grains_view import GrainsView
 from ..widgets.run_bar import RunBar
 from ..widgets.section import Section
 from .controller import SimulateController
-from .form import SimulateForm, with_button
+from .form import SimulateForm
 from .preview import Preview
 from .tasks import disk_bytes
 

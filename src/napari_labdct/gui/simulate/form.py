@@ -25,7 +25,7 @@ from ...crystal import MATERIALS
 from ...simulation.sample import PRESETS
 from ...simulation.settings import SimulateSettings
 from ..app import preferences
-from ..widgets.forms import Control, tame
+from ..widgets.forms import Control, tame, with_button
 from ..widgets.section import Section
 
 _GROUPS: dict[str, tuple[str, ...]] = {
@@ -228,20 +228,6 @@ class SimulateForm(QWidget):
         laue = value["intensity_model"] == "laue"
         if form.isRowVisible(row) != laue:
             self._show_rows()
-
-
-def with_button(line: QWidget, text: str, tooltip: str, clicked: Callable[[], None]) -> QWidget:
-    """A line edit with a small button at its right."""
-    box = QWidget()
-    row = QHBoxLayout(box)
-    row.setContentsMargins(0, 0, 0, 0)
-    row.setSpacing(4)
-    row.addWidget(line, 1)
-    button = QPushButton(text)
-    tame(button, tooltip, tooltip)
-    button.clicked.connect(clicked)
-    row.addWidget(button)
-    return box
 
 
 def _about_sample(v: dict[str, Any]) -> str:

@@ -29,9 +29,9 @@ from ...core.errors import LabDCTError
 from ...core.jobs import Progress
 from ...networks.library import list_models
 from ...scan.scan import Scan
+from ..app.background_sets import BackgroundSets
 from ..app.docks import has_dock
 from ..app.preferences import PLUGIN
-from ..background.controller import BackgroundController
 from ..widgets.dock import Dock, button, wrapped
 from ..widgets.forms import tame
 from ..widgets.run_bar import RunBar
@@ -79,7 +79,7 @@ class TrainDock(Dock):
 
     def build(self) -> None:
         self.controller: TrainController = self.session.controller(TrainController)
-        self._backgrounds: BackgroundController = self.session.controller(BackgroundController)
+        self._backgrounds: BackgroundSets = self.session.controller(BackgroundSets)
         self._around = self.session.job("models and devices")
         self._runs: list[Listed] = []
         self.form = TrainForm()
@@ -115,7 +115,7 @@ class TrainDock(Dock):
             self._show_pictures(*c.pictures)
         self._show_state()
         self._around.start(look_around, "Look for models")
-        self._backgrounds.list_sets()
+        self._backgrounds.read()
         c.list_runs()
 
     # ----------------------------------------------------------------------- the widgets

@@ -25,10 +25,9 @@ from ...training.crops.own_scan import settings_of_scan
 from ...training.crops.reviewed_pairs import FineTuneSettings
 from ...training.settings import SynthesisSettings, TrainSettings
 from ..app import preferences
-from ..simulate.form import with_button
 from ..widgets.combos import narrow_combo
 from ..widgets.dock import wrapped
-from ..widgets.forms import SettingsForm, tame
+from ..widgets.forms import SettingsForm, tame, with_button
 from ..widgets.section import Section
 from .controller import Plan
 

@@ -355,14 +355,12 @@ def copy_model(source: Path, target: Path) -> None:
     OutputError
         It cannot be read or written.
     """
-    from ...io.safetensors import write_bytes
-
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         data = source.read_bytes()
     except OSError as error:
         raise cannot_write(target, error) from error
-    write_bytes(target, data)
+    write_atomically(target, data)
 
 
 def plain_name(name: str) -> str:

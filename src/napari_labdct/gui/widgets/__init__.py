@@ -1,1 +1,1 @@
-"""."""
+"""Widgets that docks are made of; they know no session."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from qtpy.QtCore import QEvent, QLocale, QObject, QSignalBlocker, Qt, Signal
@@ -30,6 +30,9 @@ from ..app import preferences
 # Numbers are written as in scan.yaml and in the papers, whatever the computer's language.
 _C_LOCALE = QLocale(QLocale.Language.C)
 _C_LOCALE.setNumberOptions(QLocale.NumberOption.RejectGroupSeparator)
+
+#: Red that is seen on the dark and on the light theme.
+WRONG = "#e5484d"
 
 
 class _NoWheel(QObject):
@@ -74,6 +77,10 @@ class OptionalNumber(QDoubleValidator):
     def validate(self, text: str, position: int) -> tuple[QValidator.State, str, int]:
         if not text.strip():
             return QValidator.State.Acceptable, text, position
+        if self.decimals() == 0 and "," in text:
+            return QValidator.State.Invalid, text, position
+        # a decimal comma, as half of Europe writes it
+        text = text.replace(",", ".")
         return super().validate(text, position)
 
 
@@ -119,6 +126,13 @@ class Control:
         if param.unit:
             box.setSuffix(f" {param.unit}")
         return box
+
+    def mark(self, why: str) -> None:
+        """Mark the value as hardly meant, in red, and say why in the tooltip; empty: unmark."""
+        if not hasattr(self, "_tooltip"):
+            self._tooltip = self.widget.toolTip()
+        self.widget.setStyleSheet(f"border: 1px solid {WRONG};" if why else "")
+        self.widget.setToolTip(f"{why}\n{self._tooltip}" if why else self._tooltip)
 
     @property
     def changed(self) -> Any:
@@ -314,3 +328,17 @@ def _rows(controls: Iterable[Control]) -> QFormLayout:
         label.setToolTip(control.widget.toolTip())
         layout.addRow(label, control.widget)
     return layout
+
+
+def with_button(line: QWidget, text: str, tooltip: str, clicked: Callable[[], None]) -> QWidget:
+    """A line edit with a small button at its right."""
+    box = QWidget()
+    row = QHBoxLayout(box)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(4)
+    row.addWidget(line, 1)
+    button = QPushButton(text)
+    tame(button, tooltip, tooltip)
+    button.clicked.connect(clicked)
+    row.addWidget(button)
+    return box

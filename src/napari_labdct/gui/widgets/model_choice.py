@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 
 from ...core.errors import LabDCTError
 from ...core.jobs import Progress
-from ...networks import library
+from ...networks import library, own_models
 from ..app.loaded_model import ModelCard, read_card
 from ..app.session import Session
 from .combos import narrow_combo
@@ -227,14 +227,14 @@ class ModelChoice(QObject):
             self.row, "Rename a model", f"New name of {self.model}:", text=self.model
         )
         if given and name != self.model:
-            self._do(lambda: library.rename_model(self.model, name).name)
+            self._do(lambda: own_models.rename_model(self.model, name).name)
 
     def _ask_delete(self) -> None:
         answer = QMessageBox.question(
             self.row, "Delete a model", f"Delete {self.model}? This cannot be undone."
         )
         if answer == QMessageBox.StandardButton.Yes:
-            self._do(lambda: library.delete_model(self.model) or "")
+            self._do(lambda: own_models.delete_model(self.model) or "")
 
     def _do(self, change: Callable[[], str]) -> None:
         try:
@@ -273,7 +273,7 @@ class ModelChoice(QObject):
 
 def _import(path: str, name: str) -> Iterator[Progress | library.ListedModel]:
     yield Progress(0, 1, "Looking at the model")
-    added = library.import_model(path, name)
+    added = own_models.import_model(path, name)
     yield added
     yield Progress(1, 1, f"Added {added.name} to your models.")
 

@@ -21,7 +21,7 @@ from ..._version import __version__
 from ...background.sets import BackgroundSet
 from ...background.steps import resize
 from ...core.errors import OutputError, SettingsError
-from ...core.files import cannot_write, read_json, remove, write_atomically
+from ...core.files import atomic, cannot_write, read_json, remove, write_atomically
 from ...core.jobs import Progress
 from ...core.recipes import recipe_hash
 from ...io.spot_csv import write_spot_csv
@@ -327,13 +327,8 @@ def write_histogram(folder: Path, snr: np.ndarray) -> None:
     axis.set_xscale("log")
     axis.set_xlabel("SNR: mean above background / noise")
     axis.set_ylabel(f"spots (of {int(counts.sum())})")
-    part = folder / "snr.tmp.png"
-    try:
-        figure.savefig(part)
-        part.replace(folder / "snr.png")
-    except OSError as error:
-        remove(part)
-        raise cannot_write(folder / "snr.png", error) from error
+    with atomic(folder / "snr.png") as part:
+        figure.savefig(part, format="png")
 
 
 def _shape_of(shape: tuple[int, int], longer: int) -> tuple[int, int]:

@@ -11,19 +11,18 @@ stack, with the ghosts that crowded spots leave in it.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
 import numpy as np
 
 from ...core.errors import ModelError, SettingsError
-from ...core.files import cannot_write, remove
+from ...core.files import atomic
 from ...core.jobs import Progress
 from ...core.parameters import Param, Settings
 from ...simulation import SimulateSettings, Simulation
@@ -127,7 +126,8 @@ def make_windows(
     OutputError
         The file cannot be written.
     """
-    with _writing(Path(path)) as file:  # a folder that takes no file is found now, not at the end
+    # opened first: a folder that takes no file is found now, not at the end
+    with atomic(path) as part, open(part, "wb") as file:
         images, labels, scans, places, tables = [], [], [], [], []
         for number in range(settings.scans):
             for place in _windows_of(settings, number, threads):
@@ -197,20 +197,6 @@ def _window(image: np.ndarray, labels: np.ndarray, peaks: np.ndarray, typical: f
     table["peak"] = peaks[names[names > 0]] / typical
     index = (index.reshape(labels.shape) + first).astype(np.uint16)
     return (image / typical).astype(np.float16), index, table
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` when the block ends well, and goes if it does not."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-        temporary.replace(path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    finally:
-        remove(temporary)
 
 
 class SimulatedScans:

@@ -1,4 +1,4 @@
-"""Compiled inner loop of `spots_significance`."""
+"""Compiled inner loop of `significance`."""
 
 from __future__ import annotations
 

@@ -23,10 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from .background.drift import source_drift
-from .background.noise import block_median, noise_map
-from .core.errors import ScanError
-from .evaluation.phantoms import (
+from ..background.drift import source_drift
+from ..background.noise import block_median, noise_map
+from ..core.errors import ScanError
+from ..scan.scan import Scan
+from ..simulation.settings import scan_geometry
+from .phantoms import (
     COSMIC,
     FAR,
     NEAR,
@@ -38,9 +40,7 @@ from .evaluation.phantoms import (
     near,
     truth_of,
 )
-from .evaluation.phantoms import Spots as SimulatedSpots
-from .scan.scan import Scan
-from .simulation.settings import scan_geometry
+from .phantoms import Spots as SimulatedSpots
 
 # Raised when the pixels change, so that no old scan is taken from the cache.
 _VERSION = 1
@@ -82,7 +82,7 @@ class BlankFrames:
     @classmethod
     def open(cls, folder: str | Path) -> BlankFrames:
         """Read a folder of TIFFs, or whatever else `io.open_scan` takes."""
-        from .io import open_scan
+        from ..io import open_scan
 
         return cls(open_scan([str(folder)]))
 
