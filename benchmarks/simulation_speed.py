@@ -14,8 +14,9 @@ import time
 
 import numpy as np
 
+from napari_labdct.core.rotations import rotation_z
 from napari_labdct.crystal import HC_KEV_ANGSTROM, material
-from napari_labdct.scan.geometry import ScanGeometry, rotation_z
+from napari_labdct.scan.geometry import ScanGeometry
 from napari_labdct.simulation import Beam, Projector, preset_sample
 
 

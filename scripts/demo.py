@@ -136,7 +136,7 @@ def open_in_napari() -> None:
     session.add_result(session.stack, cleaned, "cleaned", recipe=cleaned.recipe)
     session.add_result(session.stack, standard, "routine mask", recipe=standard.recipe)
     session.add_result(session.stack, spots, "network mask", recipe=cleaned.recipe)
-    for dock in ("Compare", "Spots", "Denoise"):
+    for dock in ("Compare", "Review", "Denoise"):
         viewer.window.add_plugin_dock_widget("napari-labdct", dock, tabify=True)
     napari.run()
 

@@ -64,7 +64,7 @@ class DocsTour(Tour):
         self.picture("compare_numbers")
         compare.set_view("leave")
 
-        spots = self.dock("Spots")
+        spots = self.dock("Review")
         self.rest(1.0)
         spots._measure()
         self.rest(8.0)

@@ -13,7 +13,7 @@ JOBS = {
     "Denoise": ("networks.denoising", "DenoiseSettings"),
     "Track": ("spots.tracking", "TrackSettings"),
     "Binarise": ("spots.binarisation", "SpotSettings"),
-    "Grow a missed spot (Spots dock)": ("review.corrections", "GrowSettings"),
+    "Grow a missed spot (Review dock)": ("review.corrections", "GrowSettings"),
     "Standard routine": ("spots.log_routine", "RoutineSettings"),
     "Simulate": ("simulation", "SimulateSettings"),
     "Predicted spots": ("simulation", "PredictSettings"),

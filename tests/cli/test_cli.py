@@ -66,7 +66,7 @@ def test_denoise_equals_the_library(folder, tmp_path, capsys):
 def test_a_second_denoise_finds_the_work_done(folder, tmp_path, monkeypatch):
     c = str(tmp_path / "c.tif")
     assert cli.main(["denoise", str(folder), "-o", c]) == 0
-    monkeypatch.setattr(Denoiser, "clean", lambda *_: pytest.fail("ran the network again"))
+    monkeypatch.setattr(Denoiser, "frame", lambda *_: pytest.fail("ran the network again"))
     assert cli.main(["denoise", str(folder), "-o", c]) == 0
 
 
@@ -113,7 +113,7 @@ def test_an_interrupt_says_how_to_go_on(folder, tmp_path, capsys, monkeypatch):
         return np.zeros((96, 112), np.uint8)
 
     c = tmp_path / "c.tif"
-    monkeypatch.setattr(Denoiser, "clean", interrupted)
+    monkeypatch.setattr(Denoiser, "frame", interrupted)
     assert cli.main(["denoise", str(folder), "-o", str(c)]) == 130
     assert "goes on where it stopped" in capsys.readouterr().err
     assert not c.exists()

@@ -164,6 +164,7 @@ def test_masks_with_nan_get_a_sentence(folder, tmp_path, capsys):
         (["--cleaned", "C", "-o", "s.xls"], "must end in"),
         (["--cleaned", "C", "-o", "s.csv", "--review", "none"], "no review"),
         (["--cleaned", "C", "--binary", "b.tif", "--stack-px", "3"], "at least 16"),
+        (["--cleaned", "C", "--binary", "b.tif", "--stack-px", "100000000"], "at most 32768"),
         (["--mask", "nowhere.tif", "-o", "s.csv"], "does not exist"),
     ],
 )
@@ -175,3 +176,35 @@ def test_faults_are_one_sentence(folder, tmp_path, monkeypatch, capsys, argument
     assert words in err
     assert "\n" not in err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["s.csv", "s.h5", "s.json", "s.parquet"])
+def test_a_file_of_somebody_else_stays_unless_overwriting(name, folder, tmp_path, capsys):
+    pytest.importorskip("pyarrow")
+    out = tmp_path / name
+    out.write_text("my notes")
+    assert _spots(folder, "-o", out) == 1
+    assert "already holds something else" in capsys.readouterr().err
+    assert out.read_text() == "my notes"
+    assert _spots(folder, "-o", out, "--overwrite") == 0
+    assert _spots(folder, "-o", out) == 0  # our own, of the same recipe
+    assert _spots(folder, "-o", out, "--threshold", "240") == 1
+
+
+@pytest.mark.parametrize("given", ["--binary", "--labels"])
+def test_a_stack_of_somebody_else_stays_unless_overwriting(given, folder, tmp_path):
+    out = tmp_path / "b.tif"
+    out.write_text("my notes")
+    assert _spots(folder, given, out) == 1
+    assert out.read_text() == "my notes"
+    assert _spots(folder, given, out, "--overwrite") == 0
+    assert _spots(folder, given, out) == 0
+
+
+def test_images_of_somebody_else_stay_unless_overwriting(folder, tmp_path):
+    mine = tmp_path / "frame_0001.tif"
+    mine.write_text("mine")
+    assert _spots(folder, "--pairs", tmp_path) == 1
+    assert mine.read_text() == "mine"
+    assert _spots(folder, "--pairs", tmp_path, "--overwrite") == 0
+    assert _spots(folder, "--pairs", tmp_path) == 0

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 from napari_labdct.core import frame_store
-from napari_labdct.core.errors import OutputError
+from napari_labdct.core.errors import InputsChangedError, OutputError
 from napari_labdct.core.frame_store import FrameStore
 from napari_labdct.core.recipes import recipe, recipe_hash
 from napari_labdct.scan.scan import Scan
@@ -118,3 +118,87 @@ def test_discard_leaves_nothing(tmp_path):
     store.discard()
     assert list(tmp_path.iterdir()) == []
     np.testing.assert_array_equal(store[0], 0)
+
+
+def _whole(path):
+    store = FrameStore.open_or_create(path, SHAPE, np.uint8, RECIPE)
+    for i in range(4):
+        store.write(i, frame(i))
+    return store
+
+
+def test_a_store_killed_before_it_got_its_name_gets_it_the_next_time(tmp_path):
+    path, part = tmp_path / "clean.tif", tmp_path / "clean.part.tif"
+    _whole(path)
+    path.rename(part)  # as if killed between the last sidecar and the renaming
+    again = FrameStore.open_or_create(path, SHAPE, np.uint8, RECIPE)
+    assert again.complete
+    assert path.exists()
+    assert not part.exists()
+    np.testing.assert_array_equal(again[3], frame(3))
+
+
+@pytest.mark.parametrize("done", [2, 4])
+def test_a_foreign_file_beside_an_unfinished_result_is_not_replaced(done, tmp_path):
+    path = tmp_path / "clean.tif"
+    store = FrameStore.open_or_create(path, SHAPE, np.uint8, RECIPE)
+    for i in range(done):
+        store.write(i, frame(i))
+    if done == 4:
+        path.rename(tmp_path / "clean.part.tif")
+    path.write_bytes(b"of somebody else")
+    with pytest.raises(OutputError, match="already holds another result"):
+        FrameStore.open_or_create(path, SHAPE, np.uint8, RECIPE)
+    assert path.read_bytes() == b"of somebody else"
+
+
+def test_a_result_that_another_program_wrote_over_is_refused(tmp_path):
+    path = tmp_path / "clean.tif"
+    _whole(path)
+    tifffile.imwrite(path, np.zeros((4, 5, 7), np.uint8), photometric="minisblack")
+    with pytest.raises(OutputError, match="changed or cut short"):
+        FrameStore.open_or_create(path, SHAPE, np.uint8, RECIPE)
+
+
+def test_changed_inputs_are_never_mixed_with_what_was_made_before(tmp_path):
+    path, source = tmp_path / "clean.tif", tmp_path / "frames.tif"
+    source.write_bytes(b"before")
+    opened = FrameStore.open_or_create(path, SHAPE, np.uint8, RECIPE, inputs=[source])
+    opened.write(1, frame(1))
+    same = FrameStore.open_or_create(path, SHAPE, np.uint8, RECIPE, inputs=[source])
+    assert same.missing() == [0, 2, 3]
+    source.write_bytes(b"longer than before")
+    with pytest.raises(InputsChangedError, match="begin anew with --overwrite"):
+        FrameStore.open_or_create(path, SHAPE, np.uint8, RECIPE, inputs=[source])
+    anew = FrameStore.open_or_create(path, SHAPE, np.uint8, RECIPE, inputs=[source], overwrite=True)
+    assert anew.missing() == [0, 1, 2, 3]
+
+
+def test_stacks_in_memory_are_known_by_their_pixels(tmp_path):
+    path, pixels = tmp_path / "clean.tif", np.zeros((4, 6, 7), np.uint16)
+    scan = Scan(pixels)
+    FrameStore.open_or_create(path, SHAPE, np.uint8, RECIPE, inputs=[scan]).write(1, frame(1))
+    FrameStore.open_or_create(path, SHAPE, np.uint8, RECIPE, inputs=[scan])
+    pixels[1, 2, 3] = 1
+    with pytest.raises(InputsChangedError):
+        FrameStore.open_or_create(path, SHAPE, np.uint8, RECIPE, inputs=[scan])
+
+
+def test_results_of_versions_that_did_not_keep_their_inputs_are_gone_on_with(tmp_path):
+    path, side = tmp_path / "clean.tif", tmp_path / "clean.tif.json"
+    FrameStore.open_or_create(path, SHAPE, np.uint8, RECIPE).write(1, frame(1))
+    state = json.loads(side.read_text())
+    del state["inputs"]
+    side.write_text(json.dumps(state))
+    again = FrameStore.open_or_create(path, SHAPE, np.uint8, RECIPE, inputs=[side])
+    assert again.missing() == [0, 2, 3]
+
+
+@pytest.mark.parametrize("key", ["hash", "shape", "dtype", "done", "recipe"])
+@pytest.mark.parametrize("value", [None, [], {}, 7, "zz"])
+def test_a_damaged_sidecar_is_another_result(key, value, tmp_path):
+    path, side = tmp_path / "clean.tif", tmp_path / "clean.tif.json"
+    FrameStore.open_or_create(path, SHAPE, np.uint8, RECIPE).write(1, frame(1))
+    side.write_text(json.dumps({**json.loads(side.read_text()), key: value}))
+    with pytest.raises(OutputError, match="already holds another result"):
+        FrameStore.open_or_create(path, SHAPE, np.uint8, RECIPE)

@@ -13,14 +13,14 @@ import pytest
 import tifffile
 
 SIMULATE = (
-    "--diameter-um=80 --height-um=80 --mean-grain-um=40 --rows=48 --cols=56 --pixel-um=120 "
-    "--frames=2 --start-deg=10 --step-deg=25 --noise --background=50"
-).split()
+    "simulate -o OUT/scan --diameter-um=80 --height-um=80 --mean-grain-um=40 --rows=48 --cols=56 "
+    "--pixel-um=120 --frames=2 --start-deg=10 --step-deg=25 --noise --background=50"
+)
 COMMANDS = {
     "routine": "routine IN/frames.tif -o OUT/mask.tif --median-window 3",
     "denoise": "denoise IN/frames.tif -o OUT/clean.tif --spots OUT/mask.tif --table OUT/spots.csv "
     "--median-window 3 --binning 1 --device cpu",
-    "simulate": " ".join(["simulate -o OUT/scan", *SIMULATE]),
+    "simulate": SIMULATE,
     "spots": "spots IN/frames.tif --mask IN/mask.tif -o OUT/s.csv -o OUT/s.h5 -o OUT/s.json "
     "--binary OUT/b.tif --labels OUT/l.tif --median-window 3",
     "background": "background IN/five.tif -o OUT/set.h5 --frames OUT/background.tif",

@@ -147,7 +147,7 @@ def test_extract_writes_i_bg_and_adds_a_set_with_its_picture(panel, extract, vie
 
 
 def test_cancel_resume_and_discard(panel, viewer, wait, monkeypatch):
-    background, calls = Extraction.background, []
+    background, calls = Extraction.frame, []
 
     def stop(self, index):
         calls.append(index)
@@ -155,7 +155,7 @@ def test_cancel_resume_and_discard(panel, viewer, wait, monkeypatch):
             panel.controller.job._worker.quit()
         return background(self, index)
 
-    monkeypatch.setattr(Extraction, "background", stop)
+    monkeypatch.setattr(Extraction, "frame", stop)
     panel.run_bar.button.click()
     wait(lambda: panel.controller.job.state == "stopped")
     layer = viewer.layers["iron [background]"]

@@ -193,7 +193,7 @@ def test_cancel_keeps_what_is_done_and_resume_goes_on(
         made.append(index)
         return real(self, index)
 
-    monkeypatch.setattr(Denoiser, "clean", clean)
+    monkeypatch.setattr(Denoiser, "frame", clean)
     panel.scope.setCurrentText("Whole stack")
     panel.bar.button.click()
     for _ in range(3):
@@ -220,7 +220,7 @@ def test_a_result_is_found_again_after_a_restart(panel, run, add_scan, scan, vie
     path = viewer.layers[1].data.path
     assert path.parent == preferences.cache_folder()
     viewer.layers.clear()
-    monkeypatch.setattr(Denoiser, "clean", lambda *_: pytest.fail("was made again"))
+    monkeypatch.setattr(Denoiser, "frame", lambda *_: pytest.fail("was made again"))
     add_scan(scan)
     run("Whole stack")
     assert viewer.layers[1].data.path == path
@@ -239,7 +239,7 @@ def test_discard_deletes_the_result_and_its_layers_only(
             raise OutputError("Cannot write (No space left on device); free some space.")
         return real(self, index)
 
-    monkeypatch.setattr(Denoiser, "clean", clean)
+    monkeypatch.setattr(Denoiser, "frame", clean)
     run("Whole stack", "failed")
     assert panel.bar.label.text().startswith("Cannot write (No space left")
     assert panel.bar.button.isEnabled()
@@ -249,7 +249,7 @@ def test_discard_deletes_the_result_and_its_layers_only(
     assert mine in viewer.layers
     assert not store.location.exists()
     assert panel.controller.job.state == "idle"
-    monkeypatch.setattr(Denoiser, "clean", real)
+    monkeypatch.setattr(Denoiser, "frame", real)
     run("Whole stack")
 
 
@@ -261,7 +261,7 @@ def test_the_stack_removed_while_it_is_denoised(panel, add_scan, scan, viewer, m
         assert gate.acquire(timeout=30)
         return real(self, index)
 
-    monkeypatch.setattr(Denoiser, "clean", clean)
+    monkeypatch.setattr(Denoiser, "frame", clean)
     panel.scope.setCurrentText("Whole stack")
     panel.bar.button.click()
     job = panel.controller.job
@@ -283,7 +283,7 @@ def test_results_removed_while_they_are_made(panel, run, add_scan, scan, viewer,
         assert gate.acquire(timeout=30)
         return real(self, index)
 
-    monkeypatch.setattr(Denoiser, "clean", clean)
+    monkeypatch.setattr(Denoiser, "frame", clean)
     panel.scope.setCurrentText("Whole stack")
     panel.bar.button.click()
     wait(lambda: len(viewer.layers) == 3)
@@ -311,7 +311,7 @@ def test_the_viewer_closed_while_it_is_denoised(
         made.append(index)
         return real(self, index)
 
-    monkeypatch.setattr(Denoiser, "clean", clean)
+    monkeypatch.setattr(Denoiser, "frame", clean)
     panel.bar.button.click()
     wait(lambda: job.progress.total == 9)
     viewer.close()

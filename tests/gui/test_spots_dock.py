@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 import tifffile
+from clicking import click
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication
 
@@ -70,12 +71,16 @@ def add_stacks(add_scan, viewer, stacks):
 def spots(add_stacks, dock, wait):
     """The dock with everything measured."""
     add_stacks()
-    widget = dock("Spots")
+    widget = dock("Review")
+    wait(lambda: widget.controller.measured is not None)  # this frame, unasked
+    assert set(widget.controller.table["frame"]) == {
+        session_of(widget.session.viewer).shown_frame()
+    }
     wait(lambda: not widget.controller.job.running)
     widget.routine.setCurrentIndex(2)
-    widget.bar.button.click()
+    click(widget.whole_button)
     wait(lambda: widget.controller.job.state in ("done", "failed"))
-    assert widget.controller.measured is not None, widget.controller.job.error
+    assert len(widget.controller.table) > 4, widget.controller.job.error
     return widget
 
 
@@ -138,7 +143,7 @@ def test_a_whole_session(spots, viewer, qtbot, wait, dock, add_stacks, tmp_path,
 
     # split
     spots.controller.select((frame, new))
-    spots.correct.split.click()
+    click(spots.correct.split)
     _settle(spots, wait)
     assert len(spots.controller.table) == 38
     assert "split" in spots.status.text()
@@ -174,7 +179,7 @@ def test_a_whole_session(spots, viewer, qtbot, wait, dock, add_stacks, tmp_path,
 
     # and back through every step
     while again.undo.isEnabled():
-        again.undo.click()
+        click(again.undo)
         _settle(again, wait)
     assert _statuses(again) == [UNDECIDED] * 36
 
@@ -184,7 +189,7 @@ def test_a_new_viewer_finds_the_review(spots, wait, make_napari_viewer, stacks):
     assert list(review_folder().glob("*.review.jsonl"))
     other = make_napari_viewer()
     other.add_image(stacks[0], name="opened later")
-    widget = other.window.add_plugin_dock_widget("napari-labdct", "Spots")[1]
+    widget = other.window.add_plugin_dock_widget("napari-labdct", "Review")[1]
     wait(lambda: widget.controller.measured is not None)
     assert widget.progress.text() == "2 of 36 decided"
     assert widget.controller is not spots.controller
@@ -203,7 +208,7 @@ def test_corrections_of_one_scan_never_reach_another(spots, viewer, wait, stacks
     session.add_result(copper, LiveMask(cleaned[:, ::-1].copy(), SpotSettings()), "network mask")
     session.set_stack(copper)
     wait(lambda: not control.job.running)
-    spots.bar.button.click()
+    click(spots.whole_button)
     wait(lambda: control.stack is copper)
     of_copper = control.measured.review.path
     control.set_status([(8, 1)], ACCEPTED)
@@ -278,11 +283,12 @@ def test_several_rows_are_decided_at_once_and_merged(spots, qtbot, wait):
     assert table.keys() == [(0, 1), (0, 2)]
     _press(qtbot, spots, "A")
     assert _statuses(spots)[:2] == [ACCEPTED] * 2
-    spots.correct.merge.click()
+    spots.tabs.setCurrentWidget(spots.correct)
+    click(spots.correct.merge)
     _settle(spots, wait)
     assert len(spots.controller.table) == 35
     assert spots.controller.row_of((0, 2)) < 0
-    spots.undo.click()
+    click(spots.undo)
     _settle(spots, wait)
     assert _statuses(spots)[:2] == [ACCEPTED] * 2
 
@@ -302,7 +308,8 @@ def test_a_click_on_the_image_selects_and_adds(spots, viewer, wait, stacks):
     _settle(spots, wait)
     assert "brighter" in spots.status.text() or len(spots.controller.table) == 37
     count = len(spots.controller.table)
-    spots.correct.erase.click()
+    spots.tabs.setCurrentWidget(spots.correct)
+    click(spots.correct.erase)
     _settle(spots, wait)
     assert len(spots.controller.table) == count - 1
     _click(viewer, spots, spot["frame"], spot["row"], spot["col"])
@@ -403,7 +410,7 @@ def test_rings_show_where_the_families_begin(spots, add_scan, stacks, viewer, wa
         pixel_um=200.0, source_sample_mm=50, sample_detector_mm=50, tube_kv=110, material="Fe"
     )
     session.set_scan(session.stack, session.scan().replace(description=known))
-    spots.bar.button.click()
+    click(spots.whole_button)
     wait(lambda: len(spots.plots.plot.rings) == 4)
     spots.tabs.setCurrentWidget(spots.plots)
     spots.plots.kind.setCurrentIndex(4)
@@ -419,7 +426,7 @@ def test_what_was_written_comes_back_in(spots, tmp_path, wait):
         spots.export.write(tmp_path / name, "table")
         wait(lambda: not spots.controller.export_job.running)
     while spots.undo.isEnabled():
-        spots.undo.click()
+        click(spots.undo)
         _settle(spots, wait)
     assert len(spots.controller.table) == 36
     spots.controller.import_labels(tmp_path / "s.h5")
@@ -465,20 +472,21 @@ def test_another_threshold_takes_the_decisions_along(spots, viewer, wait):
     spots.controller.set_status([(0, 1), (0, 3)], ACCEPTED)
     mask = session_of(viewer).results(session_of(viewer).stack, "network mask")[-1]
     mask.data.adopt(SpotSettings(threshold=170))
-    spots.bar.button.click()
+    click(spots.whole_button)
     wait(lambda: spots.controller.job.state == "done" and "taken over" in spots.status.text())
     assert (spots.controller.table["status"] == ACCEPTED).sum() >= 1
 
 
 def test_what_cannot_be_measured_is_said(dock, add_scan, scan, viewer, wait):
     add_scan(scan)
-    widget = dock("Spots")
-    assert not widget.bar.button.isEnabled()
-    assert "Denoise" in widget.bar.button.toolTip()
+    widget = dock("Review")
+    assert not widget.whole_button.isEnabled()
+    assert widget.missing.isVisibleTo(widget)
+    assert "denoise" in widget.missing.text()
     small = viewer.add_labels(np.zeros((9, 48, 64), np.int32), name="by hand")
     assert widget.network.currentText() == "by hand"
     wait(lambda: not widget.controller.job.running)
-    widget.bar.button.click()
+    click(widget.whole_button)
     wait(lambda: widget.controller.job.state in ("done", "failed"))
     assert widget.controller.measured is not None
     assert widget.progress.text() == "No spots measured"
@@ -495,10 +503,10 @@ def test_a_dock_that_was_closed_goes_on_with_the_same_review(spots, viewer, dock
     controller = spots.controller
     viewer.window.remove_dock_widget(spots)
     controller.set_status([(0, 2)], REJECTED)
-    again = dock("Spots")
+    again = dock("Review")
     assert again.controller is controller
     assert again.table.model_.rowCount() == 36
     assert again.progress.text() == "2 of 36 decided"
-    again.undo.click()
+    click(again.undo)
     _settle(again, wait)
     assert again.progress.text() == "1 of 36 decided"

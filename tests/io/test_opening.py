@@ -9,7 +9,7 @@ import tifffile
 
 from napari_labdct.core.errors import ScanError
 from napari_labdct.io import open_scan, write_frames
-from napari_labdct.io.scan_yaml import read_angles_csv
+from napari_labdct.io.angle_log import read_angles_csv
 
 STACK = np.random.default_rng(3).integers(0, 4000, (5, 31, 23)).astype(np.uint16)
 
@@ -320,3 +320,70 @@ def test_opening_a_large_stack_reads_no_frame(tmp_path):
     scan = open_scan(path)
     assert scan.n_frames == 181
     assert scan.frames._cache == {}
+
+
+def test_patterns_and_lists_keep_the_order_in_which_they_are_given(tmp_path):
+    for name in ("b/2.tif", "b/10.tif", "a/2.tif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        tifffile.imwrite(tmp_path / name, np.full((16, 16), len(name) + ord(name[0]), np.uint16))
+    for frames, levels in [
+        ("[b/*.tif, a/*.tif]", [105, 106, 104]),
+        ("[b/10.tif, a/2.tif, b/2.tif]", [106, 104, 105]),  # such as by the golden angle
+        ("['*/10.tif', '*/*.tif']", [106, 104, 105]),
+    ]:
+        (tmp_path / "scan.yaml").write_text(f"frames: {frames}\n")
+        assert open_scan(tmp_path).frames[:].max((1, 2)).tolist() == levels
+
+
+@pytest.mark.parametrize("name", ["a[1].tif", "b [x] 2?.tif", "c*.tif"])
+def test_a_name_that_is_there_is_no_pattern(tmp_path, name):
+    tifffile.imwrite(tmp_path / name, STACK[0])
+    tifffile.imwrite(tmp_path / "c1.tif", STACK[1])
+    (tmp_path / "scan.yaml").write_text(json.dumps({"frames": [name]}))
+    np.testing.assert_array_equal(open_scan(tmp_path).frames[:], STACK[:1])
+
+
+def test_a_pattern_that_searches_too_much_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_labdct.io.patterns.MOST_ENTRIES", 20)
+    (tmp_path / "deep").mkdir()
+    write_folder(tmp_path / "deep" / "er")
+    (tmp_path / "scan.yaml").write_text("frames: 'deep/**/*.tif'\n")
+    assert open_scan(tmp_path).n_frames == 5
+    for pattern in ("/**/*.tif", "../../**/proj8.tif"):
+        (tmp_path / "scan.yaml").write_text(f"frames: '{pattern}'\n")
+        with pytest.raises(ScanError, match="searches more than 20 files"):
+            open_scan(tmp_path)
+
+
+def test_scan_yml_is_read_as_scan_yaml_is(tmp_path):
+    folder = write_folder(tmp_path / "run")
+    (folder / "scan.yml").write_text("pixel_um: 3\n")
+    for source in (folder, folder / "proj9.tif"):
+        assert open_scan(source).description.pixel_um == 3
+    (folder / "scan.yaml").write_text("pixel_um: 4\n")
+    assert open_scan(folder).description.pixel_um == 4
+
+
+def test_a_reference_image_among_the_projections_is_named(tmp_path):
+    folder = write_folder(tmp_path / "run")
+    tifffile.imwrite(folder / "flat.tif", STACK[0])
+    assert "flat.tif" in open_scan(folder).notes[0]
+    (folder / "scan.yaml").write_text("omega_deg: [0, 1, 2, 3, 4]\n")
+    with pytest.raises(ScanError, match=r"6 projections but 5 rotation angles; flat\.tif"):
+        open_scan(folder)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["!!timestamp 2026-13-01", "!!int y", "!!binary é", "0x" + "f" * 6000, "&b [*b]",
+     "{" * 900 + "}" * 900, "a" * 90_000, "[" + "ab, " * 9000 + "]"],
+    ids=lambda value: value[:14],
+)  # fmt: skip
+@pytest.mark.parametrize("entry", ["pixel_um", "beam_stop_px", "omega_deg", "frames"])
+def test_impossible_values_are_refused_in_one_short_sentence(tmp_path, entry, value):
+    (tmp_path / "scan.yaml").write_text(f"{entry}: {value}\n", encoding="utf-8")
+    with pytest.raises(ScanError) as caught:
+        open_scan(tmp_path / "scan.yaml")
+    text = str(caught.value).replace(str(tmp_path), "")
+    assert len(text) < 400
+    assert "\n" not in text

@@ -10,8 +10,15 @@ from scipy import ndimage as ndi
 
 from napari_labdct.core.errors import OutputError, ScanError
 from napari_labdct.core.recipes import recipe_beside
-from napari_labdct.io import coco, label_stacks, spot_tables, training_pairs
-from napari_labdct.review.export import export_stack, export_table
+from napari_labdct.io import (
+    coco,
+    label_stacks,
+    open_scan,
+    spot_tables,
+    training_pairs,
+    write_frames,
+)
+from napari_labdct.review.export import export_stack, export_table, frame_names
 from napari_labdct.review.review import REVIEW_DTYPE, Review, ReviewedFrames, with_status
 from napari_labdct.scan.scan import Scan
 from napari_labdct.spots.measurement import measure_stack
@@ -181,3 +188,61 @@ def test_a_csv_without_a_status_is_undecided_and_unwritable_places_are_said(tmp_
     with pytest.raises(OutputError):
         export_table(tmp_path / "file" / "s.h5", table, RECIPE, frames)
     assert coco.SparseFrames(SHAPE, {})[1].shape == SHAPE[1:]
+
+
+# pycocotools itself has not moved to NumPy 2 wholly
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_coco_is_what_trainers_read(tmp_path, reviewed):
+    from pycocotools.coco import COCO
+
+    table, frames = reviewed
+    names = [f"iron_{i:04d}.tif" for i in range(SHAPE[0])]
+    coco = COCO(export_table(tmp_path / "s.json", table, RECIPE, frames, names))
+    assert [image["file_name"] for image in coco.loadImgs(coco.getImgIds())] == names
+    for index in range(SHAPE[0]):
+        notes = coco.loadAnns(coco.getAnnIds([index], iscrowd=False))
+        here = table[table["frame"] == index]
+        assert len(notes) == len(here)
+        for note, spot in zip(notes, here):
+            np.testing.assert_array_equal(coco.annToMask(note), frames[index] == spot["id"])
+
+
+def test_a_folder_of_projections_gives_its_file_names(tmp_path):
+    for name in ("a/p1.tif", "a/p2.tif", "b/p1.tif"):
+        write_frames(tmp_path / name, [np.ones((9, 9), np.uint16)])
+    both = open_scan([tmp_path / name for name in ("a/p1.tif", "a/p2.tif", "b/p1.tif")])
+    assert frame_names(both) == ["a/p1.tif", "a/p2.tif", "b/p1.tif"]
+    assert frame_names(open_scan(tmp_path / "a")) == ["p1.tif", "p2.tif"]
+    assert frame_names(Scan(np.ones((2, 9, 9)))) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"counts": [0, 2**40]}, {"counts": [1111, 5]}, {"counts": [1, -1, 3]}, {"counts": "abc"},
+        {"height": 10**9}, {"height": "x"}, {"id": -1}, {"id": 2**40}, {"image_id": 99},
+        {"image_id": None}, {"images": []}, {"images": [5]}, {"annotations": [5]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_impossible_coco_is_refused_in_one_sentence(tmp_path, change):
+    note = {"image_id": 0, "segmentation": {"counts": [0, 4, 1106]}, "labdct": {"id": 1}}
+    image = {"id": 0, "file_name": "a", "height": 30, "width": 37}
+    coco = {"info": {"recipe": {}}, "images": [image], "annotations": [note]}
+    for name, value in change.items():
+        for part in (coco, note, image, note["segmentation"], note["labdct"]):
+            if name in part and not (part is image and name == "id"):
+                part[name] = value
+                break
+    (tmp_path / "c.json").write_text(json.dumps(coco))
+    for read in (label_stacks.read_labels, lambda p: spot_tables.read_table(p, np.dtype("i4"))):
+        with pytest.raises(ScanError, match=r"c\.json is not the JSON") as caught:
+            read(tmp_path / "c.json")
+        assert len(str(caught.value)) < 300
+
+
+def test_a_json_in_another_encoding_is_refused_shortly(tmp_path):
+    (tmp_path / "c.json").write_bytes(b'"' + b"x" * 9000 + b'\xfc"')
+    with pytest.raises(ScanError, match="it is not UTF-8") as caught:
+        label_stacks.read_labels(tmp_path / "c.json")
+    assert len(str(caught.value)) < 300

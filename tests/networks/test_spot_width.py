@@ -10,6 +10,7 @@ from napari_labdct.networks.model import Model
 from napari_labdct.networks.spot_width import (
     BIN_PX,
     LOOKS,
+    scan_binning,
     scan_spot_width,
     spot_width,
     suitable_binning,
@@ -127,3 +128,55 @@ def test_wide_spots_come_out_better_with_the_measured_binning():
     measured = suitable_binning(spot_width(frames))
     assert measured > 1
     assert pixel_iou(measured) > pixel_iou(1) + 0.1
+
+
+def spoiled(frames: np.ndarray, how: str) -> np.ndarray:
+    """The frames with a fault of the detector or the exposure, uint16 or uint32."""
+    frames, rng = frames.copy(), np.random.default_rng(6)
+    if how == "direct beam":
+        square = np.s_[:, 180:330, 190:320]
+        level = 30_000 * rng.uniform(0.9, 1.1, (len(frames), 1, 1))
+        frames[square] = rng.poisson(level, frames[square].shape)
+    elif how == "saturated module":
+        frames[:, 300:420, 40:200] = 65535
+    elif how == "dead module of 32 bits":
+        frames = frames.astype(np.uint32)
+        frames[:, 100:230, 300:] = 2**32 - 1
+        frames[:, :, 254:258] = 2**32 - 1
+    elif how == "a stuck module":
+        frames[:, 10:200, 10:200] = 3100
+    elif how == "a blank frame":
+        frames[4] = rng.poisson(3, frames.shape[1:])
+    elif how == "a bright frame":
+        frames[2] *= 12
+    elif how == "a frame of zeros":
+        frames[2] = 0
+    return frames
+
+
+FAULTS = ["direct beam", "saturated module", "dead module of 32 bits", "a stuck module",
+          "a blank frame", "a bright frame", "a frame of zeros"]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", FAULTS)
+def test_faults_of_the_detector_and_odd_frames_do_not_decide(how):
+    for width, binning in ((3, 1), (40, 2)):
+        chosen = scan_binning(Scan(spoiled(frames_of(width), how)))
+        assert chosen == (binning, ""), (how, width)
+
+
+def test_projections_that_disagree_are_not_binned_and_it_is_said():
+    frames = frames_of(3, n=10)
+    frames[:3] = frames_of(90, n=3)
+    binning, note = scan_binning(Scan(frames))
+    assert binning == 1
+    assert "Only 3 of 10 projections" in note
+
+
+def test_the_shadow_of_the_beam_stop_does_not_count():
+    frames = frames_of(3)
+    shadow = np.zeros(SHAPE, bool)
+    shadow[200:320, 200:320] = True
+    for k, image in enumerate(frames):  # light that goes through it in some projections
+        image[shadow] += (k % 2) * 300
+    assert suitable_binning(spot_width(frames, shadow)) == 1

@@ -239,3 +239,62 @@ def test_reviews_of_a_scan_are_found_again(tmp_path):
         os.utime(path, (k, k))
     review_path(tmp_path, "other", "one").write_text("")
     assert reviews_of(tmp_path, "abc") == paths[::-1]
+
+
+def _decided(path, count):
+    review = Review(SHAPE, path)
+    for i in range(count):
+        review.set_status([(0, i + 1)], ACCEPTED)
+    return path.read_bytes().split(b"\n")
+
+
+def test_a_damaged_line_costs_that_line_only(tmp_path):
+    path = tmp_path / "a.review.jsonl"
+    lines = _decided(path, 20)
+    bad = lines[3] = lines[3].replace(b'"do"', b'"dX"')
+    path.write_bytes(b"\n".join(lines))
+    back = Review(SHAPE, path)
+    assert np.flatnonzero(back.statuses(0)).tolist() == [i for i in range(1, 21) if i != 3]
+    assert back.note == (
+        "The review had 1 damaged line; 19 changes were kept, and the rest is in "
+        "a.review.jsonl.damaged."
+    )
+    assert (tmp_path / "a.review.jsonl.damaged").read_bytes() == bad
+    back.set_status([(1, 1)], REJECTED)
+    again = Review(SHAPE, path)
+    assert not again.note
+    assert _state(again) == _state(back)
+
+
+def test_a_second_damage_does_not_take_the_place_of_the_first(tmp_path):
+    path = tmp_path / "a.review.jsonl"
+    lines = _decided(path, 5)
+    path.write_bytes(b"\n".join([*lines[:2], b"first", *lines[3:]]))
+    Review(SHAPE, path)
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([*lines[:4], b"second", *lines[5:]]))
+    assert "damaged-2" in Review(SHAPE, path).note
+    assert (tmp_path / "a.review.jsonl.damaged").read_bytes() == b"first"
+    assert (tmp_path / "a.review.jsonl.damaged-2").read_bytes() == b"second"
+
+
+def test_an_undo_after_a_damaged_line_takes_back_what_it_took_back(tmp_path):
+    """Decide on 1, 2 and 3; take 3 and 2 back.  With the line of 3 damaged, 1 stays."""
+    path = tmp_path / "a.review.jsonl"
+    review = Review(SHAPE, path)
+    for i in (1, 2, 3):
+        review.set_status([(0, i)], ACCEPTED)
+    review.undo()
+    review.undo()
+    lines = path.read_bytes().split(b"\n")
+    lines[3] = b"?"
+    path.write_bytes(b"\n".join(lines))
+    assert np.flatnonzero(Review(SHAPE, path).statuses(0)).tolist() == [1]
+
+
+def test_a_damaged_first_line_costs_no_decision(tmp_path):
+    path = tmp_path / "a.review.jsonl"
+    lines = _decided(path, 3)
+    path.write_bytes(b"\n".join([lines[0].replace(b"shape", b"shxpe"), *lines[1:]]))
+    assert Review(SHAPE, path).statuses(0).tolist() == [0, 1, 1, 1]
+    assert not Review(SHAPE, path).note

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_labdct.core.errors import SettingsError
-from napari_labdct.scan.geometry import ScanGeometry, polygon_mask, rotation_z
+from napari_labdct.core.rotations import rotation_z
+from napari_labdct.scan.geometry import ScanGeometry, polygon_mask
 
 
 def near_field(**changes) -> ScanGeometry:

@@ -154,7 +154,7 @@ def test_files_that_are_no_grain_maps_are_refused(tmp_path, grains):
         file["LabDCT/Data/GrainId"][...] = 0
     with pytest.raises(ScanError, match="no grain"):
         read_grainmapper(path)
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="Cannot write"):
         write_grainmapper(tmp_path / "none" / "map.h5", grains, material("Al"))
 
 

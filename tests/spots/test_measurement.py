@@ -9,10 +9,17 @@ from scipy import ndimage as ndi
 from skimage.measure import label, regionprops
 
 from napari_labdct.background.noise import block_median, noise_map
+from napari_labdct.core.errors import ScanError
 from napari_labdct.scan.scan import Scan
 from napari_labdct.spots.binarisation import BinaryFrames, SpotSettings, binarise
 from napari_labdct.spots.components import EIGHT
-from napari_labdct.spots.measurement import SPOT_DTYPE, local_background, measure, measure_stack
+from napari_labdct.spots.measurement import (
+    SPOT_DTYPE,
+    label_image,
+    local_background,
+    measure,
+    measure_stack,
+)
 
 RNG = np.random.default_rng(11)
 
@@ -137,3 +144,28 @@ def test_a_stack_is_measured_frame_by_frame_with_its_angles():
     assert all(abs(t["row"][0] - (8 * i + 1.5)) < 0.2 for i, t in enumerate(tables))
     single = next(measure_stack(Scan(stack[:1]), masks[:1]))
     assert single["snr"][0] > 5
+
+
+@pytest.mark.parametrize("value", [0.7, 1.0, 255.0])
+def test_a_mask_of_one_floating_value_is_a_mask(value):
+    mask = np.zeros((9, 9), np.float32)
+    mask[1:3, 1:3] = mask[5:7, 5:7] = value
+    assert np.unique(label_image(mask)).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([0.2, 0.7], "different fractions"),
+        ([1.5, 3.0], "different fractions"),
+        ([np.nan], "NaN"),
+        ([-1.0], "negative"),
+        ([1e20], "may go up to"),
+        ([np.inf], "may go up to"),
+        (np.array([4_000_000_000], np.uint32), "may go up to"),
+        (np.array([2_000_000_000], np.int32), "may go up to"),
+    ],
+)
+def test_what_is_neither_mask_nor_labels_is_refused(values, words):
+    with pytest.raises(ScanError, match=words):
+        label_image(np.array([[0, *values]], np.asarray(values).dtype))

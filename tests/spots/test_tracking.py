@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
 from napari_labdct.core.errors import OutputError, ScanError, SettingsError
+from napari_labdct.core.rotations import rotation_z
 from napari_labdct.scan.description import ScanDescription
-from napari_labdct.scan.geometry import rotation_z
 from napari_labdct.scan.scan import Scan, angles
 from napari_labdct.simulation import SimulateSettings, Simulation
 from napari_labdct.simulation.settings import scan_geometry

@@ -26,7 +26,7 @@ def add_command(commands) -> None:
         help="fine-tune a trained network on reviewed spots or on a scan's own background",
         description=(
             "Let a trained network go on learning, mixed with synthetic crops: from PAIRS that "
-            "were saved after a review (Spots dock, or labdct spots --pairs), or from the "
+            "were saved after a review (Review dock, or labdct spots --pairs), or from the "
             "background of a --scan under simulated spots of its geometry. The same command goes "
             "on where it was stopped. Numbers before and after (.json), a picture (.png) and the "
             "curve (.log.jsonl) are written beside the model."

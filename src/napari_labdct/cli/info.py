@@ -33,6 +33,8 @@ def run(given: argparse.Namespace) -> None:
             print(f"{name}: {value}")
     for sentence in meaning(scan):
         print(sentence[0].lower() + sentence[1:])
+    for note in scan.notes:
+        print(f"note: {note}")
     for step in STEPS:
         missing = scan.missing_for(step)
         print(f"for {step}: {'complete' if not missing else 'missing ' + ', '.join(missing)}")

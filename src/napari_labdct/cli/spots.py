@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from ..background.rolling_median import SPOT_WINDOW
-from ..core.errors import OutputError, SettingsError
+from ..core.errors import OutputError, SettingsError, quoted
 from ..core.frame_store import spare_inputs
 from ..core.parameters import add_arguments
 from ..spots.binarisation import BinaryFrames, SpotSettings, binarised
 from .common import OWN_THRESHOLD, add_scan, cut_of, note_other_scan, open_given, window
+
+_LONGEST_STACK_PX = 32_768
 
 KEEP = {"all": (0, 1, 2), "not-rejected": (0, 1), "accepted": (1,)}
 
@@ -27,7 +29,7 @@ def add_command(commands) -> None:
     )
     found.add_argument("--mask", metavar="MASK.tif", help="masks or labels of any other method")
     found.add_argument("--routine", metavar="MASK.tif", help="output of 'labdct routine'")
-    found.add_argument("--review", metavar="FILE", help="a review made in the Spots dock")
+    found.add_argument("--review", metavar="FILE", help="a review made in the Review dock")
     found.add_argument(
         "--keep", choices=sorted(KEEP), default="not-rejected", help="by the status in the review"
     )
@@ -117,8 +119,11 @@ def _check(given: argparse.Namespace) -> None:
         raise SettingsError("Say where the spots are: --cleaned, --mask or --routine.")
     if given.cleaned and given.mask:
         raise SettingsError("Give either --cleaned or --mask.")
-    if given.stack_px is not None and given.stack_px < 16:
-        raise SettingsError(f"--stack-px is {given.stack_px}; it must be at least 16.")
+    if given.stack_px is not None and not 16 <= given.stack_px <= _LONGEST_STACK_PX:
+        raise SettingsError(
+            f"--stack-px is {quoted(given.stack_px)}; it must be at least 16 and at most "
+            f"{_LONGEST_STACK_PX}."
+        )
     if not (given.output or given.binary or given.labels or given.pairs):
         raise SettingsError("Say what to write: -o, --binary, --labels or --pairs.")
     for name in given.output:
@@ -130,7 +135,13 @@ def _write(given: argparse.Namespace, scan, detections, review, kept) -> None:
     from tqdm import tqdm
 
     from ..io.spot_tables import claim, claim_pairs
-    from ..review.export import export_stack, export_table, measure_reviewed, spots_recipe
+    from ..review.export import (
+        export_stack,
+        export_table,
+        frame_names,
+        measure_reviewed,
+        spots_recipe,
+    )
     from ..review.selection import where
 
     recipe = spots_recipe(
@@ -150,7 +161,7 @@ def _write(given: argparse.Namespace, scan, detections, review, kept) -> None:
         table = np.concatenate(list(over(tables, "measure")))
         table = table[np.isin(table["status"], KEEP[given.keep]) & where(table, given.where)]
         for name in given.output:
-            print(export_table(name, table, recipe, kept))
+            print(export_table(name, table, recipe, kept, frame_names(scan)))
     for name, binary in ((given.binary, True), (given.labels, False)):
         if name:
             frames = over(iter(range(scan.n_frames)), "binary" if binary else "labels")

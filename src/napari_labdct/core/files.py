@@ -35,11 +35,16 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 @contextlib.contextmanager
-def atomic(path: str | Path) -> Iterator[Path]:
+def atomic(path: str | Path, *, new_folder: bool = True) -> Iterator[Path]:
     """A temporary path that takes the place of `path` when the block ends well.
 
-    If the block fails, the temporary file goes and `path` stays as it was.  The folder is made
-    if needed.
+    If the block fails, the temporary file goes and `path` stays as it was.
+
+    Parameters
+    ----------
+    path : path
+    new_folder : bool
+        Make the folder if it is not there.
 
     Raises
     ------
@@ -48,7 +53,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     with _renamed(path) as part:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if new_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
         yield part
         with open(part, "r+b") as file:
             sync(file)
@@ -68,7 +74,7 @@ def _renamed(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_hdf5(path: str | Path) -> Iterator[h5py.File]:
+def atomic_hdf5(path: str | Path, *, new_folder: bool = True) -> Iterator[h5py.File]:
     """As `atomic`, an HDF5 file to be filled.
 
     HDF5 cannot close a file on a full disk: it ends the interpreter, or says so in a page of its
@@ -76,7 +82,7 @@ def atomic_hdf5(path: str | Path) -> Iterator[h5py.File]:
     """
     import h5py
 
-    with atomic(path) as part, _Guarded(part) as guarded:
+    with atomic(path, new_folder=new_folder) as part, _Guarded(part) as guarded:
         try:
             with h5py.File(guarded, "w") as file:
                 yield file

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
-from .errors import SettingsError
+from .errors import SettingsError, quoted
 
 
 @dataclass(frozen=True)
@@ -140,21 +140,25 @@ def _check(field: Field, value: Any) -> Any:
     if field.type in (int, float):
         try:
             number = field.type(_decimal(value))
-        except (TypeError, ValueError):
-            raise SettingsError(f"{label} must be a number, not {value!r}.") from None
+        except (TypeError, ValueError, OverflowError):
+            raise SettingsError(f"{label} must be a number, not {quoted(value)}.") from None
         if not math.isfinite(number) or isinstance(value, bool):
-            raise SettingsError(f"{label} must be a finite number, not {value!r}.")
+            raise SettingsError(f"{label} must be a finite number, not {quoted(value)}.")
         if field.type is int and float(value) != number:
-            raise SettingsError(f"{label} must be a whole number, not {value!r}.")
+            raise SettingsError(f"{label} must be a whole number, not {quoted(value)}.")
         low, high = param.min, param.max
         if (low is not None and number < low) or (high is not None and number > high):
             unit = f" {param.unit}" if param.unit else ""
             raise SettingsError(f"{label} is {number:g}{unit}; it must be {_span(param)}{unit}.")
         return number
+    if field.type is str and isinstance(value, (bool, list, tuple, dict)):
+        raise SettingsError(f"{label} must be text, not {quoted(value)}.")
     if field.type is bool and not isinstance(value, bool):
-        raise SettingsError(f"{label} must be true or false, not {value!r}.")
+        raise SettingsError(f"{label} must be true or false, not {quoted(value)}.")
     if param.choices and value not in param.choices:
-        raise SettingsError(f"{label} is {value!r}; it must be one of {', '.join(param.choices)}.")
+        raise SettingsError(
+            f"{label} is {quoted(value)}; it must be one of {', '.join(param.choices)}."
+        )
     return value
 
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..scan.geometry import rotation_x, rotation_z
+from ..core.rotations import rotation_x, rotation_z
 
 
 def bunge_to_matrix(phi1_deg: float, phi_deg: float, phi2_deg: float) -> np.ndarray:

@@ -13,6 +13,11 @@ from ..core.errors import ScanError
 from ..core.files import atomic
 from ..core.spot_words import WORDS
 from ..core.stacks import LazyStack
+from .regular import read_bytes
+
+_MOST_BYTES = 1 << 31
+_LONGEST_EDGE = 65_535
+_LARGEST_ID = np.iinfo(np.int32).max
 
 
 class SparseFrames(LazyStack):
@@ -90,7 +95,7 @@ def _annotations(table: np.ndarray, labels: np.ndarray) -> Iterator[dict[str, An
         yield {
             "bbox": [int(row["col_min"]), int(row["row_min"]), width, height],
             "area": int(row["area_px"]),
-            "iscrowd": 1,
+            "iscrowd": 0,
             "segmentation": {
                 "size": list(labels.shape),
                 "counts": _run_lengths(at[start:stop], labels.size),
@@ -120,17 +125,59 @@ def _run_lengths(at: np.ndarray, size: int) -> list[int]:
 
 
 def read_coco(path: Path) -> dict[str, Any]:
-    """The file that `write_coco` wrote, as plain values."""
+    """The file that `write_coco` wrote, as plain values.
+
+    Raises
+    ------
+    ScanError
+        It is another file, or a size, a run length, an id or an image is impossible.
+    """
     try:
-        coco = json.loads(path.read_text(encoding="utf-8"))
-        coco["info"]["recipe"], coco["images"]
+        coco = json.loads(read_bytes(path, _MOST_BYTES).decode("utf-8"))
+        coco["info"]["recipe"]
+        _check_images(coco["images"])
         for note in coco["annotations"]:
-            note["labdct"], note["segmentation"]["counts"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+            _check_note(note, coco["images"])
+    except ScanError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        if isinstance(error, UnicodeDecodeError):  # its text holds the whole file
+            reason = "it is not UTF-8"
+        elif isinstance(error, KeyError):
+            reason = f"{reason} is missing"
         raise ScanError(
-            f"{path.name} is not the JSON this package writes for spots ({error!r})."
+            f"{path.name} is not the JSON this package writes for spots ({reason[:120]})."
         ) from error
     return coco
+
+
+def _check_images(images: Any) -> None:
+    if not isinstance(images, list) or not images:
+        raise ValueError("it lists no images")
+    sizes = {(image["height"], image["width"]) for image in images}
+    rows, cols = next(iter(sizes))
+    if len(sizes) > 1 or not all(_whole(n, 1, _LONGEST_EDGE) for n in (rows, cols)):
+        raise ValueError("the images have impossible or unequal sizes")
+
+
+def _check_note(note: Any, images: list[dict]) -> None:
+    counts = note["segmentation"]["counts"]
+    size = images[0]["height"] * images[0]["width"]
+    if not isinstance(counts, list) or not all(_whole(n, 0, size) for n in counts):
+        raise ValueError("a run length is impossible")
+    if sum(counts) > size:
+        raise ValueError("run lengths pass the end of the image")
+    if not _whole(note["image_id"], 0, len(images) - 1):
+        raise ValueError("a spot is on an image that is not listed")
+    if not isinstance(note["labdct"], dict):
+        raise ValueError("a spot has no measurements")
+    if "id" in note["labdct"] and not _whole(note["labdct"]["id"], 1, _LARGEST_ID):
+        raise ValueError("the id of a spot is impossible")
+
+
+def _whole(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
 def coco_labels(coco: dict[str, Any]) -> SparseFrames:
@@ -143,6 +190,8 @@ def coco_labels(coco: dict[str, Any]) -> SparseFrames:
         spans = [np.arange(a, b) for a, b in zip(edges[::2], edges[1::2])]
         at = np.concatenate(spans) if spans else np.zeros(0, int)
         flat = (at % rows) * cols + at // rows
+        if "id" not in note["labdct"]:
+            raise ScanError("A spot of the JSON has no id, so it holds no label images.")
         ids = np.full(flat.size, note["labdct"]["id"])
         parts.setdefault(int(note["image_id"]), []).append((flat, ids))
     pixels = {i: tuple(np.concatenate(a) for a in zip(*p)) for i, p in parts.items()}

@@ -184,7 +184,7 @@ def write_grainmapper(
     spacing = np.full(3, grains.voxel_um * 1e-3)
     ids = np.concatenate([[0], grains.grain_ids]).astype(np.int32)[grains.labels]
     vectors = np.concatenate([np.zeros((1, 3)), matrix_to_rodrigues(grains.orientations)])
-    with atomic_hdf5(path) as file:
+    with atomic_hdf5(path, new_folder=False) as file:
         file["Version"] = np.array([4], np.int32)
         group = file.create_group("LabDCT")
         group["Spacing"] = spacing

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from natsort import natsorted
 
-from ..core.errors import ScanError
+from ..core.errors import ScanError, quoted
 from ..core.recipes import recipe_beside
 from ..scan.scan import Scan
-from .scan_yaml import FILE_NAME, ScanFile, read_scan_yaml
-from .tiff import SUFFIXES, TiffFrames
+from .names import about_names, natural_order, odd_names
+from .patterns import matching_files
+from .regular import check_regular
+from .scan_yaml import FILE_NAME, ScanFile, description_file, read_scan_yaml
+from .tiff import SUFFIXES, TiffFrames, set_members
 
 
 def open_scan(source: str | Path | Sequence[str | Path] | np.ndarray) -> Scan:
@@ -23,8 +24,9 @@ def open_scan(source: str | Path | Sequence[str | Path] | np.ndarray) -> Scan:
     Parameters
     ----------
     source : path, list of paths, or array-like
-        A multi-page TIFF, a folder of TIFFs (natural order), a list of TIFFs (natural
-        order), a ``scan.yaml``, or any array-like ``(n, rows, cols)``.
+        A multi-page TIFF, a folder of TIFFs (natural order), a list of TIFFs (natural order,
+        folder by folder), a ``scan.yaml``, one file of an OME-TIFF set (the whole set is opened
+        if it is there), or any array-like ``(n, rows, cols)``.
 
     Returns
     -------
@@ -42,7 +44,7 @@ def open_scan(source: str | Path | Sequence[str | Path] | np.ndarray) -> Scan:
     try:
         if len(paths) == 1:
             return _open_path(paths[0])
-        return _from_files(paths, paths[0].parent if paths else Path())
+        return _from_files(natural_order(paths), paths[0].parent if paths else Path())
     except OSError as error:  # such as a folder that may not be entered
         raise ScanError(
             f"{paths[0]} cannot be opened ({error.strerror or error}); check who may read it."
@@ -51,9 +53,10 @@ def open_scan(source: str | Path | Sequence[str | Path] | np.ndarray) -> Scan:
 
 def _open_path(path: Path) -> Scan:
     if path.is_dir():
-        if (path / FILE_NAME).exists():
-            return _from_yaml(path / FILE_NAME)
-        files = _projections(p for p in path.iterdir() if _is_tiff(p))
+        described = description_file(path)
+        if described is not None:
+            return _from_yaml(described)
+        files = _beside(path)
         if not files:
             raise ScanError(f"{path} holds no TIFF file; choose the folder of the projections.")
         return _from_files(files, path, name=path.name)
@@ -63,7 +66,17 @@ def _open_path(path: Path) -> Scan:
         raise ScanError(f"{path} does not exist; check the name.")
     if path.suffix.lower() not in SUFFIXES:
         raise ScanError(f"{path.name} is not a TIFF file; export the projections as TIFF.")
-    return _from_files([path], path.parent, name=path.stem)
+    check_regular(path)
+    members = [p for p in set_members(path) if p.exists()]
+    whole = len(members) > 1 and path in members
+    return _from_files(members if whole else [path], path.parent, name=path.stem)
+
+
+def _beside(folder: Path) -> list[Path]:
+    """The projections of a folder in natural order, or in that of the OME-TIFF set they are."""
+    files = natural_order(_projections(p for p in folder.iterdir() if _is_tiff(p)))
+    members = set_members(files[0]) if len(files) > 1 else []
+    return members if set(members) == set(files) else files
 
 
 def _is_tiff(path: Path) -> bool:
@@ -82,30 +95,30 @@ def _projections(files: Iterable[Path]) -> list[Path]:
 
 
 def named_files(described: ScanFile, folder: Path) -> list[Path]:
-    """The files that the patterns of a ``scan.yaml`` in `folder` stand for, each once."""
-    # Path.glob would refuse an absolute pattern
-    found = [glob.glob(p, root_dir=folder, recursive=True) for p in described.frames]
-    return [folder / name for name in dict.fromkeys(chain(*found))]
+    """The files that the patterns of a ``scan.yaml`` in `folder` stand for, each once.
+
+    Patterns keep the order in which they are given; the files of each come in natural order.
+    """
+    found = [matching_files(pattern, folder) for pattern in described.frames]
+    return list(dict.fromkeys(chain(*found)))
 
 
 def _from_yaml(path: Path) -> Scan:
     if not path.exists():
         raise ScanError(f"{path} does not exist; check the name.")
     described, folder = read_scan_yaml(path), path.parent
-    if described.frames:
-        files = _projections(named_files(described, folder))
-    else:
-        files = _projections(p for p in folder.iterdir() if _is_tiff(p))
+    named = described.frames
+    files = _projections(named_files(described, folder)) if named else _beside(folder)
     if not files:
-        wanted = ", ".join(described.frames) or "*.tif"
+        wanted = ", ".join(map(quoted, described.frames[:5])) or "*.tif"
         raise ScanError(f"{path} names the projections {wanted}, but none is beside it.")
     return _make(files, described, path.absolute().parent.name, folder)
 
 
 def _from_files(files: list[Path], folder: Path, name: str | None = None) -> Scan:
     described = ScanFile()
-    beside = folder / FILE_NAME
-    if beside.exists():
+    beside = description_file(folder)
+    if beside is not None:
         described = read_scan_yaml(beside)
         named = [p.absolute() for p in named_files(described, folder)]
         if described.frames and files[0].absolute() not in named:
@@ -114,13 +127,22 @@ def _from_files(files: list[Path], folder: Path, name: str | None = None) -> Sca
 
 
 def _make(files: list[Path], described: ScanFile, name: str, folder: Path) -> Scan:
-    files = natsorted(files, key=lambda p: p.name)
     frames = TiffFrames(files)
+    n_frames = frames.shape[0]
+    omega = described.omega_deg(n_frames)
+    one_each = n_frames == len(files)
+    if omega is not None and omega.size != n_frames and one_each and odd_names(files):
+        odd = ", ".join(p.name for p in odd_names(files)[:3])
+        raise ScanError(
+            f"'{name}' has {n_frames} projections but {omega.size} rotation angles; {odd} is named "
+            "otherwise than the rest, so move it away if it is not a projection."
+        )
     return Scan(
         frames,
-        omega_deg=described.omega_deg(frames.shape[0]),
+        omega_deg=omega,
         description=described.description,
         name=name,
         source=str(files[0] if len(files) == 1 else folder),
         orientation=frames.orientation,
+        notes=tuple(about_names(files, omega) if one_each else ()),
     )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -12,12 +9,17 @@ from typing import Any
 import numpy as np
 import yaml
 
-from ..core.errors import ScanError, SettingsError
+from ..core.errors import ScanError, SettingsError, quoted
 from ..core.files import write_atomically
 from ..scan.description import ScanDescription
 from ..scan.scan import Scan, angles
+from .angle_log import read_angles_csv
+from .regular import read_bytes
 
 FILE_NAME = "scan.yaml"
+_OTHER_NAME = "scan.yml"
+_LONGEST = 200
+_MOST_BYTES = 4 << 20
 _ENTRIES = ("frames", "omega_deg", "omega_csv")  # beside those of ScanDescription
 
 
@@ -45,6 +47,12 @@ class ScanFile:
         return None if self.omega is None else np.asarray(self.omega, float)
 
 
+def description_file(folder: Path) -> Path | None:
+    """The ``scan.yaml``, or else ``scan.yml``, of a folder; None if it has neither."""
+    found = [folder / name for name in (FILE_NAME, _OTHER_NAME) if (folder / name).exists()]
+    return found[0] if found else None
+
+
 def read_scan_yaml(path: str | Path) -> ScanFile:
     """Read a ``scan.yaml``.
 
@@ -55,9 +63,12 @@ def read_scan_yaml(path: str | Path) -> ScanFile:
     """
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        detail = " ".join(str(error).split())
+        content = yaml.safe_load(read_bytes(path, _MOST_BYTES).decode("utf-8")) or {}
+    except ScanError:
+        raise
+    except Exception as error:  # YAML's makers of dates, numbers... fail in their own ways
+        detail = " ".join(str(error).split()) or type(error).__name__
+        detail = detail if len(detail) <= _LONGEST else detail[: _LONGEST - 3] + "..."
         raise ScanError(f"{path} cannot be read as YAML ({detail}); correct it.") from error
     if not isinstance(content, dict):
         raise ScanError(f"{path} must hold 'name: value' lines, such as 'pixel_um: 3.36'.")
@@ -68,7 +79,8 @@ def read_scan_yaml(path: str | Path) -> ScanFile:
     for name in content:
         if name not in known:
             raise ScanError(
-                f"{path}: '{name}' is not a setting of scan; the settings are {', '.join(known)}."
+                f"{path}: {quoted(name)} is not a setting of scan; "
+                f"the settings are {', '.join(known)}."
             )
     try:
         description = ScanDescription.from_dict(content)
@@ -96,57 +108,16 @@ def _read_omega(path: Path, omega: Any, csv_name: Any) -> dict | list | None:
     if isinstance(omega, dict):
         try:
             return {"start": float(omega["start"]), "step": float(omega["step"])}
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise ScanError(f"{path}: omega_deg needs {{start: , step: }} in degrees.") from None
     if omega is None:
         return None
     try:
+        if isinstance(omega, str):
+            raise TypeError
         return [float(v) for v in omega]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ScanError(f"{path}: omega_deg must be a list of degrees or start and step.") from None
-
-
-def read_angles_csv(path: str | Path) -> list[float]:
-    """Angles in degrees from the last column of a CSV file; a header line is passed over.
-
-    Columns are parted by commas, or by semicolons or tabs, as where a comma is the decimal
-    point.
-
-    Raises
-    ------
-    ScanError
-        The file is missing or a line holds no finite number.
-    """
-    path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ScanError(f"{path} cannot be read ({error.strerror}).") from error
-    try:
-        text = content.decode("utf-8-sig")  # Excel begins it with a byte order mark
-    except UnicodeDecodeError:
-        text = content.decode("latin-1")  # only a header can hold more than ASCII
-    last = "".join(text.strip().splitlines()[-1:])  # a header may hold any sign
-    delimiter = next((d for d in ";\t" if d in last), ",")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        rows = [(reader.line_num, row[-1]) for row in reader if row and row[-1].strip()]
-    except csv.Error as error:
-        raise ScanError(f"{path} cannot be read as CSV ({error}); choose another file.") from error
-    values = []
-    for number, cell in rows:
-        try:
-            value = float(cell.replace(",", "."))  # a comma within a cell is a decimal point
-        except ValueError:
-            if number == rows[0][0]:
-                continue
-            value = math.nan
-        if not math.isfinite(value):
-            raise ScanError(
-                f"{path}, line {number}: '{cell}' is not an angle; write a number of degrees."
-            )
-        values.append(value)
-    return values
 
 
 def write_scan_yaml(path: str | Path, scan: Scan, frames: list[str] | None = None) -> Path:

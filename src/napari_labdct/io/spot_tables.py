@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import OutputError, ScanError
+from ..core.errors import OutputError, ScanError, quoted
 from ..core.files import atomic, atomic_hdf5, make_folder, remove, write_atomically
 from ..core.recipes import recipe_beside, recipe_hash
 from ..core.spot_words import WORDS
@@ -223,11 +223,18 @@ def read_table(
         coco = read_coco(path)
         notes = coco["annotations"]
         names = [n for n in dtype.names if n in notes[0]["labdct"]] if notes else dtype.names
-        columns = {n: np.array([a["labdct"][n] for a in notes], object) for n in names}
-        for name, column in columns.items():
-            if name not in WORDS:
-                columns[name] = np.array([np.nan if v is None else v for v in column])
-        return _table(columns, dtype, optional, path.name, len(notes)), coco["info"]["recipe"]
+        try:
+            columns = {n: np.array([a["labdct"][n] for a in notes], object) for n in names}
+            for name, column in columns.items():
+                if name not in WORDS:
+                    columns[name] = np.array([np.nan if v is None else v for v in column])
+            table = _table(columns, dtype, optional, path.name, len(notes))
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
+            raise ScanError(
+                f"{path.name}: a spot has a value that is missing or impossible "
+                f"({quoted(str(error))}); write the table again."
+            ) from error
+        return table, coco["info"]["recipe"]
     raise ScanError(f"{path.name} is no spot table; choose one of {', '.join(TABLES)}.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import struct
 import threading
 from collections import OrderedDict
@@ -11,6 +12,7 @@ from collections.abc import Iterable
 from itertools import chain, islice
 from operator import length_hint
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
@@ -19,6 +21,7 @@ from ..core.errors import OutputError, ScanError
 from ..core.files import atomic
 from ..core.frame_store import ORIENTATION_TAG
 from ..core.stacks import LazyStack
+from .regular import check_regular
 
 SUFFIXES = (".tif", ".tiff")
 _CACHE_FRAMES = 8
@@ -80,13 +83,66 @@ def _size(part: _Pages) -> str:
     return f"{part.frame_shape[0]} x {part.frame_shape[1]} {part.dtype.name}"
 
 
+def set_members(path: str | Path) -> list[Path]:
+    """The files of the OME-TIFF set that a file belongs to, in the order of their planes.
+
+    Those that are not there are listed too; empty if the file is not part of a set of several,
+    or goes by another name than the set knows.
+    """
+    path = Path(path)
+    try:
+        with tifffile.TiffFile(path) as tif:
+            text = tif.ome_metadata if tif.is_ome else None
+        root = ElementTree.fromstring(text) if text else None
+    except Exception:  # whatever is wrong with it is told when its pages are read
+        return []
+    first: dict[str, tuple[int, ...]] = {}
+    for data in root.iterfind(".//{*}TiffData") if root is not None else ():
+        named = data.find("{*}UUID")
+        name = None if named is None else named.get("FileName")
+        if name:
+            place = tuple(_whole(data.get(axis)) for axis in ("FirstT", "FirstZ", "FirstC"))
+            first[name] = min(place, first.get(name, place))
+    if len(first) < 2 or path.name not in first:
+        return []
+    return [path.with_name(name) for name in sorted(first, key=first.__getitem__)]
+
+
+def _whole(text: str | None) -> int:
+    return int(text) if text and text.isdigit() else 0
+
+
+def _open(path: Path) -> tifffile.TiffFile:
+    """The file by itself: tifffile would open the whole of an OME-TIFF set by any of its files."""
+    tif = tifffile.TiffFile(path)
+    try:
+        if tif.is_ome:
+            named = set(re.findall(r'FileName="([^"]*)"', tif.ome_metadata or ""))
+            if named - {path.name}:
+                tif.close()
+                return tifffile.TiffFile(path, is_ome=False)
+    except BaseException:
+        tif.close()
+        raise
+    return tif
+
+
+def _shrunk(series, of) -> bool:
+    """Whether a series is a thumbnail of another one."""
+    if series.keyframe.is_reduced:
+        return True
+    small, large = ((s.keyframe.imagelength, s.keyframe.imagewidth) for s in (series, of))
+    return len(series.pages) == 1 and all(2 * a <= b for a, b in zip(small, large))
+
+
 class _Pages:
     """The equal grey-level pages of one TIFF file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        check_regular(path)
         try:
-            with tifffile.TiffFile(path) as tif:
+            with _open(path) as tif:
                 self._read_header(tif)
         except FileNotFoundError:
             raise ScanError(f"{path} does not exist; check the name.") from None
@@ -105,24 +161,34 @@ class _Pages:
             ) from error
 
     def _read_header(self, tif: tifffile.TiffFile) -> None:
-        path, page = self.path, tif.pages[0]
+        path = self.path
         _check_chain(tif, path.name)
-        if page.samplesperpixel > 1 or page.photometric in (
-            tifffile.PHOTOMETRIC.RGB,
-            tifffile.PHOTOMETRIC.PALETTE,
-        ):
+        everything = tif.series
+        main = max(everything, key=lambda s: (not s.keyframe.is_reduced, s.keyframe.size))
+        kept = [s for s in everything if s is main or not _shrunk(s, main)]
+        n_thumbnails = sum(len(s.pages) for s in everything if s not in kept)
+        self._series = everything.index(main)
+        page = main.keyframe
+        # planes of their own are pages that a writer took for colours, not an image in colour;
+        # the numbers of a palette image are what was measured, its colours are for show
+        planes = page.samplesperpixel > 1 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
+        self._planes = page.samplesperpixel if planes else 1
+        colour = page.samplesperpixel > 1 or page.photometric == tifffile.PHOTOMETRIC.RGB
+        if colour and not planes:
             raise ScanError(
                 f"{path.name} is a colour (RGB) image; save the projections as grey-level TIFF."
             )
         # written page by page, every page with a description of its own
-        kinds = {(s.shape, s.dtype) for s in tif.series}
-        self._single = len(kinds) == 1 and 1 < len(tif.series) == len(tif.pages)
-        if len(tif.series) > 1 and not self._single:
-            sizes = ", ".join(sorted({" x ".join(map(str, s.shape)) for s in tif.series})[:3])
+        kinds = {(s.shape, s.dtype) for s in kept}
+        n_pages = len(tif.pages) - n_thumbnails
+        self._single = len(kinds) == 1 and 1 < len(kept) == n_pages
+        if len(kept) > 1 and not self._single:
+            sizes = ", ".join(sorted({" x ".join(map(str, s.shape)) for s in kept})[:3])
             raise ScanError(
                 f"{path.name} mixes pages of different sizes ({sizes}); a scan needs equal pages."
             )
-        series = tif.series[0]
+        series = main
+        self._page_at = [everything.index(s) for s in kept] if self._single else None
         shape = series.shape
         if len(shape) > 3:
             squeezed = tuple(n for n in shape[:-2] if n > 1)
@@ -133,8 +199,8 @@ class _Pages:
             raise ScanError(f"{path.name} has shape {shape}; a projection needs rows and columns.")
         self.count = shape[0] if len(shape) == 3 else 1
         if self._single:
-            self.count = len(tif.pages)
-        declared = _declared(tif)
+            self.count = n_pages
+        declared = 0 if n_thumbnails else _declared(tif)
         if self.count < declared:
             raise ScanError(
                 f"{path.name} holds {self.count} of the {declared} pages that its description "
@@ -173,7 +239,9 @@ class _Pages:
             )
 
     def _pages(self, tif: tifffile.TiffFile):
-        return tif.pages if self._single else tif.series[0].pages
+        if self._single:
+            return [tif.series[k].pages[0] for k in self._page_at]
+        return tif.series[self._series].pages
 
     def read(self, page: int) -> np.ndarray:
         try:
@@ -184,8 +252,10 @@ class _Pages:
                     file.seek(self._map_offset + page * step)
                     flat = np.fromfile(file, self._stored, shape[0] * shape[1])
                 return flat.reshape(shape).astype(self.dtype, copy=False)
-            with tifffile.TiffFile(self.path) as tif:
-                return self._pages(tif)[page].asarray().reshape(self.frame_shape)
+            with _open(self.path) as tif:
+                page, plane = divmod(page, self._planes)
+                image = self._pages(tif)[page].asarray()
+                return image.reshape(self._planes, *self.frame_shape)[plane]
         except Exception as error:  # any decoder fault means the file is damaged
             raise ScanError(
                 f"Page {page} of {self.path.name} cannot be read ({error}); "

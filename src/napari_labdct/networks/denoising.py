@@ -150,21 +150,27 @@ class Denoiser(FrameJob):
                 "frames, which is weaker."
             )
 
-    @cached_property
+    @property
     def binning(self) -> int:
-        if self.settings.binning:
-            return self.settings.binning
-        if self.median is None:  # nothing tells spots from what is always there
-            return 1
-        from .spot_width import scan_spot_width, suitable_binning
+        return self._binning_and_note[0]
 
-        return suitable_binning(scan_spot_width(self.scan))
+    @cached_property
+    def _binning_and_note(self) -> tuple[int, str]:
+        if self.settings.binning:
+            return self.settings.binning, ""
+        if self.median is None:  # nothing tells spots from what is always there
+            return 1, ""
+        from .spot_width import scan_binning
+
+        return scan_binning(self.scan)
 
     @property
     def note(self) -> str:
-        n = self.binning
-        about = f"The spots are wide: the network looks at {n} x {n} pixels as one."
-        notes = (self._about_median, about if n > 1 else "")
+        n, about = self._binning_and_note
+        if n > 1:
+            reason = "As you set it" if self.settings.binning else "The spots are wide"
+            about = f"{reason}: the network looks at {n} x {n} pixels as one."
+        notes = (self._about_median, about)
         return " ".join(note for note in notes if note)
 
     @property

@@ -1,7 +1,8 @@
-"""Measure a reviewed scan and write it out: what the Spots dock and ``labdct spots`` share."""
+"""Measure a reviewed scan and write it out: what the Review dock and ``labdct spots`` share."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -77,8 +78,21 @@ def measure_reviewed(
         yield with_status(measure_frame(measurer, detections, index, labels), review)
 
 
+def frame_names(scan: Scan) -> list[str] | None:
+    """Names of the files of a scan with one projection a file, from their common folder."""
+    paths = [Path(p) for p in getattr(scan.frames, "paths", ())]
+    if len(paths) != scan.n_frames:
+        return None
+    common = os.path.commonpath([p.absolute().parent for p in paths])
+    return [p.absolute().relative_to(common).as_posix() for p in paths]
+
+
 def export_table(
-    path: str | Path, table: np.ndarray, recipe: dict[str, Any], frames: ReviewedFrames
+    path: str | Path,
+    table: np.ndarray,
+    recipe: dict[str, Any],
+    frames: ReviewedFrames,
+    names: list[str] | None = None,
 ) -> Path:
     """Write a table in the format that the end of the name says.
 
@@ -91,6 +105,8 @@ def export_table(
     recipe : dict
     frames : ReviewedFrames
         Label images; only the spots of `table` are written.
+    names : list of str, optional
+        File names of the projections for COCO, from `frame_names`.
 
     Raises
     ------
@@ -104,7 +120,7 @@ def export_table(
         return spot_tables.write_parquet(path, table, recipe)
     only = (_only(frames[i], table, i) for i in range(len(frames)))
     if kind == ".json":
-        return write_coco(path, table, recipe, only, frames.shape)
+        return write_coco(path, table, recipe, only, frames.shape, names)
     return spot_tables.write_hdf5(path, table, recipe, only, frames.shape)
 
 

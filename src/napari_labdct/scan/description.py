@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from ..core.errors import SettingsError
+from ..core.errors import SettingsError, quoted
 from ..core.parameters import Param, Settings
 
 Polygon = tuple[tuple[float, float], ...]
@@ -83,10 +83,10 @@ class ScanDescription(Settings):
 def _numbers(values: Any, count: int, what: str) -> tuple[float, ...]:
     try:
         numbers = tuple(float(v) for v in values)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = ()
     if len(numbers) != count or not np.all(np.isfinite(numbers)):
-        raise SettingsError(f"{what} must be {count} numbers, not {values!r}.")
+        raise SettingsError(f"{what} must be {count} numbers, not {quoted(values)}.")
     return numbers
 
 
@@ -98,8 +98,12 @@ def _polygons(value: Any) -> tuple[Polygon, ...]:
         one = np.ndim(value[0][0]) == 0
         polygons = [value] if one else list(value)
         made = tuple(tuple(_numbers(p, 2, "Beam-stop corner") for p in poly) for poly in polygons)
-    except (TypeError, IndexError):
-        raise SettingsError(f"The beam stop must be a list of [row, col], not {value!r}.") from None
+    except SettingsError:
+        raise
+    except (TypeError, IndexError, KeyError, ValueError):
+        raise SettingsError(
+            f"The beam stop must be a list of [row, col], not {quoted(value)}."
+        ) from None
     if any(len(poly) < 3 for poly in made):
         raise SettingsError("A beam-stop polygon needs at least three [row, col] corners.")
     return made

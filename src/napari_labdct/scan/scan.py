@@ -53,6 +53,8 @@ class Scan:
         What to call it, and the file or folder it came from.
     orientation : int
         TIFF Orientation tag (274); kept as metadata and copied to outputs.
+    notes : tuple of str
+        What the user should know of the files, such as a missing one.
 
     Raises
     ------
@@ -66,6 +68,7 @@ class Scan:
     name: str = "scan"
     source: str = ""
     orientation: int = 1
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         frames = self.frames

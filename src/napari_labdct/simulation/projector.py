@@ -19,9 +19,10 @@ from math import gcd
 import numpy as np
 
 from ..core.errors import SettingsError
+from ..core.rotations import rotation_z
 from ..crystal import HC_KEV_ANGSTROM, Material
 from ..crystal.grain_map import GrainMap
-from ..scan.geometry import ScanGeometry, rotation_z
+from ..scan.geometry import ScanGeometry
 from .source import Beam
 
 __all__ = ["PREDICTED_DTYPE", "SIMULATED_DTYPE", "Projection", "Projector", "predict_spots"]

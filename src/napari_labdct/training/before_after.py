@@ -11,7 +11,7 @@ import numpy as np
 from ..background.rolling_median import RollingMedian
 from ..core.files import atomic, write_atomically
 from ..evaluation.figures import contrast
-from ..networks.spot_width import scan_spot_width, suitable_binning
+from ..networks.spot_width import scan_binning
 from .crops.synthesis import Crop
 from .validation import validate
 
@@ -66,7 +66,7 @@ def scan_row(before: Model, after: Model, scan: Scan) -> Row:
     index = scan.n_frames // 2
     frame = np.asarray(scan.frame(index))
     median = RollingMedian(scan, before.median_window).at(index)
-    binning = suitable_binning(scan_spot_width(scan))
+    binning = scan_binning(scan)[0]
     outputs = [model(frame, median, binning) for model in (before, after)]
     size = [min(SHOWN_PX, n) for n in frame.shape]
     corners = [

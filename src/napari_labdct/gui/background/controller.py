@@ -22,6 +22,7 @@ from ..app import layers as factory
 from ..app import preferences
 from ..app import result_cache as stores
 from ..app.background_sets import BackgroundSets
+from ..app.job import LatestJob
 
 if TYPE_CHECKING:
     from ..app.session import Session
@@ -58,7 +59,7 @@ class BackgroundController(QObject):
         self.sets: BackgroundSets = session.controller(BackgroundSets)
         self.file_job = session.job("background file")
         self._known: Known | None = None
-        self._wanted: tuple[weakref.ref[Layer], ExtractionSettings] | None = None
+        self._steps = LatestJob(self.steps_job, self._start_steps, cancels=True)
         self._on: weakref.ref[Layer] | None = None
         self._layers: dict[str, tuple[weakref.ref[Layer], weakref.ref[Layer]]] = {}
         self._visible = STEPS[3]
@@ -67,7 +68,6 @@ class BackgroundController(QObject):
         self.job.delivered.connect(self._on_delivered)
         self.job.frames_done.connect(self._on_frames)
         self.steps_job.delivered.connect(self._on_steps)
-        self.steps_job.ended.connect(self._on_steps_ended)
         self.file_job.delivered.connect(self._on_set)
         self.file_job.ended.connect(self._on_file_ended)
         session.stacks_changed.connect(self._on_layers)
@@ -76,29 +76,20 @@ class BackgroundController(QObject):
 
     def show_steps(self, stack: Layer, settings: ExtractionSettings) -> None:
         """Show the steps on the projection on the screen; of several requests the last counts."""
-        self._wanted = (weakref.ref(stack), settings)
-        if self.steps_job.running:
-            self.steps_job.cancel()
-        else:
-            self._next_steps()
+        self._steps.ask((weakref.ref(stack), settings))
 
-    def _next_steps(self) -> None:
-        wanted, self._wanted = self._wanted, None
-        stack = None if wanted is None else wanted[0]()
+    def _start_steps(self, request: tuple[weakref.ref[Layer], ExtractionSettings]):
+        ref, settings = request
+        stack = ref()
         if stack is None or not self._session.contains(stack):
-            return
+            return None
         try:
             scan = self._session.scan(stack)
         except LabDCTError:
-            return
-        settings, known, index = wanted[1], self._known, self._session.shown_frame(stack)
-        self._on = wanted[0]
-        self.steps_job.start(
-            lambda: show_steps(scan, settings, index, known), f"Background of {stack.name}"
-        )
-
-    def _on_steps_ended(self, _state: str) -> None:
-        self._next_steps()
+            return None
+        known, index = self._known, self._session.shown_frame(stack)
+        self._on = ref
+        return lambda: show_steps(scan, settings, index, known), f"Background of {stack.name}"
 
     def _on_steps(self, thing: object) -> None:
         if isinstance(thing, Known):
@@ -140,7 +131,8 @@ class BackgroundController(QObject):
 
     def hide_steps(self) -> None:
         """Take the layers of the steps away."""
-        self._wanted = self._on = None
+        self._steps.forget()
+        self._on = None
         self.steps_job.cancel()
         viewer = self._session.viewer
         for step in STEPS:

@@ -25,6 +25,7 @@ from ...evaluation.comparison import Comparison, FrameResult, Segmentation, open
 from ...evaluation.figures import preset_lines
 from ...scan.scan import Scan
 from ...spots.log_routine import RoutineSettings
+from ..app.job import LatestJob
 from ..widgets.dock import Dock, button, describe, heading
 from ..widgets.forms import tame
 from ..widgets.run_bar import RunBar
@@ -47,9 +48,9 @@ class CompareDock(Dock):
 
     def build(self) -> None:
         self.engine: Engine | None = None
-        self._again = False
         self.view = CompareView(self.session, self._on_left, self.refresh)
         self.look_job = self.session.job("compare look")
+        self._looks = LatestJob(self.look_job, self._start_look, cancels=True)
         self.run: CompareRun = self.session.controller(CompareRun)
         self.compare_job = self.run.job
         self.routine_job = self.session.job("routine")
@@ -257,14 +258,11 @@ class CompareDock(Dock):
     def _look(self) -> None:
         if self.engine is None or self.session.viewer is None:
             return
-        if self.look_job.running:
-            self._again = True
-            self.look_job.cancel()
-            return
-        request = self._request()
-        if request is not None:
-            engine = self.engine
-            self.look_job.start(lambda: engine.look(request), "Compare this projection")
+        self._looks.ask(self.engine)
+
+    def _start_look(self, engine: Engine):
+        request = self._request() if engine is self.engine else None
+        return request and (lambda: engine.look(request), "Compare this projection")
 
     def _request(self) -> Request | None:
         a, b = self.source("a"), self.source("b")
@@ -321,9 +319,6 @@ class CompareDock(Dock):
     def _on_look_ended(self, state: str) -> None:
         if state == "failed":
             self.say(self.look_job.error)
-        if self._again:
-            self._again = False
-            self._soon.start()
 
     def _routine_changed(self, _settings: RoutineSettings) -> None:
         self._check_numbers()

@@ -61,6 +61,8 @@ class SpotsController(QObject):
         The key (frame, id) of the spot to look at, or None.
     said : signal(str)
         A sentence for the status line.
+    nothing_found : signal(Layer)
+        A stack that was chosen has no review yet.
     """
 
     opened = Signal()
@@ -68,6 +70,7 @@ class SpotsController(QObject):
     status_changed = Signal()
     selected = Signal(object)
     said = Signal(str)
+    nothing_found = Signal(object)
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -83,6 +86,7 @@ class SpotsController(QObject):
         self.canvas = SpotsCanvas(session, self.click)
         self._wanted: weakref.ref[Layer] | None = None
         self._sought: weakref.ref[Layer] | None = None
+        self._finding = False
         self._next_review: tuple[Layer | None, Measured] | None = None
         self._corrector: Corrector | None = None
         self._tasks: deque[Task] = deque()
@@ -112,8 +116,10 @@ class SpotsController(QObject):
                 found.append(layer)
         return found
 
-    def measure(self, stack: Layer, network: Layer, routine: Layer | None) -> None:
-        """Measure the spots of a stack in a worker, or reopen their review."""
+    def measure(
+        self, stack: Layer, network: Layer, routine: Layer | None, only: int | None = None
+    ) -> None:
+        """Measure the spots of a stack (or of frame `only`) in a worker, or reopen their review."""
         if self.busy:
             self.said.emit("Corrections are still at work; try again in a moment.")
             return
@@ -127,9 +133,14 @@ class SpotsController(QObject):
             return
         self._wanted = weakref.ref(stack)
         frames = range(scan.n_frames) if done is None else np.flatnonzero(done).tolist()
+        if only is not None and only not in frames:
+            self.said.emit("This projection has no masks yet; denoise it first.")
+            return
         folder = review_folder()
+        self._finding = False
         self.job.start(
-            lambda: spots_work.measure(scan, detections, frames, folder), f"Measure {stack.name}"
+            lambda: spots_work.measure(scan, detections, frames, folder, only),
+            f"Measure {stack.name}",
         )
 
     def find(self, stack: Layer) -> None:
@@ -146,15 +157,29 @@ class SpotsController(QObject):
         found = self._session.results(stack, "cleaned")
         whole = (scan.n_frames, *scan.shape)
         cleaned = found[-1].data if found and tuple(found[-1].data.shape) == whole else None
-        if folder.is_dir():
+        self._finding = True
+        if not folder.is_dir():
+            QTimer.singleShot(0, self._on_found)
+        else:
             self.job.start(lambda: spots_work.find_review(scan, folder, cleaned), "Find the review")
 
-    def _on_ended(self, _state: str) -> None:
+    def _on_found(self) -> None:
+        """Say so if the search for a review of the chosen stack led to none."""
+        wanted = None if self._wanted is None else self._wanted()
+        if not self._finding or self.job.running:
+            return
+        self._finding = False
+        if wanted is not None and wanted is self._session.stack and wanted is not self.stack:
+            self.nothing_found.emit(wanted)
+
+    def _on_ended(self, state: str) -> None:
         # another stack was chosen while this job ran
         sought = None if self._sought is None else self._sought()
         wanted = None if self._wanted is None else self._wanted()
         if sought is not None and sought is not wanted and sought is self._session.stack:
             self.find(sought)
+        elif state == "done" and self._next_review is None:
+            QTimer.singleShot(0, self._on_found)
 
     def _open_next(self) -> None:
         """Open the review that waits, once the corrections of the present one are done."""

@@ -1,4 +1,4 @@
-"""The Spots dock: look at every spot, keep or drop it, correct it, take it away."""
+"""The Review dock: look at every spot, keep or drop it, correct it, take it away."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ...core.errors import LabDCTError
 from ...core.spot_words import WORDS
 from ...review.review import ACCEPTED, REJECTED, UNDECIDED
 from ...scan.scan import Scan
-from ..widgets.dock import Dock, button
+from ..widgets.dock import Dock, button, wrapped
 from ..widgets.forms import tame
 from ..widgets.run_bar import RunBar
 from . import tasks as spots_work
@@ -89,6 +89,22 @@ class SpotsDock(Dock):
         row.addWidget(self.routine, 1)
         form.addRow("Spots", row)
         self.body.addLayout(form)
+        self.one_button = button(
+            "Measure this frame",
+            "Measure the spots of the projection shown; decisions are kept",
+            self._measure_shown,
+        )
+        self.whole_button = button(
+            "Measure the whole stack",
+            "Measure the spots of every projection that has masks; decisions are kept",
+            self._measure,
+        )
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.one_button, 1)
+        buttons.addWidget(self.whole_button, 1)
+        self.body.addLayout(buttons)
+        self.missing = wrapped()
+        self.body.addWidget(self.missing)
 
     def _filters(self) -> QVBoxLayout:
         self.frames, self.status_filter, self.found = QComboBox(), QComboBox(), QComboBox()
@@ -191,6 +207,8 @@ class SpotsDock(Dock):
         controller.status_changed.connect(self._on_status)
         controller.selected.connect(self._on_selected)
         controller.said.connect(self.say)
+        controller.job.changed.connect(self._show_ready)
+        controller.nothing_found.connect(self._measure_unasked)
         self.session.results_changed.connect(self._fill_sources)
         self.session.stacks_changed.connect(self._fill_sources)
         self.session.frame_changed.connect(self._on_frame)
@@ -217,8 +235,22 @@ class SpotsDock(Dock):
                     combo.addItem(layer.name, k)
                 if old in layers:
                     combo.setCurrentIndex(combo.findData(layers.index(old)))
-        ready = bool(layers) and not self.problem
-        self.bar.set_ready(ready, self.problem or "Denoise the scan or run the routine first")
+        self._show_ready()
+
+    def _show_ready(self) -> None:
+        """Offer to measure, or say what is missing for it."""
+        missing = ""
+        if self.session.stack is not None and not self.problem and not self._sources:
+            missing = "No masks yet: denoise the scan, or run the routine in Compare, first."
+        self.missing.setText(missing)
+        self.missing.setVisible(bool(missing))
+        ready = bool(self._sources) and not self.problem and not self.controller.job.running
+        for control in (self.one_button, self.whole_button):
+            control.setEnabled(ready)
+        measured = self.controller.measured
+        mine = measured is not None and self.controller.stack is self.session.stack
+        if mine and "only_frame" not in measured.recipe["settings"]:
+            self.one_button.setEnabled(False)  # the review of the whole stack goes on
 
     def _source(self, combo: QComboBox) -> Layer | None:
         at = combo.currentData()
@@ -226,11 +258,19 @@ class SpotsDock(Dock):
             return None
         return self._sources[at]()
 
-    def _measure(self) -> None:
+    def _measure(self, _checked: bool = False, only: int | None = None) -> None:
         stack, network = self.session.stack, self._source(self.network)
         routine = self._source(self.routine)
         if stack is not None and network is not None:
-            self.controller.measure(stack, network, None if routine is network else routine)
+            self.controller.measure(stack, network, None if routine is network else routine, only)
+
+    def _measure_shown(self, _checked: bool = False) -> None:
+        self._measure(only=self.session.shown_frame())
+
+    def _measure_unasked(self, stack: Layer) -> None:
+        """Begin with the projection shown when the scan has masks but no review."""
+        if stack is self.session.stack and self._source(self.network) is not None:
+            self._measure_shown()
 
     # ---------------------------------------------------------------------- filter
 
@@ -385,6 +425,7 @@ class SpotsDock(Dock):
             self.controller.stack is self.session.stack
         )
         self.review.setEnabled(mine)
+        self._show_ready()
         self._want_rings()
         self.apply_filter()
         self._show_progress()

@@ -1,4 +1,4 @@
-"""What the Spots dock writes and reads in a worker: exports, pictures, decisions, labels."""
+"""What the Review dock writes and reads in a worker: exports, pictures, decisions, labels."""
 
 from __future__ import annotations
 

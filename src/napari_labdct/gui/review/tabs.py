@@ -1,4 +1,4 @@
-"""The tabs of the Spots dock that correct spots and that take them away."""
+"""The tabs of the Review dock that correct spots and that take them away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the Spots dock has done in a worker: measuring, correcting, cutting crops, exporting.
+"""What the Review dock has done in a worker: measuring, correcting, cutting crops, exporting.
 
 Nothing here knows Qt.  A measured scan is kept as a file of spots (table and label images)
 beside the journal of its review, so a scan that is opened again needs neither the network nor
@@ -58,7 +58,11 @@ class Measured:
 
 
 def measure(
-    scan: Scan, detections: Detections, frames: Sequence[int], folder: Path
+    scan: Scan,
+    detections: Detections,
+    frames: Sequence[int],
+    folder: Path,
+    only: int | None = None,
 ) -> Generator[Progress | Measured, None, None]:
     """Measure a scan, or find it measured; then find its review.
 
@@ -70,10 +74,16 @@ def measure(
         Projections that have spots by now.
     folder : path
         Where reviews are kept.
+    only : int, optional
+        Measure this projection alone. Its review is one of its own, so that measuring the whole
+        stack later starts afresh and takes the decisions over.
     """
     yield Progress(0, 0, "Looking for a review")
     detections.check(scan)
     recipe = spots_recipe(scan, detections, Review(detections.shape), SPOT_WINDOW)
+    if only is not None:
+        frames = [only]
+        recipe["settings"] = {**recipe["settings"], "only_frame": only}
     path = review_path(folder, recipe["input"]["id"], spots_id(recipe))
     if spots_path(path).exists():
         yield reopen(scan, path, detections.cleaned)
@@ -109,15 +119,22 @@ def _take_over(review: Review, earlier: Sequence[Path], own: Path, table: np.nda
     earlier = [p for p in earlier if p != own and spots_path(p).exists()]
     if review.undo_name or own.exists() or not earlier:
         return ""
-    try:
-        old = Review(review.shape, earlier[0])
-        old_table, _ = spot_tables.read_table(spots_path(earlier[0]), SPOT_DTYPE)
-    except LabDCTError:
-        return ""  # an unreadable old review must not stop a new one
-    command = review.carry_over(old, old_table, table)
-    if command is None:
+    used = []
+    for path in earlier:  # the latest first: frames measured alone, then the last whole stack
+        try:
+            old_table, recipe = spot_tables.read_table(spots_path(path), SPOT_DTYPE)
+            used.append((Review(review.shape, path), old_table))
+        except LabDCTError:
+            continue  # an unreadable old review must not stop a new one
+        if "only_frame" not in recipe["settings"]:
+            break
+    keys = set()
+    for old, old_table in reversed(used):  # so that the latest decision counts
+        command = review.carry_over(old, old_table, table)
+        keys |= set() if command is None else {tuple(key) for key in command.keys}
+    if not keys:
         return ""
-    return f"{len(command.keys)} decisions were taken over from an earlier review of this scan."
+    return f"{len(keys)} decisions were taken over from an earlier review of this scan."
 
 
 def find_review(

@@ -137,7 +137,8 @@ class ScanController(QObject):
         ScanError
             The file is unreadable, has no angles, or another number of them.
         """
-        from ...io.scan_yaml import read_angles_csv, read_scan_yaml
+        from ...io.angle_log import read_angles_csv
+        from ...io.scan_yaml import read_scan_yaml
 
         if path.suffix.lower() in (".yaml", ".yml"):
             omega = read_scan_yaml(path).omega_deg(self._session.scan(layer).n_frames)

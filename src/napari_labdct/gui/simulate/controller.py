@@ -13,6 +13,7 @@ from qtpy.QtCore import QObject, Signal
 from ...simulation.prediction import PredictSettings
 from ...simulation.settings import SimulateSettings
 from ..app import layers as factory
+from ..app.job import LatestJob
 from ..app.predicted_spots import ShownSpots
 from .preview import Preview, fill_preview, preview, preview_layers
 
@@ -47,16 +48,14 @@ class SimulateController(QObject):
         self.predict_job = session.job("predict")
         self.predicted: weakref.ref[Layer] | None = None  # what the job is about
         self.run: Run | None = None
-        self._wanted: tuple[SimulateSettings, int] | None = None
-        self._wanted_map = ""
+        self._previews = LatestJob(self.preview_job, _preview)
+        self._maps = LatestJob(self.map_job, _read_map)
         self._preview: list[weakref.ref[Layer]] = []
         self._spots: list[ShownSpots] = []
         self.job.delivered.connect(self._on_delivered)
         self.job.frames_done.connect(self._on_frames)
         self.preview_job.delivered.connect(self._on_preview)
-        self.preview_job.ended.connect(self._on_preview_ended)
         self.map_job.delivered.connect(self.map_read)
-        self.map_job.ended.connect(self._read_next)
         self.predict_job.delivered.connect(self._on_spots)
         viewer = session.viewer
         if viewer is not None:
@@ -66,17 +65,7 @@ class SimulateController(QObject):
 
     def preview(self, settings: SimulateSettings, index: int) -> None:
         """Project one frame in a worker; of several requests the last one counts."""
-        self._wanted = (settings, min(index, settings.frames - 1))
-        if not self.preview_job.running:
-            self._preview_next()
-
-    def _preview_next(self) -> None:
-        wanted, self._wanted = self._wanted, None
-        if wanted is not None:
-            self.preview_job.start(lambda: preview(*wanted), "Preview of a projection")
-
-    def _on_preview_ended(self, _state: str) -> None:
-        self._preview_next()
+        self._previews.ask((settings, min(index, settings.frames - 1)))
 
     def _on_preview(self, made: Preview) -> None:
         viewer = self._session.viewer
@@ -173,16 +162,7 @@ class SimulateController(QObject):
 
     def read_map(self, path: str) -> None:
         """Read the geometry that a grain map's file gives; see `map_read`."""
-        self._wanted_map = path
-        if not self.map_job.running:
-            self._read_next()
-
-    def _read_next(self, _state: str = "") -> None:
-        path, self._wanted_map = self._wanted_map, ""
-        if path:
-            self.map_job.start(lambda: read_map(path), "Read a grain map")
-
-    # ------------------------------------------------------------------------ spots
+        self._maps.ask(path)
 
     def predict(self, stack: Layer, settings: PredictSettings) -> None:
         """Predict the spots of a grain map on a scan, in a worker.
@@ -233,3 +213,11 @@ class SimulateController(QObject):
     def _follow(self, _event: object = None) -> None:
         for shown in self._spots:
             shown.follow()
+
+
+def _preview(request: tuple[SimulateSettings, int]):
+    return lambda: preview(*request), "Preview of a projection"
+
+
+def _read_map(path: str):
+    return (lambda: read_map(path), "Read a grain map") if path else None

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Layer
@@ -20,6 +20,7 @@ from ...training.crops.reviewed_pairs import FineTuneSettings
 from ...training.settings import TrainSettings
 from ..app import layers as factory
 from ..app import preferences
+from ..app.job import LatestJob
 from .plot import stretched
 from .process import TrainingJob
 from .runs import Listed, Run, copy_model, free_path, list_runs, load_pictures
@@ -140,16 +141,14 @@ class TrainController(QObject):
         self._plan: Plan | None = None
         self._measuring = False
         self._seen = (-1, -1)
-        self._again = False
-        self._list_again = False
+        self._lists = LatestJob(self.list_job, lambda _: (self._listed, "List trainings"))
+        self._loads = LatestJob(self.pictures_job, _load_pictures)
         self._pictures: tuple[int, dict[str, np.ndarray]] | None = None
         self._layers: list[weakref.ref[Layer]] = []
         self._then: Callable[[Path], None] | None = None
         self.in_viewer = False
         self.list_job.delivered.connect(self.listed)
-        self.list_job.ended.connect(self._on_list_ended)
         self.pictures_job.delivered.connect(self._on_pictures)
-        self.pictures_job.ended.connect(self._look_for_pictures)
         self.file_job.delivered.connect(self._on_saved)
         self.file_job.ended.connect(self._on_file_ended)
         self.job.curve_changed.connect(self._on_curve)
@@ -200,8 +199,8 @@ class TrainController(QObject):
         now = (len(curve.validations), curve.done if curve.complete else 0)
         if now != self._seen:
             self._seen = now
-            self._again = True
-            self._look_for_pictures()
+            if self.job.run is not None:
+                self._loads.ask(self.job.run)
 
     def _on_ended(self, state: str) -> None:
         curve, plan = self.job.curve, self._plan
@@ -239,11 +238,10 @@ class TrainController(QObject):
 
     def list_runs(self) -> None:
         """Look at all runs, in a worker; see `listed`."""
-        if self.list_job.running:
-            self._list_again = True
-            return
-        self._list_again = False
-        self.list_job.start(lambda: list_runs(self.folders()), "List trainings")
+        self._lists.ask(None)
+
+    def _listed(self) -> Generator[Any, None, None]:
+        return list_runs(self.folders())
 
     def add_folder(self, folder: Path) -> None:
         """List a training that was started by a command."""
@@ -264,10 +262,6 @@ class TrainController(QObject):
             kept = [p for p in added if Path(p) != run.folder]
             preferences.save_last("trainings", {"added": kept})
         self.list_runs()
-
-    def _on_list_ended(self, _state: str) -> None:
-        if self._list_again:
-            self.list_runs()
 
     # ----------------------------------------------------------------------- the model
 
@@ -301,12 +295,6 @@ class TrainController(QObject):
             self._then(path)
 
     # -------------------------------------------------------------------- the pictures
-
-    def _look_for_pictures(self, _state: str = "") -> None:
-        run = self.job.run
-        if self._again and run is not None and not self.pictures_job.running:
-            self._again = False
-            self.pictures_job.start(lambda: load_pictures(run), "Validation pictures")
 
     def _on_pictures(self, thing: tuple[int, dict[str, np.ndarray]]) -> None:
         self._pictures = thing
@@ -380,3 +368,7 @@ def _columns_of_layers(columns: dict[str, np.ndarray], stack: Layer | None) -> l
         factory.remember(layer, kind="validation")
         made.append(layer)
     return made
+
+
+def _load_pictures(run: Run):
+    return lambda: load_pictures(run), "Validation pictures"

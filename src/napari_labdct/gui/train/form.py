@@ -36,7 +36,7 @@ _ABOUT = {
     SCAN: "Goes on with a trained model: simulated spots are put on the background of the open "
     "scan, so that the model learns this background, this noise and this geometry.",
     REVIEWED: "Goes on with a trained model: it learns from the spots that you accepted, rejected "
-    "and corrected (Spots dock, Export, training pairs), mixed with simulated ones.",
+    "and corrected (Review dock, Export, training pairs), mixed with simulated ones.",
     SCRATCH: "Starts with random weights and learns from simulated spots on simulated "
     "backgrounds. It takes long, and needs no scan.",
 }
@@ -104,7 +104,7 @@ class TrainForm(QWidget):
         self.background.addItem(_FROM_SCAN, "")
         self.pairs = QLineEdit()
         self.pairs.setPlaceholderText("folder of training pairs")
-        tame(self.pairs, "Reviewed pairs", "Folder written by the Spots dock: training pairs")
+        tame(self.pairs, "Reviewed pairs", "Folder written by the Review dock: training pairs")
         self._pairs_row = with_button(
             self.pairs, "Folder...", "Choose the folder of training pairs", self._ask_pairs
         )
@@ -325,7 +325,7 @@ class TrainForm(QWidget):
             folder = Path(self.pairs.text().strip()).expanduser()
             if not self.pairs.text().strip() or not folder.is_dir():
                 raise SettingsError(
-                    "Choose the folder of training pairs; the Spots dock writes it after a review."
+                    "Choose the folder of training pairs; the Review dock writes it after a review."
                 )
             return (str(folder.absolute()),)
         scan = self._scan

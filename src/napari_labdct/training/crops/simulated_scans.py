@@ -127,7 +127,7 @@ def make_windows(
         The file cannot be written.
     """
     # opened first: a folder that takes no file is found now, not at the end
-    with atomic(path) as part, open(part, "wb") as file:
+    with atomic(path, new_folder=False) as part, open(part, "wb") as file:
         images, labels, scans, places, tables = [], [], [], [], []
         for number in range(settings.scans):
             for place in _windows_of(settings, number, threads):

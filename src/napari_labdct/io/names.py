@@ -1,0 +1,193 @@
+"""The order of files and the rotation angles that their names tell."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+_NUMBER = re.compile(r"([+-]?)(\d+(?:[.,]\d+)*)")
+_WORDS = re.compile(r"(deg|degrees?|°|angle|omega|phi|theta|rot|rotation)$", re.IGNORECASE)
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """How the numbers of one set of names are read."""
+
+    sign_after_letter: bool  # 'turn-60' beside 'turn60'; not 'proj-001' beside 'proj-002'
+    decimals: bool  # '0.5' beside '0.25'; not '1.9' beside '1.10'
+
+
+@dataclass(frozen=True)
+class _Name:
+    """A name as texts with numbers between them."""
+
+    texts: tuple[str, ...]
+    numbers: tuple[float, ...]
+    marked: tuple[bool, ...]  # with a sign, a decimal point, or a word such as deg beside it
+
+    @property
+    def key(self) -> tuple:
+        between = (v for pair in zip(self.texts, self.numbers) for v in pair)
+        return (*between, self.texts[-1])
+
+
+def natural_order(paths: Iterable[Path]) -> list[Path]:
+    """Files in the order of the numbers in their names, folder by folder.
+
+    Numbers may have a sign and decimals, as where names tell angles.  A hyphen that parts a
+    word from a counter, as in ``proj-001``, is not a sign.  Folders keep the order in which
+    they first appear.
+    """
+    paths = list(paths)
+    read = dict(zip(paths, _read([p.stem for p in paths])))
+    folders = {folder: k for k, folder in enumerate(dict.fromkeys(p.parent for p in paths))}
+    return sorted(paths, key=lambda p: (folders[p.parent], read[p].key, p.name))
+
+
+def angles_from_names(paths: Sequence[Path]) -> np.ndarray | None:
+    """Rotation angles that the names of the projections tell, degrees ``(n,)``.
+
+    One number that differs from name to name is taken for the angle if it has a sign or
+    decimals in some names, or stands beside a word such as ``deg`` or ``omega``.  None if no
+    number, or more than one, is so.
+    """
+    names = _read([p.stem for p in paths])
+    if len(names) < 2 or len({name.texts for name in names}) > 1:
+        return None
+    numbers = np.array([name.numbers for name in names])
+    marked = np.array([name.marked for name in names], bool)
+    found = [
+        column
+        for column, is_marked in zip(numbers.T, marked.T)
+        if is_marked.any() and np.unique(column).size == column.size and np.ptp(column) <= 720
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def odd_names(paths: Sequence[Path]) -> list[Path]:
+    """Files named by another pattern than most, such as a reference image among projections."""
+    names = _read([p.stem for p in paths])
+    usual, count = Counter(name.texts for name in names).most_common(1)[0]
+    if 2 * count <= len(names):
+        return []
+    return [path for path, name in zip(paths, names) if name.texts != usual]
+
+
+def about_names(paths: Sequence[Path], omega_deg: np.ndarray | None) -> list[str]:
+    """What the names of the files, one a projection, say that a user should know.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        In the order of the projections.
+    omega_deg : array of float (n,), optional
+        The angles that are known otherwise.
+
+    Returns
+    -------
+    list of str
+        Sentences: angles in the names that nobody uses, or that contradict `omega_deg`; missing
+        numbers; files named otherwise than most.
+    """
+    if len(paths) < 3:
+        return []
+    notes = []
+    odd = odd_names(paths)
+    if odd:
+        notes.append(f"Named otherwise than the other files: {_some([p.name for p in odd])}.")
+        return notes
+    told = angles_from_names(paths)
+    if told is None:
+        return _missing(paths)
+    span = f"{told[0]:g} to {told[-1]:g} deg"
+    if omega_deg is None:
+        notes.append(f"The file names tell angles ({span}); enter them as omega_deg to use them.")
+    elif told.size == np.size(omega_deg):
+        away = np.abs((told - omega_deg + 180) % 360 - 180)
+        worst = int(np.argmax(away))
+        # names are rounded more than lists of angles
+        if away[worst] > 0.51:
+            notes.append(
+                f"{paths[worst].name} tells {told[worst]:g} deg, but omega_deg says "
+                f"{omega_deg[worst]:g} deg; check the angles and the order of the files."
+            )
+    return notes
+
+
+def _missing(paths: Sequence[Path]) -> list[str]:
+    """A sentence on the numbers that a counter in the names leaves out."""
+    numbers = np.array([name.numbers for name in _read([p.stem for p in paths])])
+    varying = [column for column in numbers.T if np.ptp(column) > 0] if numbers.size else []
+    if len(varying) != 1:
+        return []
+    steps = np.diff(varying[0])
+    values, counts = np.unique(steps, return_counts=True)
+    step = values[np.argmax(counts)]
+    gaps = np.flatnonzero(steps != step)
+    whole = step > 0 and np.all(steps[gaps] > step) and np.all(steps[gaps] % step == 0)
+    if not gaps.size or not whole or 4 * gaps.size > steps.size:
+        return []
+    after = [f"{paths[g].name} and {paths[g + 1].name}" for g in gaps]
+    return [f"A file seems to be missing between {_some(after, '; between ')}."]
+
+
+def _some(words: Sequence[str], between: str = ", ") -> str:
+    more = len(words) - _MOST_NAMED
+    return between.join(words[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _read(stems: Sequence[str]) -> list[_Name]:
+    rules = _rules(stems)
+    return [_parse(stem, rules) for stem in stems]
+
+
+def _rules(stems: Sequence[str]) -> _Rules:
+    after_letter, plain, parts = set(), set(), set()
+    for stem in stems:
+        for match in _NUMBER.finditer(stem):
+            before = stem[: match.start()]
+            place = re.sub(r"\d+", "#", before)
+            if match[1] and before[-1:].isalpha():
+                after_letter.add(place)
+            elif not match[1]:
+                plain.add(place)
+            pieces = re.split("[.,]", match[2])
+            if len(pieces) == 2:
+                parts.add(pieces[1])
+    # 1.9 and 1.10 are counters; 0.5, 0.25 and 1.0 are decimals, as 0.50, 0.25 and 1.00 are
+    counters = len({len(p) for p in parts}) > 1 and any(p != "0" and p[-1] == "0" for p in parts)
+    return _Rules(bool(after_letter & plain), not counters)
+
+
+def _parse(stem: str, rules: _Rules) -> _Name:
+    texts, numbers, marked, at = [""], [], [], 0
+    for match in _NUMBER.finditer(stem):
+        before = stem[at : match.start()]
+        last = stem[: match.start()][-1:]
+        sign = match[1]
+        is_sign = (
+            bool(sign) and not last.isdigit() and (rules.sign_after_letter or not last.isalpha())
+        )
+        texts[-1] += before + ("" if is_sign else sign)
+        factor = -1.0 if is_sign and sign == "-" else 1.0
+        pieces = re.split("([.,])", match[2])
+        decimal = len(pieces) == 3 and rules.decimals
+        values = [".".join(pieces[::2])] if decimal else pieces[::2]
+        worded = bool(_WORDS.search(re.sub(r"[\W_]+$", "", texts[-1]))) or bool(
+            re.match(r"[\W_]?(deg|°)", stem[match.end() :], re.IGNORECASE)
+        )
+        for k, value in enumerate(values):
+            if k:
+                texts[-1] += pieces[2 * k - 1]
+            numbers.append((factor if k == 0 else 1.0) * float(value))
+            marked.append(decimal or is_sign or worded)
+            texts.append("")
+        at = match.end()
+    texts[-1] += stem[at:]
+    return _Name(tuple(texts), tuple(numbers), tuple(marked))
