@@ -13,6 +13,7 @@ from ..core.jobs import FrameJob, Output
 from ..core.parameters import Param, Settings
 from ..core.recipes import recipe
 from ..scan.scan import Scan
+from .evidence import Evidence, smallest_spot, spot_area
 
 if TYPE_CHECKING:
     from .model import Model
@@ -83,6 +84,32 @@ class DenoiseSettings(Settings):
             advanced=True,
         ),
     ] = 1
+    min_significance: Annotated[
+        float,
+        Param(
+            "Least significance",
+            "sigma",
+            0,
+            100,
+            0.25,
+            "Spots that stand out of the noise by less, in the best of many matched filters, stay "
+            "below the threshold, whatever the network says; 0 asks for nothing.",
+            advanced=True,
+        ),
+    ] = 4.5
+    smallest_px: Annotated[
+        int | None,
+        Param(
+            "Smallest spot",
+            "px",
+            1,
+            10000,
+            1,
+            "Smaller spots stay below the threshold; about a sixth of the area of the scan's sure "
+            "spots if not given. 1 asks for nothing.",
+            advanced=True,
+        ),
+    ] = None
     output_px: Annotated[
         int | None,
         Param(
@@ -164,6 +191,21 @@ class Denoiser(FrameJob):
 
         return scan_binning(self.scan)
 
+    @cached_property
+    def smallest_px(self) -> int:
+        """Pixels of the smallest spot of this scan; to find it, projections are read."""
+        if self.settings.smallest_px:
+            return self.settings.smallest_px
+        return 1 if self.median is None else smallest_spot(spot_area(self.scan))
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """What a spot must show besides the network's word."""
+        model = self.model
+        return Evidence(
+            self.settings.min_significance, self.smallest_px, model.threshold, model.block_px
+        )
+
     @property
     def note(self) -> str:
         n, about = self._binning_and_note
@@ -181,13 +223,17 @@ class Denoiser(FrameJob):
     def frame(self, index: int) -> np.ndarray:
         """Projection `index` without background: uint8 ``(rows, cols)``, 255 on sure spots."""
         median = None if self.median is None else self.median.at(index)
-        probability = self.model(self.scan.frame(index), median, self.binning, self.settings.looks)
+        frame = self.scan.frame(index)
+        probability = self.model(frame, median, self.binning, self.settings.looks)
+        output = np.round(255 * np.clip(probability, 0, 1)).astype(np.uint8)
+        output = self.evidence.weigh(output, frame, median, self.binning)
         shape = self.output.shape[1:]
-        if probability.shape != shape:
+        if output.shape != shape:
             from skimage.transform import resize
 
-            probability = resize(probability, shape, order=1, anti_aliasing=True)
-        return np.round(255 * np.clip(probability, 0, 1)).astype(np.uint8)
+            small = resize(output.astype(np.float32), shape, order=1, anti_aliasing=True)
+            output = np.round(small).astype(np.uint8)
+        return output
 
     def recipe(self) -> dict[str, Any]:
         """What the cleaned stack is made of; the device makes no difference to it."""
@@ -196,5 +242,6 @@ class Denoiser(FrameJob):
         made["model"] = {"name": model.name, "sha256": model.sha256, "threshold": model.threshold}
         made["settings"]["median_window"] = self.median.window if self.median else None
         made["settings"]["binning"] = self.binning
+        made["settings"]["smallest_px"] = self.smallest_px
         made["circular"] = self.scan.circular
         return made
