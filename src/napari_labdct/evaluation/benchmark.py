@@ -221,6 +221,19 @@ class Results:
             lines.append(f"{method}, {scan}: {change:18} F1 {tally.score.f1:.4f}")
         return "\n".join(lines)
 
+    def scan_table(self) -> str:
+        """F1 of every scan and method, and in brackets the error over that of the best peer."""
+        lines = [f"{'F1 (error over best peer)':30}" + "".join(f"{m:>18}" for m in self.methods)]
+        for key in dict.fromkeys(key for key, _ in self.tallies):
+            f1 = {m: self.tallies[key, m].score.f1 for m in self.methods}
+            peers = [v for m, v in f1.items() if m in PEERS]
+            line = f"{key[0]}, {key[1]}".ljust(30)
+            for value in f1.values():
+                part = f" ({(1 - value) / (1 - max(peers)):.2f})" if peers else ""
+                line += f"{value:.3f}{part}".rjust(18)
+            lines.append(line)
+        return "\n".join(lines)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         groups = dict.fromkeys(g for (g, _, _), _ in self.tallies)

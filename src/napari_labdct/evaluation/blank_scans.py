@@ -110,10 +110,14 @@ class BlankFrames:
     def variance_over_level(self) -> np.ndarray:
         """``k`` (n,) of each: the median over the frame of noise variance over grey level."""
         lit = self.ground > 0.2 * self.level
-        return np.array([
-            np.median(noise_map(frame, light * self.ground)[lit] ** 2 / (light * self.ground[lit]))
-            for frame, light in zip(self.frames, self.light, strict=True)
-        ])  # fmt: skip
+        total, others = self.frames.sum(axis=0, dtype=np.float64), len(self.frames) - 1
+        found = []
+        for frame, light in zip(self.frames, self.light, strict=True):
+            # not the median: it is one of the frames, often this one, without any noise then
+            mean = ((total - frame) / others).astype(np.float32)
+            variance = noise_map(frame, mean) ** 2 / (1 + 1 / others)
+            found.append(np.median(variance[lit] / (light * self.ground[lit])))
+        return np.array(found)
 
 
 def turned(image: np.ndarray, turn: int) -> np.ndarray:
