@@ -23,6 +23,9 @@ from napari_labdct.spots.tracking import Tracker
 from napari_labdct.training.run_folder import read_log
 
 OLD = Path(__file__).parent / "data" / "v0.1"
+# Version 0.1 asked for nothing beside the network's word.
+NO_EVIDENCE = {"min_significance": 0, "smallest_px": 1}
+NO_EVIDENCE_FLAGS = ("--min-significance", 0, "--smallest-px", 1)
 ROUTINE = RoutineSettings(sigma_px=1.2, median_window=5, background=20, percentage=20)
 
 
@@ -39,8 +42,10 @@ def run(*command) -> None:
 def test_results_keep_their_hashes_so_caches_and_reviews_are_found():
     scan = open_scan(OLD / "scan")
     jobs = {
-        "denoised.tif": Denoiser(scan, DenoiseSettings(device="cpu", augmentations=2)),
-        "stopped.tif": Denoiser(scan, DenoiseSettings(device="cpu")),
+        "denoised.tif": Denoiser(
+            scan, DenoiseSettings(device="cpu", augmentations=2, **NO_EVIDENCE)
+        ),
+        "stopped.tif": Denoiser(scan, DenoiseSettings(device="cpu", **NO_EVIDENCE)),
         "routine.tif": RoutineJob(scan, ROUTINE),
         "tracked.tif": Tracker(
             scan, open_scan(OLD / "denoised.tif").frames, made=recipe_beside(OLD / "denoised.tif")
@@ -56,7 +61,7 @@ def test_whole_results_are_taken_as_they_are(old, monkeypatch):
     monkeypatch.setattr(Tracker, "frame", lambda *_: pytest.fail("tracked again"))
     monkeypatch.setattr(RoutineJob, "frame", lambda *_: pytest.fail("segmented again"))
     scan, denoised = old / "scan", old / "denoised.tif"
-    run("denoise", scan, "-o", denoised, "--device", "cpu", "--looks", 2)
+    run("denoise", scan, "-o", denoised, "--device", "cpu", *NO_EVIDENCE_FLAGS, "--looks", 2)
     run("track", scan, "--cleaned", denoised, "-o", old / "tracked.tif")
     given = [x for k, v in ROUTINE.to_dict().items() if k in _CHANGED for x in (_flag(k), v)]
     run("routine", scan, "-o", old / "routine.tif", *given)
@@ -71,7 +76,7 @@ def _flag(name: str) -> str:
 
 def test_a_stopped_result_is_gone_on_with(old):
     before = tifffile.imread(old / "stopped.part.tif")[:4]
-    run("denoise", old / "scan", "-o", old / "stopped.tif", "--device", "cpu")
+    run("denoise", old / "scan", "-o", old / "stopped.tif", "--device", "cpu", *NO_EVIDENCE_FLAGS)
     assert not (old / "stopped.part.tif").exists()
     after = tifffile.imread(old / "stopped.tif")
     np.testing.assert_array_equal(after[:4], before)
@@ -96,7 +101,7 @@ def test_masks_and_tables_come_out_as_before(old, tmp_path):
     for name in both:
         np.testing.assert_array_equal(mine[name], theirs[name], err_msg=name)
     scanned = open_scan(scan)
-    denoiser = Denoiser(scanned, DenoiseSettings(device="cpu", augmentations=2))
+    denoiser = Denoiser(scanned, DenoiseSettings(device="cpu", augmentations=2, **NO_EVIDENCE))
     for index in (0, 5):  # processors round the last bit of a network differently
         difference = (
             denoiser.frame(index).astype(int) - tifffile.imread(old / "denoised.tif")[index]

@@ -171,7 +171,7 @@ def test_a_network_gets_the_binning_of_the_scan_in_every_way_it_is_judged(folder
     binnings = []
 
     class Blank:
-        name, sha256, threshold = "blank", "0" * 64, 128
+        name, sha256, threshold, block_px = "blank", "0" * 64, 128, 32
 
         def __call__(self, frame, median, binning, looks):
             binnings.append(binning)

@@ -16,7 +16,7 @@ STACK[4, 10:14, 10:14] += 500
 class Bright:
     """Calls bright what stands above the median; counts how often it is asked."""
 
-    name, sha256, threshold, median_window = "bright", "0" * 64, 128, 5
+    name, sha256, threshold, median_window, block_px = "bright", "0" * 64, 128, 5, 32
 
     def __init__(self):
         self.calls, self.binnings, self.looks = [], [], []

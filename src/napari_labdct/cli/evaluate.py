@@ -27,6 +27,19 @@ def add_command(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--truth", metavar="TRUTH", help="input: their true spots, labels or a mask"
     )
+    parser.add_argument(
+        "--blank",
+        metavar="FOLDER",
+        help="input: real projections without spots; score on simulated spots over their noise",
+    )
+    parser.add_argument(
+        "--grain-map", metavar="FILE", help="input: with --blank, also the sample of this grain map"
+    )
+    parser.add_argument(
+        "--half-turn",
+        action="store_true",
+        help="with --scan, a full turn: how many spots of masks come back half a turn later",
+    )
     parser.add_argument("-o", "--output", metavar="FOLDER", help="output: JSON, CSV and pictures")
     parser.add_argument("--quick", action="store_true", help="four scans only")
     parser.add_argument(
@@ -49,6 +62,9 @@ def add_command(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> None:
+    if given.half_turn:
+        _half_turn(given)
+        return
     if bool(given.scan) != bool(given.truth):
         raise SettingsError("A scan is judged by its truth: give --scan and --truth together.")
     if given.pictures and not given.output:
@@ -71,7 +87,14 @@ def run(given: argparse.Namespace) -> None:
         for name in given.what
         for n in given.augmentations
     ]
-    recipes = quality.quick_recipes() if given.quick else quality.judging_recipes()
+    blank = None
+    if given.blank:
+        from ..evaluation.blank_scans import BlankFrames, blank_recipes
+
+        blank = BlankFrames.open(given.blank)
+        recipes = blank_recipes(blank, given.grain_map)
+    else:
+        recipes = quality.quick_recipes() if given.quick else quality.judging_recipes()
     peers: dict[str, list[quality.Method]] = {}
     if given.peers is not None:
         names = given.peers or tuple(PEERS)
@@ -86,6 +109,9 @@ def run(given: argparse.Namespace) -> None:
         results = _last(quality.invariance(methods, folder, results), "changed inputs")
     print(results.table())
     _write(results, given.output)
+    if blank is not None:
+        print(results.scan_table())
+        _print_false(methods, blank, recipes, peers, folder)
     if given.pictures:
         from ..evaluation.gallery import write_pictures
 
@@ -93,6 +119,51 @@ def run(given: argparse.Namespace) -> None:
         shown = [r for r in recipes if r.exposure == 1.0]
         for group in dict.fromkeys(r.group for r in shown):
             print(write_pictures(lambda r: chosen(r)[:few], group, shown, folder, given.output))
+
+
+def _print_false(methods, blank, recipes, peers, folder: Path) -> None:
+    """False spots on the blank frames, and over crowding in the most usual of the scans."""
+    from ..evaluation.crowding import crowding, false_on_blank
+
+    crowded = next((r for r in recipes if r.name == "Al 35"), recipes[0])
+    methods = [*methods, *peers.get(crowded.key, [])]
+    print("false spots a blank frame")
+    for name, counts in _last(false_on_blank(methods, blank), "blank").items():
+        print(f"  {name:14}" + "".join(f"  {what} {n:.2f}" for what, n in counts.items()))
+    print(f"false on nothing a frame, {crowded.name}")
+    for row in _last(crowding(methods, crowded, folder), "crowding"):
+        print(
+            f"  {row['method']:14}  {row['share']:4.0%} of the spots"
+            f" ({row['true_spots']:.0f})  {row['false_on_nothing']:.2f}"
+        )
+
+
+def _half_turn(given: argparse.Namespace) -> None:
+    """How many spots of each mask come back half a turn later."""
+    import numpy as np
+    from tqdm import tqdm
+
+    from ..evaluation.comparison import open_segmentation
+    from ..evaluation.half_turn import partners
+    from ..io import open_scan
+    from ..spots.measurement import measure_stack
+
+    if not given.scan:
+        raise SettingsError("Give the projections of the masks with --scan.")
+    scan = open_scan(given.scan)
+    for name in given.what:
+        masks = open_segmentation(name)
+        masks.check(scan)
+        tables = list(tqdm(measure_stack(scan, masks.masks), masks.name, scan.n_frames))
+        places = [np.column_stack([t["row"], t["col"]]) for t in tables]
+        print(masks.name)
+        for low, high in ((0, 4.5), (4.5, 10), (10, np.inf)):
+            which = [(t["significance"] >= low) & (t["significance"] < high) for t in tables]
+            told = partners(scan, places, which)
+            print(
+                f"  significance {low:g} to {high:g}: {told.looked} spots, "
+                f"{told.found:.1%} come back, {told.chance:.1%} by chance"
+            )
 
 
 def _write(results, output: str | None) -> None:

@@ -7,3 +7,6 @@ WORDS: dict[str, tuple[str, ...]] = {
     "found_by": ("unknown", "network", "routine", "both"),
     "status": ("undecided", "accepted", "rejected"),
 }
+
+#: Columns that tables of earlier versions do not have.
+LATER_COLUMNS = ("significance",)

@@ -39,13 +39,16 @@ class Projection:
     beam_stop : bool array (rows, cols)
         Where no spot can be.
     spot_width_px : float
-        Of the whole scan, see `learning.spot_width`; 0 if not measured.
+        Of the whole scan, see `networks.spot_width`; 0 if not measured.
+    spot_area_px : float
+        Of the whole scan, see `networks.evidence.spot_area`; 0 if not measured.
     """
 
     frame: np.ndarray
     median: np.ndarray
     beam_stop: np.ndarray
     spot_width_px: float = 0.0
+    spot_area_px: float = 0.0
     _residuals: dict[tuple[bool, bool], np.ndarray] = field(default_factory=dict)
     _in_noise: dict[bool, np.ndarray] = field(default_factory=dict)
 
@@ -75,7 +78,11 @@ class Projection:
     def crop(self, part: tuple[slice, slice]) -> Projection:
         """A window; its residuals are those of the whole projection."""
         small = Projection(
-            self.frame[part], self.median[part], self.beam_stop[part], self.spot_width_px
+            self.frame[part],
+            self.median[part],
+            self.beam_stop[part],
+            self.spot_width_px,
+            self.spot_area_px,
         )
         small.noise = self.noise[part]
         for cosmic in (False, True):

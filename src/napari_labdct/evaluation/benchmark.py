@@ -23,6 +23,8 @@ from ..background.rolling_median import RollingMedian
 from ..core.errors import ScanError
 from ..core.files import make_folder, write_atomically
 from ..core.jobs import Progress
+from ..networks.denoising import DenoiseSettings
+from ..networks.evidence import Evidence, smallest_spot, spot_area
 from ..networks.spot_width import scan_spot_width, spot_width, suitable_binning
 from ..scan.scan import Scan
 from ..spots.binarisation import SpotSettings, binarise
@@ -69,9 +71,16 @@ class Method:
 
 
 def network(
-    name_or_path: str | Path, device: str = "auto", threshold: int | None = None, looks: int = 1
+    name_or_path: str | Path,
+    device: str = "auto",
+    threshold: int | None = None,
+    looks: int = 1,
+    min_significance: float = DenoiseSettings.min_significance,
+    smallest_px: int | None = None,
 ) -> Method:
-    """A trained model at its own threshold, unless another is given; see `Model` for `looks`.
+    """A trained model as `networks.denoising` uses it, at its own threshold unless one is given.
+
+    The other settings are those of `DenoiseSettings`.
 
     Raises
     ------
@@ -85,10 +94,14 @@ def network(
 
     def segment(projection: Projection) -> np.ndarray:
         binning = suitable_binning(projection.spot_width_px)
-        probability = model(projection.frame, projection.median, binning, looks)
-        return binarise(np.round(255 * probability).astype(np.uint8), cut)
+        frame, median = projection.frame, projection.median
+        output = np.round(255 * model(frame, median, binning, looks)).astype(np.uint8)
+        smallest = smallest_px or smallest_spot(projection.spot_area_px)
+        evidence = Evidence(min_significance, smallest, cut.threshold, model.block_px)
+        return binarise(evidence.weigh(output, frame, median, binning), cut)
 
-    about = {"model": model.name, "sha256": model.sha256, "looks": looks, **cut.to_dict()}
+    about = {"model": model.name, "sha256": model.sha256, "looks": looks, **cut.to_dict(),
+             "min_significance": min_significance, "smallest_px": smallest_px}  # fmt: skip
     name = model.name if looks == 1 else f"{model.name} x{looks}"
     return Method(name, segment, about)
 
@@ -102,11 +115,11 @@ def peer_method(peer: Peer, settings: dict[str, Any]) -> Method:
 
 def projections_of(scan: MadeScan) -> Iterator[tuple[Projection, Truth]]:
     """The scored projections of a test scan."""
-    width = spot_width(scan.frames)
+    width, area = spot_width(scan.frames), spot_area(scan.frames)
     for k, frame in enumerate(scan.frames):
         table = scan.truth[k]
         truth = Truth(scan.labels[k], table["snr"], table["area_px"], scan.nuisance[k])
-        yield Projection(frame, scan.median(k), scan.beam_stop, width), truth
+        yield Projection(frame, scan.median(k), scan.beam_stop, width, area), truth
 
 
 def projections_with_truth(
@@ -130,9 +143,9 @@ def projections_with_truth(
     from ..spots.matching import spot_labels
 
     median = RollingMedian(scan, median_window)
-    stop, width = scan.beam_stop_mask(), scan_spot_width(scan)
+    stop, width, typical = scan.beam_stop_mask(), scan_spot_width(scan), spot_area(scan)
     for index in range(scan.n_frames):
-        projection = Projection(scan.frame(index), median.at(index), stop, width)
+        projection = Projection(scan.frame(index), median.at(index), stop, width, typical)
         labels, count = spot_labels(fit(np.asarray(truth.masks[index]), scan.shape))
         ground = projection.median * source_drift(projection.frame, projection.median)
         snr = label_snr(labels, projection.frame, ground, projection.noise)
@@ -206,6 +219,19 @@ class Results:
             lines.append("")
         for (method, scan, change), tally in self.changed.items():
             lines.append(f"{method}, {scan}: {change:18} F1 {tally.score.f1:.4f}")
+        return "\n".join(lines)
+
+    def scan_table(self) -> str:
+        """F1 of every scan and method, and in brackets the error over that of the best peer."""
+        lines = [f"{'F1 (error over best peer)':30}" + "".join(f"{m:>18}" for m in self.methods)]
+        for key in dict.fromkeys(key for key, _ in self.tallies):
+            f1 = {m: self.tallies[key, m].score.f1 for m in self.methods}
+            peers = [v for m, v in f1.items() if m in PEERS]
+            line = f"{key[0]}, {key[1]}".ljust(30)
+            for value in f1.values():
+                part = f" ({(1 - value) / (1 - max(peers)):.2f})" if peers else ""
+                line += f"{value:.3f}{part}".rjust(18)
+            lines.append(line)
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -417,13 +443,15 @@ def changed_inputs(method: Method, scan: MadeScan) -> dict[str, Tally]:
         width = spot_width([change(frame).astype(kind) for frame in scan.frames])
         new = (
             Projection(change(p.frame).astype(kind), change(p.median).astype(np.float32),
-                       p.beam_stop, width)
+                       p.beam_stop, width, p.spot_area_px)
             for p, _ in pairs
         )  # fmt: skip
         out[name] = score(method, zip(new, (t for _, t in pairs), strict=True))
     for window in sorted(set(scan.medians) - {scan.recipe.frames}, reverse=True):
         new = (
-            Projection(p.frame, scan.median(k, window), p.beam_stop, p.spot_width_px)
+            Projection(
+                p.frame, scan.median(k, window), p.beam_stop, p.spot_width_px, p.spot_area_px
+            )
             for k, (p, _) in enumerate(pairs)
         )
         out[f"median of {window}"] = score(method, zip(new, (t for _, t in pairs), strict=True))

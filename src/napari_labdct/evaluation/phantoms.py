@@ -101,6 +101,14 @@ class ScanRecipe:
         text = json.dumps(made, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    def make(self) -> MadeScan:
+        """Simulate it."""
+        return make_scan(self)
+
+    def twin(self, offset: int) -> ScanRecipe:
+        """A scan of the same kind with another seed."""
+        return replace(self, seed=self.seed + offset, windows=())
+
     def settings(self, **changes: Any) -> SimulateSettings:
         """The simulation of this scan."""
         turn = {"frames": self.frames, "start_deg": 0.0, "step_deg": 360 / self.frames}
@@ -161,43 +169,49 @@ class MadeScan:
 
 
 _PIXEL_2 = {"pixel_um": 3.3623, "rows": 2032, "cols": 2032, "binning": 2, "psf_px": 0.9}
-_DETECTOR_FAR = {
-    "pixel_um": 34.15, "rows": 2048, "cols": 2048, "binning": 2, "psf_px": 0.85,
-    "source_sample_mm": 100.0, "sample_detector_mm": 100.0,
-    "beam_stop_width_mm": 11.0, "beam_stop_height_mm": 12.0,
-}  # fmt: skip
 
 
-def _cylinder(diameter: float, height: float, grain: float, **more: Any) -> dict[str, Any]:
+def detector_far() -> dict[str, Any]:
+    """Settings of a detector in the far field, 100 mm before and behind the sample."""
+    return {
+        "pixel_um": 34.15, "rows": 2048, "cols": 2048, "binning": 2, "psf_px": 0.85,
+        "source_sample_mm": 100.0, "sample_detector_mm": 100.0,
+        "beam_stop_width_mm": 11.0, "beam_stop_height_mm": 12.0,
+    }  # fmt: skip
+
+
+def cylinder(diameter: float, height: float, grain: float, **more: Any) -> dict[str, Any]:
+    """Settings of a cylinder, um."""
     return {
         "sample": "cylinder", "diameter_um": diameter, "height_um": height,
         "mean_grain_um": grain, **more,
     }  # fmt: skip
 
 
-def _near(mm: float, **more: Any) -> dict[str, Any]:
+def near(mm: float, **more: Any) -> dict[str, Any]:
+    """Settings of a detector in the near field, `mm` before and behind the sample."""
     return {**_PIXEL_2, "source_sample_mm": mm, "sample_detector_mm": mm, **more}
 
 
 _SAMPLES: tuple[dict[str, Any], ...] = (
     {"name": "fine", "group": NEAR, "level": 500.0, "noise": 1.0, "median_peak_snr": 3.0,
-     "sample": _cylinder(100.0, 150.0, 9.0, top_grain_um=32.0) | _near(11.0)},
+     "sample": cylinder(100.0, 150.0, 9.0, top_grain_um=32.0) | near(11.0)},
     {"name": "medium", "group": NEAR, "level": 900.0, "noise": 0.7, "median_peak_snr": 5.0,
-     "sample": _cylinder(200.0, 300.0, 35.0) | _near(13.0)},
+     "sample": cylinder(200.0, 300.0, 35.0) | near(13.0)},
     {"name": "coarse", "group": NEAR, "level": 1500.0, "noise": 1.6, "median_peak_snr": 5.0,
-     "sample": _cylinder(400.0, 600.0, 64.0) | _near(20.0)},
+     "sample": cylinder(400.0, 600.0, 64.0) | near(20.0)},
     {"name": "deformed", "group": NEAR, "level": 700.0, "noise": 1.2, "median_peak_snr": 2.0,
-     "bend_deg": 0.8, "sample": _cylinder(160.0, 220.0, 45.0, voxel_um=2.0) | _near(11.0)},
+     "bend_deg": 0.8, "sample": cylinder(160.0, 220.0, 45.0, voxel_um=2.0) | near(11.0)},
     {"name": "magnified", "group": NEAR, "level": 300.0, "noise": 0.5, "median_peak_snr": 4.0,
-     "readout": 6.0, "sample": _cylinder(150.0, 200.0, 32.0, material="Fe", tube_kv=160.0)
-     | _near(11.0, sample_detector_mm=18.0, beam_stop_width_mm=4.0, beam_stop_height_mm=4.0)},
+     "readout": 6.0, "sample": cylinder(150.0, 200.0, 32.0, material="Fe", tube_kv=160.0)
+     | near(11.0, sample_detector_mm=18.0, beam_stop_width_mm=4.0, beam_stop_height_mm=4.0)},
     {"name": "iron", "group": FAR, "level": 500.0, "noise": 0.8, "median_peak_snr": 5.0,
-     "sample": _cylinder(600.0, 700.0, 95.0, material="Fe", tube_kv=150.0) | _DETECTOR_FAR},
+     "sample": cylinder(600.0, 700.0, 95.0, material="Fe", tube_kv=150.0) | detector_far()},
     {"name": "aluminium", "group": FAR, "level": 1200.0, "noise": 1.4, "median_peak_snr": 4.0,
-     "sample": _cylinder(1200.0, 1200.0, 190.0) | _DETECTOR_FAR},
+     "sample": cylinder(1200.0, 1200.0, 190.0) | detector_far()},
     {"name": "crowded", "group": FAR, "level": 250.0, "noise": 0.6, "median_peak_snr": 4.0,
-     "readout": 5.0, "sample": _cylinder(500.0, 900.0, 70.0, spread=0.3, material="Fe")
-     | _DETECTOR_FAR | {"source_sample_mm": 50.0}},
+     "readout": 5.0, "sample": cylinder(500.0, 900.0, 70.0, spread=0.3, material="Fe")
+     | detector_far() | {"source_sample_mm": 50.0}},
 )  # fmt: skip
 
 TEST_SEED, TUNING_OFFSET = 900_000, 10_000
@@ -216,7 +230,7 @@ def judging_recipes(exposures: Iterable[float] = EXPOSURES) -> tuple[ScanRecipe,
 
 def tuning_twin(recipe: ScanRecipe) -> ScanRecipe:
     """The scan peers are tuned on for this one: of the same kind, with another seed."""
-    return replace(recipe, seed=recipe.seed + TUNING_OFFSET, windows=())
+    return recipe.twin(TUNING_OFFSET)
 
 
 def cached_scan(recipe: ScanRecipe, folder: str | Path) -> MadeScan:
@@ -240,7 +254,7 @@ def cached_scan(recipe: ScanRecipe, folder: str | Path) -> MadeScan:
                 kept["nuisance"],
                 kept["beam_stop"],
             )
-    made = make_scan(recipe)
+    made = recipe.make()
     with atomic(path) as part, open(part, "wb") as file:
         np.savez_compressed(
             file,
@@ -258,7 +272,7 @@ def cached_scan(recipe: ScanRecipe, folder: str | Path) -> MadeScan:
 def make_scan(recipe: ScanRecipe) -> MadeScan:
     """Simulate a test scan; the same recipe gives the same pixels."""
     background = _Background(recipe)
-    spots = _Spots(recipe)
+    spots = Spots(recipe)
     sigma = background.sigma_map(recipe.truth_exposure)
     stack, labels, truth, nuisance = [], [], [], []
     for index in range(recipe.frames):
@@ -267,7 +281,7 @@ def make_scan(recipe: ScanRecipe) -> MadeScan:
         stack.append(frame)
         if index in recipe.scored:
             light = (recipe.truth_exposure or recipe.exposure) / recipe.exposure
-            label, table = _truth(label, light * signal, light * height, sigma)
+            label, table = truth_of(label, light * signal, light * height, sigma)
             labels.append(label)
             truth.append(table)
             nuisance.append(np.where(cosmic, COSMIC, background.structure * STATIC))
@@ -290,7 +304,7 @@ def make_scan(recipe: ScanRecipe) -> MadeScan:
     )
 
 
-def _truth(labels: np.ndarray, signal: np.ndarray, height: np.ndarray, sigma: np.ndarray):
+def truth_of(labels: np.ndarray, signal: np.ndarray, height: np.ndarray, sigma: np.ndarray):
     """Spots cut out of the noise, numbered from 1 without gaps, and what is known of them.
 
     `height` is the peak of each, and infinite for label 0.
@@ -312,7 +326,7 @@ def _truth(labels: np.ndarray, signal: np.ndarray, height: np.ndarray, sigma: np
     return labels, table
 
 
-class _Spots:
+class Spots:
     """Noise-free spots of every projection, in counts, and their labels."""
 
     pieces = 24  # slices of a bent grain
@@ -331,6 +345,15 @@ class _Spots:
         full = float(np.hypot(np.sqrt(recipe.noise * recipe.level), recipe.readout))
         self.scale = recipe.median_peak_snr * full / float(np.median(peaks[peaks > 0]))
         self.scale *= recipe.exposure
+
+    def keep_grains(self, share: float, rng: np.random.Generator) -> None:
+        """Leave a random share of the grains, one at least; their spots stay as bright."""
+        grains = self.simulation.grains
+        count = max(1, round(share * grains.n_grains))
+        kept = np.zeros(grains.n_grains + 1, bool)
+        kept[1 + rng.permutation(grains.n_grains)[:count]] = True
+        fewer = replace(grains, labels=np.where(kept[grains.labels], grains.labels, 0))
+        self.simulation = Simulation(self.simulation.settings, grains=fewer)
 
     def project(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Signal (rows, cols), labels (rows, cols), and the peak of each label from 0."""

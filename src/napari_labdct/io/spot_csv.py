@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.errors import ScanError
 from ..core.files import atomic
-from ..core.spot_words import WORDS
+from ..core.spot_words import LATER_COLUMNS, WORDS
 
 
 def write_spot_csv(path: str | Path, tables: Iterable[np.ndarray]) -> Path:
@@ -45,7 +45,14 @@ def _texts(name: str, column: np.ndarray) -> list[str]:
     return [str(v) for v in column.tolist()]
 
 
-def read_spot_csv(path: str | Path, dtype: np.dtype, optional: Iterable[str] = ()) -> np.ndarray:
+def unknown(dtype: np.dtype) -> float:
+    """What stands in a column that a table does not have: NaN, or 0 where numbers are whole."""
+    return np.nan if dtype.kind == "f" else 0
+
+
+def read_spot_csv(
+    path: str | Path, dtype: np.dtype, optional: Iterable[str] = LATER_COLUMNS
+) -> np.ndarray:
     """Read a table written by `write_spot_csv` back as a structured array.
 
     Parameters
@@ -54,7 +61,7 @@ def read_spot_csv(path: str | Path, dtype: np.dtype, optional: Iterable[str] = (
     dtype : structured dtype
         The columns wanted.
     optional : names
-        Columns that may be missing; they are left zero.
+        Columns that may be missing; see `unknown`.
 
     Raises
     ------
@@ -72,6 +79,7 @@ def read_spot_csv(path: str | Path, dtype: np.dtype, optional: Iterable[str] = (
     table = np.zeros(len(body), dtype)
     for name in dtype.names:
         if name not in header and name in optional:
+            table[name] = unknown(dtype[name])
             continue
         try:
             at = header.index(name)

@@ -17,9 +17,9 @@ import numpy as np
 from ..core.errors import OutputError, ScanError, quoted
 from ..core.files import atomic, atomic_hdf5, make_folder, remove, write_atomically
 from ..core.recipes import recipe_beside, recipe_hash
-from ..core.spot_words import WORDS
+from ..core.spot_words import LATER_COLUMNS, WORDS
 from .coco import read_coco
-from .spot_csv import read_spot_csv, write_spot_csv
+from .spot_csv import read_spot_csv, unknown, write_spot_csv
 
 _IMAGES = ("frame", "median", "mask", "ignore")
 #: Tables by the end of their name.
@@ -179,6 +179,7 @@ def _table(columns: dict[str, np.ndarray], dtype, optional, name: str, count: in
     for column in dtype.names:
         if column not in columns:
             if column in optional:
+                table[column] = unknown(dtype[column])
                 continue
             raise ScanError(f"{name} has no column '{column}'.")
         values = np.asarray(columns[column])
@@ -191,7 +192,7 @@ def _table(columns: dict[str, np.ndarray], dtype, optional, name: str, count: in
 
 
 def read_table(
-    path: str | Path, dtype: np.dtype, optional: Iterable[str] = ("status",)
+    path: str | Path, dtype: np.dtype, optional: Iterable[str] = ("status", *LATER_COLUMNS)
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """A spot table and its recipe from CSV, Parquet, HDF5 or COCO-like JSON.
 
@@ -202,7 +203,7 @@ def read_table(
     dtype : structured dtype
         Columns wanted.
     optional : names
-        Columns that may be missing.
+        Columns that may be missing; see `spot_csv.unknown`.
 
     Raises
     ------

@@ -13,6 +13,7 @@ from ..core.jobs import FrameJob, Output
 from ..core.parameters import Param, Settings
 from ..core.recipes import recipe
 from ..scan.scan import Scan
+from .evidence import Evidence, smallest_spot, spot_area
 
 if TYPE_CHECKING:
     from .model import Model
@@ -84,6 +85,32 @@ class DenoiseSettings(Settings):
             earlier="looks",
         ),
     ] = 1
+    min_significance: Annotated[
+        float,
+        Param(
+            "Least significance",
+            "sigma",
+            0,
+            100,
+            0.25,
+            "Spots that stand out of the noise by less, in the best of many matched filters, stay "
+            "below the threshold, whatever the network says; 0 asks for nothing.",
+            advanced=True,
+        ),
+    ] = 4.5
+    smallest_px: Annotated[
+        int | None,
+        Param(
+            "Smallest spot",
+            "px",
+            1,
+            10000,
+            1,
+            "Smaller spots stay below the threshold; about a sixth of the area of the scan's sure "
+            "spots if not given. 1 asks for nothing.",
+            advanced=True,
+        ),
+    ] = None
     output_px: Annotated[
         int | None,
         Param(
@@ -165,6 +192,21 @@ class Denoiser(FrameJob):
 
         return scan_binning(self.scan)
 
+    @cached_property
+    def smallest_px(self) -> int:
+        """Pixels of the smallest spot of this scan; to find it, projections are read."""
+        if self.settings.smallest_px:
+            return self.settings.smallest_px
+        return 1 if self.median is None else smallest_spot(spot_area(self.scan))
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """What a spot must show besides the network's word."""
+        model = self.model
+        return Evidence(
+            self.settings.min_significance, self.smallest_px, model.threshold, model.block_px
+        )
+
     @property
     def note(self) -> str:
         n, about = self._binning_and_note
@@ -182,14 +224,17 @@ class Denoiser(FrameJob):
     def frame(self, index: int) -> np.ndarray:
         """Projection `index` without background: uint8 ``(rows, cols)``, 255 on sure spots."""
         median = None if self.median is None else self.median.at(index)
-        copies = self.settings.augmentations
-        probability = self.model(self.scan.frame(index), median, self.binning, copies)
+        frame = self.scan.frame(index)
+        probability = self.model(frame, median, self.binning, self.settings.augmentations)
+        output = np.round(255 * np.clip(probability, 0, 1)).astype(np.uint8)
+        output = self.evidence.weigh(output, frame, median, self.binning)
         shape = self.output.shape[1:]
-        if probability.shape != shape:
+        if output.shape != shape:
             from skimage.transform import resize
 
-            probability = resize(probability, shape, order=1, anti_aliasing=True)
-        return np.round(255 * np.clip(probability, 0, 1)).astype(np.uint8)
+            small = resize(output.astype(np.float32), shape, order=1, anti_aliasing=True)
+            output = np.round(small).astype(np.uint8)
+        return output
 
     def recipe(self) -> dict[str, Any]:
         """What the cleaned stack is made of; the device makes no difference to it."""
@@ -198,7 +243,11 @@ class Denoiser(FrameJob):
         made["model"] = {"name": model.name, "sha256": model.sha256, "threshold": model.threshold}
         made["settings"]["median_window"] = self.median.window if self.median else None
         made["settings"]["binning"] = self.binning
-        # The key of version 0.1: results begun and cached then keep their hash.
+        # In the words of version 0.1, so that results made then, without a word on evidence, keep
+        # their hash.
         made["settings"]["looks"] = made["settings"].pop("augmentations")
+        made["settings"]["smallest_px"] = self.smallest_px
+        if not self.evidence.asks:
+            del made["settings"]["min_significance"], made["settings"]["smallest_px"]
         made["circular"] = self.scan.circular
         return made

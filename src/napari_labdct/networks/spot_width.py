@@ -102,6 +102,16 @@ def scan_spot_width(scan: Scan) -> float:
     return spot_widths(_frames(scan, _spread(scan.unique_frames)), scan.beam_stop_mask()).width_px
 
 
+def usual_frames(frames: Sequence[np.ndarray] | Scan) -> list[np.ndarray]:
+    """A few projections spread over a scan or a stack, without those of another brightness."""
+    if isinstance(frames, Scan):
+        chosen = _frames(frames, _spread(frames.unique_frames))
+    else:
+        chosen = [frames[k] for k in _spread(len(frames))]
+    like = _alike(np.array([np.median(frame[::4, ::4]) for frame in chosen]))
+    return [frame for frame, usual in zip(chosen, like, strict=True) if usual]
+
+
 def _frames(scan: Scan, indices: Sequence[int]) -> list[np.ndarray]:
     frames = []
     for index in indices:

@@ -2,6 +2,7 @@
 
 SNR of a spot = mean(frame - local background) inside its mask / local noise sigma.
 Detectability = SNR x sqrt(area).
+Significance of a spot = its height in a bank of matched filters (`significance`), noise sigmas.
 Confidence of a spot = mean of the cleaned projection inside its mask, 0 to 1.
 """
 
@@ -12,11 +13,12 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ..background.drift import source_drift
-from ..background.noise import _at_points, _block_noise, block_median
+from ..background.noise import _at_points, _block_noise, _spread, block_median
 from ..background.rolling_median import SPOT_WINDOW, RollingMedian
 from ..core.errors import ScanError
 from ..core.spot_words import WORDS
 from .components import EIGHT
+from .significance import significance
 
 SPOT_DTYPE = np.dtype(
     [
@@ -39,6 +41,7 @@ SPOT_DTYPE = np.dtype(
         ("background", "f4"),
         ("noise", "f4"),
         ("snr", "f4"),
+        ("significance", "f4"),
         ("confidence", "f4"),
         ("found_by", "u1"),
         ("touches_edge", "?"),
@@ -127,7 +130,8 @@ def measure(
         centroid; `length_px` and `width_px` are 4 standard deviations along the principal
         axes; `orientation_deg` is the long axis against the row direction, counter-clockwise.
         `sum`, `peak` are above `background`, the mean background in the mask (corrected for
-        the drift of the source); `snr` and `confidence` are as defined by this module.
+        the drift of the source); `snr`, `significance` and `confidence` are as defined by this
+        module.
         `found_by` is left unknown.
     """
     labels = label_image(mask)
@@ -144,7 +148,8 @@ def measure(
     else:
         background = np.asarray(background, np.float32)
         drift = source_drift(frame, background, labels == 0)
-    noise = _at_points(_block_noise(frame, background, drift), rows, cols, frame.shape)
+    coarse_noise = _block_noise(frame, background, drift)
+    noise = _at_points(coarse_noise, rows, cols, frame.shape)
     below = np.float32(drift) * background.ravel()[flat]
     _geometry(table, label, rows, cols, frame.shape)
     _intensity(table, label, rows, cols, frame.ravel()[flat].astype(np.float64) - below)
@@ -152,6 +157,12 @@ def measure(
     table["background"] = np.bincount(label, below) / area
     table["noise"] = np.bincount(label, noise) / area
     table["snr"] = table["sum"] / area / table["noise"]
+    above = frame - np.float32(drift) * background
+    above -= block_median(above, labels == 0)
+    numbered = np.zeros(labels.shape, np.int32)
+    numbered.ravel()[flat] = label + 1
+    in_noise = above / _spread(coarse_noise, frame.shape)
+    table["significance"] = significance(in_noise, numbered, count=ids.size)
     table["area_um2"] = area * (np.nan if pixel_um is None else pixel_um**2)
     table["confidence"] = np.nan
     if cleaned is not None:

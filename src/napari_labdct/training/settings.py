@@ -147,3 +147,12 @@ class SynthesisSettings(Settings):
         float,
         Param("Background below", min=0, help="Spots with SNR sqrt(area) below it: background."),
     ] = 1.5
+    gap_weight: Annotated[
+        float,
+        Param(
+            "Weight of gaps",
+            min=0,
+            help="Of the two pixels between close spots, in the loss: more parts neighbours, and "
+            "cuts large, granular spots into pieces.",
+        ),
+    ] = 5.0

@@ -40,6 +40,7 @@ COLUMNS = (
     Column("confidence", "Conf.", ".2f", "Mean of the network's output in the spot, 0 to 1"),
     Column("found_by", "Found by", "", "Network, standard routine, or both"),
     Column("area_px", "Area px", "d", "Pixels of the spot"),
+    Column("significance", "Signif.", ".1f", "Height in the best of many matched filters, sigma"),
     Column("peak", "Peak", ".0f", "Highest pixel above the background, counts"),
     Column("sum", "Sum", ".0f", "Intensity above the background, counts"),
     Column("row", "Row", ".1f", "Centroid, weighted by intensity, px"),

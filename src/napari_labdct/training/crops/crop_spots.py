@@ -19,7 +19,7 @@ from ..settings import SynthesisSettings
 
 SMALLEST_REST_PX = 3  # of a spot under a brighter one, to be asked for
 SMALLEST_LABEL_PX = 6.0  # label area of the smallest spots, so that "at least 3 px" keeps them
-GAP_WEIGHT = 5.0  # of the loss, between close spots: neighbours that merge are lost
+GAP_WEIGHT = SynthesisSettings.gap_weight  # usual one
 
 SPOT = np.dtype(
     [("row", "f4"), ("col", "f4"), ("snr", "f4"), ("area", "f4"), ("detectability", "f4")]
@@ -257,5 +257,5 @@ def truth_of(settings: SynthesisSettings, drawn: Drawn):
     weight = np.concatenate([[1.0], np.where(fate < 0, 0.0, np.where(fate > 0, alike, 1.0))])
     labels = number.astype(np.int32)[owner]
     weight = weight.astype(np.float32)[owner]
-    weight[gap] = GAP_WEIGHT
+    weight[gap] = settings.gap_weight
     return labels, weight, spots

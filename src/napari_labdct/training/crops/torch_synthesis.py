@@ -19,7 +19,7 @@ from ...networks.torch_normalisation import normalise
 from ...spots.label_levels import LABEL_LEVEL
 from ..settings import SynthesisSettings, TrainSettings
 from .batches import Stream
-from .crop_spots import GAP_WEIGHT, SMALLEST_REST_PX
+from .crop_spots import SMALLEST_REST_PX
 from .scenes import COSMIC, FLOATS, GHOST, HALO, SPOT, STATIC, WHOLES, Scene, draw_scene
 
 KNOTS = (4, 5, 6, 9)  # of smooth fields, as in `background.fields.smooth_field`
@@ -378,7 +378,7 @@ def _truth(settings, labels: Tensor, spots: Tensor, hit: Tensor) -> tuple[Tensor
     alike = (40 / area.clamp(min=1)).clamp(0.4, 1)
     weight = torch.where(seen, torch.where(clear, alike, 0.0), 1.0)
     target = _at_pixels(clear & seen, labels, False) & ~gap
-    weight = torch.where(gap, GAP_WEIGHT, _at_pixels(weight, labels, 1.0))
+    weight = torch.where(gap, settings.gap_weight, _at_pixels(weight, labels, 1.0))
     empty = ~_at_pixels(seen, labels, False) | gap
     return target.float(), torch.where(hit & empty, 2.0, weight)
 
