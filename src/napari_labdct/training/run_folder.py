@@ -32,7 +32,7 @@ from ..io.safetensors import read_file, write_file
 from ..networks.model import Model
 from .learner import Learner
 from .schedules import same_so_far
-from .settings import TrainSettings
+from .settings import SynthesisSettings, TrainSettings
 
 PICTURES_KEPT = 20
 STALE_S = 60  # a wish to stop older than this, found at the start, was meant for another process
@@ -171,6 +171,9 @@ def _same_so_far(old: dict[str, Any], new: dict[str, Any], iteration: int) -> bo
     """Whether two recipes lead to the same weights; settings a recipe lacks are the defaults."""
     one, other = (TrainSettings.from_dict(recipe["train"]) for recipe in (old, new))
     rest = [{k: v for k, v in recipe.items() if k != "train"} for recipe in (old, new)]
+    for recipe in rest:
+        if "synthesis" in recipe:
+            recipe["synthesis"] = SynthesisSettings.from_dict(recipe["synthesis"])
     return rest[0] == rest[1] and same_so_far(one, other, iteration)
 
 
