@@ -31,7 +31,7 @@ app: $(VENV)/.installed
 	$(BIN)/python scripts/demo.py --open
 
 test: $(VENV)/.installed system
-	env -u DISPLAY -u WAYLAND_DISPLAY -u QT_QPA_PLATFORM $(BIN)/python -m pytest
+	env -u DISPLAY -u WAYLAND_DISPLAY -u QT_QPA_PLATFORM $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 # Only asks apt for what is missing; without root it prints the one line and stops.
 system:

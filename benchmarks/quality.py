@@ -21,6 +21,7 @@ from napari_labdct import RollingMedian, Scan, cli
 from napari_labdct.evaluation.baselines import PEERS, Projection, search
 from napari_labdct.evaluation.benchmark import Method, network, peer_method
 from napari_labdct.io import open_scan
+from napari_labdct.networks.evidence import spot_area
 from napari_labdct.networks.spot_width import scan_spot_width
 
 MEASURES = ("F1", "precision", "recall4", "recall10", "unexplained", "zinger", "merged")
@@ -46,8 +47,11 @@ def iron(given: argparse.Namespace) -> None:
 
 
 def projections(scan: Scan) -> list[Projection]:
-    median, stop, width = RollingMedian(scan, 31), scan.beam_stop_mask(), scan_spot_width(scan)
-    return [Projection(scan.frame(i), median.at(i), stop, width) for i in range(scan.n_frames)]
+    median, stop = RollingMedian(scan, 31), scan.beam_stop_mask()
+    width, area = scan_spot_width(scan), spot_area(scan)
+    return [
+        Projection(scan.frame(i), median.at(i), stop, width, area) for i in range(scan.n_frames)
+    ]
 
 
 def judged(method: Method, frames: list[Projection], which: list[int], truth) -> dict:

@@ -234,3 +234,19 @@ def test_a_crop_in_the_dark_of_a_beam_stop_is_finite():
     for image in (crop.expected, crop.weight, crop.sigma):
         assert np.isfinite(image).all()
     assert crop.frame.min() >= 0
+
+
+def test_gaps_weigh_as_the_settings_say():
+    owner = _two_gaussians()
+    signal = np.where(owner > 0, 50, 0).astype(np.float32)
+    spots = np.zeros(2, SPOT)
+    spots["snr"], spots["area"] = 20, np.bincount(owner.ravel())[1:]
+    heights = np.array([50, 50], np.float32)
+    weights = [
+        truth_of(settings, Drawn(signal, owner.copy(), spots.copy(), heights))[1]
+        for settings in (SynthesisSettings(), SynthesisSettings(gap_weight=1.5))
+    ]
+    gap = weights[0] == GAP_WEIGHT
+    assert gap.any()
+    assert (weights[1][gap] == 1.5).all()
+    np.testing.assert_array_equal(weights[1][~gap], weights[0][~gap])
