@@ -210,6 +210,7 @@ class SpotsDock(Dock):
         controller.job.changed.connect(self._show_ready)
         controller.nothing_found.connect(self._measure_unasked)
         self.session.results_changed.connect(self._fill_sources)
+        self.session.results_changed.connect(self._look_again)
         self.session.stacks_changed.connect(self._fill_sources)
         self.session.frame_changed.connect(self._on_frame)
         self.tabs.currentChanged.connect(self._on_tab)
@@ -266,6 +267,17 @@ class SpotsDock(Dock):
 
     def _measure_shown(self, _checked: bool = False) -> None:
         self._measure(only=self.session.shown_frame())
+
+    def showEvent(self, event) -> None:
+        super().showEvent(event)
+        self._look_again()
+
+    def _look_again(self, *_: object) -> None:
+        """Masks came while the dock was open already: begin with them when it is looked at."""
+        stack, controller = self.session.stack, self.controller
+        unseen = stack is not None and controller.stack is not stack
+        if unseen and self.isVisible() and self._sources and not controller.job.running:
+            controller.find(stack)
 
     def _measure_unasked(self, stack: Layer) -> None:
         """Begin with the projection shown when the scan has masks but no review."""
