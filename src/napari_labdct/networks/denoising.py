@@ -236,6 +236,10 @@ class Denoiser(FrameJob):
             output = np.round(small).astype(np.uint8)
         return output
 
+    def clean(self, index: int) -> np.ndarray:
+        """As in version 0.1, for one more release: `frame`."""
+        return self.frame(index)
+
     def recipe(self) -> dict[str, Any]:
         """What the cleaned stack is made of; the device makes no difference to it."""
         made = recipe(self.name, self.settings.replace(device="auto"), self.scan)

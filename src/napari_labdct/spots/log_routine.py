@@ -243,3 +243,13 @@ class RoutineJob(FrameJob):
         stop = [list(map(list, polygon)) for polygon in self.scan.description.beam_stop_px]
         circular = self.scan.circular
         return recipe(self.name, self.settings, self.scan, beam_stop_px=stop, circular=circular)
+
+
+def open_store(scan: Scan, settings: RoutineSettings, path, *, overwrite: bool = False):
+    """As in version 0.1, for one more release: `RoutineJob.open_store`."""
+    return RoutineJob(scan, settings).open_store(path, overwrite=overwrite)
+
+
+def run(scan: Scan, settings: RoutineSettings, store, frames=None, median: Any = None):
+    """As in version 0.1, for one more release: `RoutineJob.run`."""
+    return RoutineJob(scan, settings, median).run(store, frames)

@@ -407,6 +407,10 @@ class Tracker(FrameJob):
         out.ravel()[flat] = np.round(np.where(gained, np.maximum(raised, value), kept))
         return out
 
+    def confirm(self, index: int) -> np.ndarray:
+        """As in version 0.1, for one more release: `frame`."""
+        return self.frame(index)
+
     @property
     def output(self) -> Output:
         return Output(self.cleaned.shape, np.uint8, orientation=self.scan.orientation)

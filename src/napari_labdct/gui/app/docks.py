@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
@@ -31,6 +33,15 @@ def open_dock(viewer: Viewer, name: str) -> QWidget:
     frame.show()
     frame.raise_()
     return panel
+
+
+def soon(owner: QWidget, call: Callable[[], object]) -> None:
+    """Call something when the event at hand is over, unless the owner is gone by then."""
+    timer = QTimer(owner)
+    timer.setSingleShot(True)
+    timer.timeout.connect(call)
+    timer.timeout.connect(timer.deleteLater)
+    timer.start(0)
 
 
 def join_tabs(panel: QWidget) -> bool:
@@ -85,7 +96,7 @@ class Workspace(QWidget):
         super().showEvent(event)
         if not self._opened:
             self._opened = True
-            QTimer.singleShot(0, self._open)
+            soon(self, self._open)
 
     def _open(self) -> None:
         self._viewer.window.remove_dock_widget(_frame_of(self))

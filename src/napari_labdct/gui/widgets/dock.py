@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from napari.layers import Layer
 from napari.viewer import Viewer
-from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 
 from ...core.errors import LabDCTError
 from ...scan.scan import Scan
-from ..app.docks import WAY, join_tabs, open_dock
+from ..app.docks import WAY, join_tabs, open_dock, soon
 from ..app.session import Session, session_of
 from .combos import StackCombo
 from .forms import tame
@@ -140,11 +140,11 @@ class Dock(QWidget):
         if not self._placed:  # napari has put it into the window by then
             self._placed = True
             size = self.window().size()  # before it grows for one dock below another
-            QTimer.singleShot(0, lambda: self._join_tabs(size))
+            soon(self, lambda: self._join_tabs(size))
 
     def _join_tabs(self, size: QSize) -> None:
         if join_tabs(self) and not self.window().isMaximized():
-            QTimer.singleShot(0, lambda: self.window().resize(size))
+            soon(self, lambda: self.window().resize(size))
 
     def _steps_line(self) -> QHBoxLayout:
         """The order of work; each step opens its dock."""
