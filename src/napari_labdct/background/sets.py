@@ -19,6 +19,7 @@ from ..core.errors import OutputError, ScanError
 from ..core.files import atomic_hdf5
 from ..core.frame_store import FrameStore
 from ..core.jobs import Progress
+from ..core.schema import parse_json
 from ..scan.beam_stop import guess_beam_stop
 from ..scan.description import Polygon
 from ..scan.scan import Scan
@@ -246,7 +247,7 @@ class BackgroundSet:
                 cell_px=int(attrs["cell_px"]),
                 **{k: float(attrs[k]) for k in _NUMBERS},
                 beam_stop_px=_polygons(attrs["beam_stop_px"]),
-                recipe=json.loads(attrs["recipe"]),
+                recipe=parse_json(attrs["recipe"]),
             )
         made._check(path)
         return made
@@ -260,6 +261,11 @@ class BackgroundSet:
             and (rank == 0 or cells == (-(-rows // self.cell_px), -(-cols // self.cell_px)))
             and self.hot_pixels.shape == (len(self.hot_values), 2)
             and self.n_frames > 0
+            and self.gain >= 0
+            and 0 <= self.brightest_percent < 100
+            and min(self.cosmic_events, self.cosmic_pixels) >= 0
+            and np.isfinite([self.gain, self.offset, self.cosmic_events, self.cosmic_pixels]).all()
+            and (self.drift > 0).all()
         )
         if fits and len(self.hot_pixels):
             fits = self.hot_pixels.min() >= 0 and (self.hot_pixels < self.shape).all()
@@ -272,6 +278,12 @@ _SHAPES = {
     "noise_variances": 1, "hot_pixels": 2, "hot_values": 1, "cosmic_heights": 1,
 }  # fmt: skip
 _NUMBERS = ("gain", "offset", "cosmic_events", "cosmic_pixels", "brightest_percent")
+
+
+# What h5py and numpy make of a file whose parts are of another kind than they should be.
+_DAMAGES = (
+    ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, OSError,
+)  # fmt: skip
 
 
 def _damaged(path: Path, why: object) -> ScanError:
@@ -306,6 +318,9 @@ class _opened:
                 raise ScanError(
                     f"{self._path} was written by a newer napari-labdct; update to open it."
                 )
+        except _DAMAGES as error:
+            self._file.close()
+            raise _damaged(self._path, error) from error
         except BaseException:
             self._file.close()
             raise
@@ -313,7 +328,7 @@ class _opened:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         self._file.close()
-        if isinstance(error, (KeyError, ValueError, TypeError, OSError)):
+        if isinstance(error, _DAMAGES):
             raise _damaged(self._path, error) from error
 
 
@@ -328,7 +343,7 @@ def _array(file: Any, name: str, path: Path) -> np.ndarray:
 
 
 def _polygons(text: str) -> tuple[Polygon, ...]:
-    return tuple(tuple((float(r), float(c)) for r, c in shape) for shape in json.loads(text))
+    return tuple(tuple((float(r), float(c)) for r, c in shape) for shape in parse_json(text))
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import OutputError
+from .schema import MOST_BYTES, parse_json
 
 if TYPE_CHECKING:
     import h5py
@@ -169,7 +169,9 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
 def read_json(path: Path) -> dict[str, Any]:
     """What a recipe or sidecar says; empty if it is not there or damaged."""
     try:
-        state = json.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > MOST_BYTES:
+            return {}
+        state = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return state if isinstance(state, dict) else {}

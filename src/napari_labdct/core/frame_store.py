@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputsChangedError, OutputError
+from .errors import InputsChangedError, OutputError, quoted
 from .files import cannot_write, read_json, remove, sync, write_atomically
 from .recipes import recipe_hash, sidecar
 from .stacks import LazyStack
@@ -41,7 +41,7 @@ def spare_inputs(outputs: Iterable[str | Path | None], *inputs: Any) -> None:
     for output in outputs:
         if not output:
             continue
-        path = Path(output).expanduser().resolve()
+        path = _place(output)
         if path in read:
             raise OutputError(f"{output} is read by this job; choose another name for the result.")
         if path in written:
@@ -52,6 +52,23 @@ def spare_inputs(outputs: Iterable[str | Path | None], *inputs: Any) -> None:
 def in_words(size: int) -> str:
     """Bytes as people say them: in GB, or in MB below one."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+# What is put behind the name of a result while it is written: ".part", ".json", ".tmp".
+_LONGEST_NAME = 255 - 16
+
+
+def _place(output: str | Path) -> Path:
+    """Where an output lies, if a file can have that name."""
+    name = Path(output).name
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        raise OutputError(f"The name {quoted(name)} is too long; choose a shorter one.")
+    if not name.isprintable():
+        raise OutputError(f"The name {quoted(name)} cannot be read; choose one of plain letters.")
+    try:
+        return Path(output).expanduser().resolve()
+    except (RuntimeError, OSError) as error:  # ~somebody who is not there; too deep a folder
+        raise OutputError(f"{quoted(output)} is no place for a file ({error}).") from error
 
 
 def state_of_inputs(*sources: Any) -> list[Any]:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from .._version import __version__
 from .files import read_json
 from .parameters import Settings
+from .schema import NUMBER, Mismatch, check
 
 
 class Input(Protocol):
@@ -48,11 +49,23 @@ def recipe_hash(made: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
+# What others rely on in a recipe that a file brings.
+_SOUND = {
+    "job?": str,
+    "input?": {"id?": str, "name?": str},
+    "settings?": dict,
+    "model?": {"name?": str, "threshold?": NUMBER},
+}
+
+
 def recipe_beside(path: str | Path) -> dict[str, Any]:
     """The recipe in ``NAME.json`` beside a result; empty if there is none."""
     state = read_json(sidecar(Path(path)))
     made = state.get("recipe", state)
-    return made if isinstance(made, dict) else {}
+    try:
+        return check(made, _SOUND)
+    except Mismatch:
+        return {}
 
 
 def sidecar(path: Path) -> Path:

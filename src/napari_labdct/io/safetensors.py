@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import ModelError
 from ..core.files import write_atomically
+from ..core.schema import check, parse_json
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +48,12 @@ def _check_length(path: Path) -> None:
         if brace != b"{" and size > 8:
             return  # not of this kind at all; the library will say so
         header = brace + file.read(length - 1) if brace and length + 8 <= size else b""
-    ends = (v["data_offsets"][1] for k, v in json.loads(header or "{}").items() if k[:2] != "__")
+    table = check(parse_json(header or b"{}"), dict)
+    ends = []
+    for name, entry in table.items():
+        if not name.startswith("__"):
+            offsets = check(entry, {"data_offsets": [int]}, f"'{name[:40]}'")["data_offsets"]
+            ends.append(offsets[1] if len(offsets) == 2 else size + 1)
     if not header or 8 + length + max(ends, default=0) > size:
         raise ModelError(f"Model file '{path.name}' is cut short; get it again or copy it again.")
 

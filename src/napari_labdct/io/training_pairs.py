@@ -11,6 +11,7 @@ import numpy as np
 
 from ..core.errors import ScanError
 from ..core.files import make_folder, write_atomically
+from ..core.schema import check, parse_json
 from .tiff import TiffFrames, write_frames
 
 #: Of the list that a folder of training pairs holds, ``pairs.json``.
@@ -59,6 +60,9 @@ def write_training_pairs(
         yield int(index)
 
 
+_ENTRY = {"index": int, "frame?": str, "mask?": str, "median?": str, "ignore?": str}
+
+
 def read_training_pairs(folder: str | Path) -> Iterator[dict[str, Any]]:
     """The pairs that `write_training_pairs` wrote, one dict of arrays each (and ``index``).
 
@@ -71,10 +75,12 @@ def read_training_pairs(folder: str | Path) -> Iterator[dict[str, Any]]:
     if not (folder / "pairs.json").exists() and (folder / "train" / "pairs.json").exists():
         folder = folder / "train"  # of a training set; its validation pairs are kept apart
     try:
-        values = json.loads((folder / "pairs.json").read_text(encoding="utf-8"))
-        entries = values["pairs"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ScanError(f"{folder} holds no training pairs (no usable pairs.json).") from error
+        text = (folder / "pairs.json").read_text(encoding="utf-8")
+        entries = check(parse_json(text), {"pairs": [_ENTRY]})["pairs"]
+    except (OSError, ValueError) as error:
+        raise ScanError(
+            f"{folder} holds no training pairs (no usable pairs.json: {error})."
+        ) from error
     for entry in entries:
         names = [n for n in ("frame", "median", "mask", "ignore") if n in entry]
         images = {n: TiffFrames([folder / entry[n]])[0] for n in names}

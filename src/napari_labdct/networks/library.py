@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,14 +90,22 @@ def model_card(info: dict[str, Any]) -> str:
         ("Sees", f"frame and rolling median of {info['median_window']} frames, in noise units"
                  f" of {normalisation['block_px']} px blocks"),
         ("Threshold", f"{info['threshold']} of 255"),
-        ("Learnt from", _learnt_from(training)),
-        ("How", _how(training)),
-        ("Validation", _validation(training.get("validation", {}))),
+        ("Learnt from", _said(_learnt_from, training)),
+        ("How", _said(_how, training)),
+        ("Validation", _said(_validation, training.get("validation", {}))),
         ("Made by", f"napari-labdct {info['napari_labdct']}"),
         ("Hash", info["sha256"][:16]),
     ]  # fmt: skip
     lines = [f"**{key}**: {text}" for key, text in rows if text]
     return f"### {info['name']}\n\n" + "\n\n".join(lines) + "\n"
+
+
+def _said(tell: Callable[[dict[str, Any]], str], about: dict[str, Any]) -> str:
+    """What a file says of its training, as far as it is to be understood."""
+    try:
+        return tell(about)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return "not said in the file"
 
 
 def _learnt_from(training: dict[str, Any]) -> str:

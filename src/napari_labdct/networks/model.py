@@ -18,6 +18,7 @@ import numpy as np
 from .._version import __version__
 from ..core.errors import ModelError
 from ..core.files import write_atomically
+from ..core.schema import NUMBER, check, parse_json
 from ..io.safetensors import read_file, write_file
 from .devices import resolve_device
 from .library import find_model, shipped_models
@@ -32,6 +33,17 @@ FORMAT_VERSION = 1
 # Copies of a frame: quarter turns, and whether it is mirrored as well. The half turn comes early:
 # it moves every pixel to the other places of the network's 2 x 2 blocks.
 LOOKS = ((0, False), (2, False), (0, True), (2, True), (1, False), (3, False), (1, True), (3, True))
+
+
+_ABOUT = {
+    "format_version": int,
+    "architecture": {"network": str, "options": dict},
+    "threshold": NUMBER,
+    "median_window": int,
+    "normalisation": {"block_px": int},
+    "training": dict,
+    "napari_labdct": str,
+}
 
 
 class Model:
@@ -108,9 +120,15 @@ class Model:
         return whole.eval().requires_grad_(False)
 
     @classmethod
-    def of(cls, network: str, weights: dict[str, torch.Tensor], **about: Any) -> Model:
-        """A model of a network with its default options, from weights in memory."""
-        return cls(network, {}, {k: v.clone() for k, v in weights.items()}, **about)
+    def of(
+        cls,
+        network: str,
+        weights: dict[str, torch.Tensor],
+        options: dict[str, Any] | None = None,
+        **about: Any,
+    ) -> Model:
+        """A model of a network, with its default options if none are given, from weights."""
+        return cls(network, options or {}, {k: v.clone() for k, v in weights.items()}, **about)
 
     @classmethod
     def load(cls, name_or_path: str | os.PathLike, device: str = "auto") -> Model:
@@ -138,7 +156,8 @@ class Model:
                 f"{', '.join(shipped_models())}."
             )
         try:
-            about = {k: json.loads(v) for k, v in metadata.items() if k != "kind"}
+            about = {k: parse_json(v) for k, v in metadata.items() if k != "kind"}
+            check(about, _ABOUT, "its header")
             version = int(about["format_version"])
             if version > FORMAT_VERSION:
                 raise ModelError(

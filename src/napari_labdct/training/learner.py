@@ -62,13 +62,14 @@ class Learner:
         self.settings, self.device, self.ranks = settings, device, ranks or Ranks()
         self.parts = self.ranks.share(settings)
         torch.manual_seed(settings.seed)
-        self.network = build_network(settings.network)
+        self.options = {} if start_from is None else start_from.options
+        if start_from is not None and start_from.network != settings.network:
+            raise ModelError(
+                f"Model '{start_from.name}' is a '{start_from.network}' network and cannot "
+                f"start a '{settings.network}' one; choose another model or network."
+            )
+        self.network = build_network(settings.network, **self.options)
         if start_from is not None:
-            if start_from.network != settings.network:
-                raise ModelError(
-                    f"Model '{start_from.name}' is a '{start_from.network}' network and cannot "
-                    f"start a '{settings.network}' one; choose another model or network."
-                )
             self.network.load_state_dict(start_from.weights)
         else:
             encoder = NETWORKS[settings.network].encoder
@@ -161,7 +162,7 @@ class Learner:
     def model(self) -> Model:
         """The averaged weights as a model."""
         return Model.of(
-            self.settings.network, self.average, block_px=self.settings.block_px,
+            self.settings.network, self.average, self.options, block_px=self.settings.block_px,
             median_window=self.settings.median_window, device=str(self.device),
         )  # fmt: skip
 
