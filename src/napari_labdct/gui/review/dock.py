@@ -281,7 +281,11 @@ class SpotsDock(Dock):
 
     def _measure_unasked(self, stack: Layer) -> None:
         """Begin with the projection shown when the scan has masks but no review."""
-        if stack is self.session.stack and self._source(self.network) is not None:
+        masks = self._source(self.network)
+        if stack is not self.session.stack or masks is None:
+            return
+        done = getattr(masks.data, "is_done", None)
+        if done is None or done(self.session.shown_frame(stack)):
             self._measure_shown()
 
     # ---------------------------------------------------------------------- filter
