@@ -13,7 +13,7 @@ help:
 	@echo "make demo   denoise the sample scan, compare, write pictures into demo_output/"
 	@echo "make app    open napari on the result of the demo"
 	@echo "make test   run every test (installs Xvfb and the libraries Qt needs through apt)"
-	@echo "make lint   check style"
+	@echo "make lint   check style and spelling"
 	@echo "make clean  remove the environment and the demo's output"
 
 # The stamp is newer than the two files that say what is installed.
@@ -48,9 +48,10 @@ system:
 	fi
 
 lint: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet -c constraints.txt ruff
+	$(BIN)/python -m pip install --quiet -c constraints.txt ruff codespell
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 
 clean:
 	rm -rf $(VENV) demo_output

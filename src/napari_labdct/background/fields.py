@@ -1,7 +1,7 @@
 """Parametric backgrounds: what real frames show besides spots, each from a documented range.
 
 The functions below are the parts; `virtual.sample_background` puts them together to the
-background of a whole detector.  Training crops (`learning.synthesis`) are made of the same parts.
+background of a whole detector.  Training crops (`training.crops.synthesis`) are made of the same parts.
 
 Every function takes a NumPy random generator first, draws what it needs from the ranges that
 its docstring names, and returns float32 images.  ``sigma`` is the typical noise of a pixel and

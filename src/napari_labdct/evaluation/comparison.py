@@ -72,7 +72,7 @@ class Segmentation:
     masks : array-like (n, rows, cols)
         Non-zero is spot; a coarser stack is enlarged to the projections.
     recipe : dict
-        What made it, as `jobs.recipe` gives it; empty if nobody knows.
+        What made it, as `core.recipes.recipe` gives it; empty if nobody knows.
     cleaned : array-like (n, rows, cols), optional
         The network output the masks were cut from, for pictures.
     """
@@ -176,7 +176,7 @@ class FrameResult:
     spots_a, spots_b : structured arrays of `spots.SPOT_DTYPE`
         In the order of the labels in `match`.
     unexplained_a, unexplained_b : int
-        Bright pixels outside the spots, see `comparison.unexplained`.
+        Bright pixels outside the spots, see `matching.unexplained`.
     truth_a, truth_b : Against, optional
     """
 

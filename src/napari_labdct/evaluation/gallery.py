@@ -133,7 +133,7 @@ def write_pictures(
 ) -> Path:
     """Best, typical and worst windows of a group of test scans as one PNG.
 
-    `chosen` gives the methods for a scan, as `quality.evaluate` takes it.
+    `chosen` gives the methods for a scan, as `benchmark.evaluate` takes it.
 
     Raises
     ------

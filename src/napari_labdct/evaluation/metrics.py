@@ -94,7 +94,7 @@ def judge(
     Parameters
     ----------
     mask : array (rows, cols)
-        As `comparison.match_spots` takes it.
+        As `spots.matching.match_spots` takes it.
     truth : Truth
     snr_map : array (rows, cols), optional
         (frame - background) / noise, which gives the segmentation's spots an SNR.

@@ -148,7 +148,7 @@ class Denoiser(FrameJob):
     note : str
         Empty, or what the user should know (window cut, no median, binning).
     binning : int
-        Of every projection before the network looks; see `learning.spot_width`. The first to ask
+        Of every projection before the network looks; see `networks.spot_width`. The first to ask
         has a few projections read for it.
 
     Raises

@@ -217,7 +217,7 @@ def make_result(
     kind : str
         A key of `STYLES`.
     recipe : dict, optional
-        What made it, as `jobs.recipe` gives it.
+        What made it, as `core.recipes.recipe` gives it.
     what : str, optional
         The words in brackets, if not those of the style.
     taken : sequence of str

@@ -1,7 +1,7 @@
 """Training sets on disk: the paper's 1086 pairs, or any number of one's own.
 
 Every pair is decided by the seed and its number.  A folder holds ``train`` and ``validation``,
-each a folder of pairs as `io.spot_exports.read_training_pairs` reads them, ``spots.csv`` with the
+each a folder of pairs as `io.training_pairs.read_training_pairs` reads them, ``spots.csv`` with the
 SNR of every spot, its histogram (the paper's Fig. S1) as ``snr.csv`` and ``snr.png``, and
 ``recipe.json``.  For crops without a disk see `mixing.MixedScan.stream`.
 """
