@@ -24,7 +24,7 @@ import torch
 from scipy import ndimage
 
 from napari_labdct.background import BackgroundSet
-from napari_labdct.background.virtual import FieldSettings, sample_background
+from napari_labdct.background.fields import smooth_field
 from napari_labdct.simulation import SimulateSettings
 from napari_labdct.training.crops.own_scan import MixedScan
 from napari_labdct.training.crops.own_scan_settings import MixSettings
@@ -37,16 +37,16 @@ SIDE, PROJECTIONS = 1016, 12
 
 
 def background() -> BackgroundSet:
-    """A virtual detector as a set."""
-    settings = FieldSettings(level_min=500, level_max=500, bits="16", binning=1)
-    made = sample_background((SIDE, SIDE), settings, seed=1)
+    """A smooth background of 500 counts as a set."""
+    rng = np.random.default_rng(1)
+    mean = 500 * (1 + 0.1 * smooth_field(rng, (SIDE, SIDE)))
     return BackgroundSet(
-        name="virtual", mean=made.still, components=np.zeros((0, 127, 127), np.float32),
+        name="smooth", mean=mean.astype(np.float32), components=np.zeros((0, 127, 127), np.float32),
         coefficients=np.zeros((5, 0), np.float32), cell_px=8,
-        drift=np.array([made.drift(k) for k in range(5)], np.float32), gain=made.gain,
-        offset=made.readout**2, noise_levels=np.array([500.0]), noise_variances=np.array([400.0]),
+        drift=rng.normal(1, 0.02, 5).astype(np.float32), gain=0.8,
+        offset=9.0, noise_levels=np.array([500.0]), noise_variances=np.array([400.0]),
         hot_pixels=np.zeros((0, 2), np.int32), hot_values=np.zeros(0, np.float32),
-        cosmic_events=made.cosmic_events, cosmic_pixels=0.0,
+        cosmic_events=40.0, cosmic_pixels=0.0,
         cosmic_heights=np.geomspace(100, 3000, 50).astype(np.float32), beam_stop_px=(),
         brightest_percent=0.01, recipe={},
     )  # fmt: skip

@@ -16,7 +16,7 @@ SCAN_YAML = {"frames", "omega_deg", "omega_csv"} | {
     field.name for field in dataclasses.fields(ScanDescription)
 }
 # Settings that no dock and no command shows.
-INNER = {"BlobSettings", "CutSettings", "FieldSettings", "MixSettings", "SimulatedScansSettings"}
+INNER = {"BlobSettings", "CutSettings", "MixSettings", "SimulatedScansSettings"}
 
 
 def test_the_settings_page_is_made_from_the_classes():

@@ -1,7 +1,6 @@
 """Parametric backgrounds: what real frames show besides spots, each from a documented range.
 
-The functions below are the parts; `virtual.sample_background` puts them together to the
-background of a whole detector.  Training crops (`training.crops.synthesis`) are made of the same parts.
+Training crops are made of these parts; see `training.crops.synthesis`.
 
 Every function takes a NumPy random generator first, draws what it needs from the ranges that
 its docstring names, and returns float32 images.  ``sigma`` is the typical noise of a pixel and
@@ -47,22 +46,6 @@ def smooth_field(rng: np.random.Generator, shape: Shape, knots: int | None = Non
     return 2.0 * (down @ rng.standard_normal((knots, knots), np.float32)) @ across.T
 
 
-def radial_gradient(rng: np.random.Generator, shape: Shape, beam: tuple[float, float]):
-    """Factor 1 to 3 that falls off from the beam: 5 to 200 %, width 0.15 to 0.6 of the frame."""
-    row, col = _from(shape, beam)
-    width = rng.uniform(0.15, 0.6) * max(shape)
-    hill = np.exp(-(row**2) / (2 * width**2)) * np.exp(-(col**2) / (2 * width**2))
-    return (1 + log_uniform(rng, 0.05, 2) * hill).astype(np.float32)
-
-
-def one_sided_gradient(rng: np.random.Generator, shape: Shape) -> np.ndarray:
-    """Factor that rises from one side to the other by up to 80 %, in any direction."""
-    row, col = _from(shape, ((shape[0] - 1) / 2, (shape[1] - 1) / 2))
-    turn, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.8)
-    along = (row * np.sin(turn) + col * np.cos(turn)) / max(shape)
-    return (1 + slope * along).astype(np.float32)
-
-
 def _from(shape: Shape, place: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
     """Rows (rows, 1) and columns (1, cols) relative to a place."""
     row = np.arange(shape[0], dtype=np.float32)[:, None] - np.float32(place[0])
@@ -91,12 +74,6 @@ def shadow(depth: np.ndarray, soft: float, through: float) -> np.ndarray:
     """Transmission of an absorber with a penumbra: `soft` is a quarter of its width in px."""
     dark = 1 / (1 + np.exp(np.clip(-depth / np.float32(soft), -60, 60)))
     return (1 - (1 - through) * dark).astype(np.float32)
-
-
-def direct_beam_halo(rng: np.random.Generator, depth: np.ndarray, size: int) -> np.ndarray:
-    """Glow that leaks around the beam stop: 0.2 to 5 times the level, over 0.5 to 5 % of `size`."""
-    length = log_uniform(rng, 0.005, 0.05) * size
-    return (log_uniform(rng, 0.2, 5) * np.exp(-np.abs(depth) / length)).astype(np.float32)
 
 
 # --- static structure -----------------------------------------------------------------------
@@ -179,52 +156,6 @@ def hot_pixels(rng: np.random.Generator, shape: Shape, sigma: float):
     hot = rng.poisson(log_uniform(rng, 3e-5, 4e-3) * rows * cols)
     place = np.stack([rng.integers(0, n, hot) for n in shape])
     return place, sigma * log_uniform(rng, 2, 100, hot).astype(np.float32)
-
-
-def dead_pixels(rng: np.random.Generator, shape: Shape) -> np.ndarray:
-    """Places (2, n) of pixels that stay dark: 1 to 100 in a million, a few in short rows."""
-    count = rng.poisson(log_uniform(rng, 1e-6, 1e-4) * shape[0] * shape[1])
-    place = np.stack([rng.integers(0, n, count) for n in shape])
-    more = place[:, rng.random(count) < 0.2] + np.array([[0], [1]])
-    more[1] = np.minimum(more[1], shape[1] - 1)
-    return np.concatenate([place, more], axis=1)
-
-
-def line_streaks(rng: np.random.Generator, shape: Shape, sigma: float) -> np.ndarray:
-    """1 to 6 vertical or horizontal streaks of 1 to 8 px width, 0.3 to 8 sigma, any length."""
-    image = np.zeros(shape, np.float32)
-    for _ in range(int(rng.integers(1, 7))):
-        turned = image.T if rng.random() < 0.5 else image
-        rows, cols = turned.shape
-        along, across = np.arange(rows), np.arange(cols)
-        centre, half = rng.uniform(0, rows), rng.uniform(0.05, 1) * rows
-        ends = 1 / (1 + np.exp(np.clip((np.abs(along - centre) - half) / 10, -60, 60)))
-        width = log_uniform(rng, 1, 8) / 2.3548
-        line = np.exp(-((across - rng.uniform(0, cols)) ** 2) / (2 * width**2))
-        height = sigma * log_uniform(rng, 0.3, 8)
-        turned += (height * ends[:, None] * line[None]).astype(np.float32)
-    return image
-
-
-def tile_seams(rng: np.random.Generator, shape: Shape, binning: int = 1) -> np.ndarray:
-    """Factor of a detector of 2 to 4 tiles a side: gains 0.5 to 3 % apart, seams of 1 to 3 px.
-
-    Seams transmit 0.5 to 1.3 times what tiles do, and are narrower where pixels are binned.
-    """
-    tiles = rng.integers(1, 4, 2)
-    tiles[int(rng.integers(2))] += 1  # one seam at least
-    gain = 1 + rng.uniform(0.005, 0.03) * rng.standard_normal(tiles)
-    edges = [np.linspace(0, n, k + 1).round().astype(int) for n, k in zip(shape, tiles)]
-    image = np.repeat(gain, np.diff(edges[0]), axis=0)
-    image = np.repeat(image, np.diff(edges[1]), axis=1).astype(np.float32)
-    width = int(rng.integers(1, 4))
-    covered = max(1, round(width / binning))
-    factor = 1 + (rng.uniform(0.5, 1.3) - 1) * width / (covered * binning)
-    for axis, at in enumerate(edges):
-        for seam in at[1:-1]:
-            where = slice(max(seam - covered // 2, 0), seam - covered // 2 + covered)
-            image[where if axis == 0 else (slice(None), where)] *= np.float32(factor)
-    return image
 
 
 # --- what changes from frame to frame --------------------------------------------------------

@@ -1,6 +1,7 @@
 """`normalisation.normalise` for many crops at once, in torch on any device.
 
-The formula and its reasons stand there; `tests/training/crops/test_torch_synthesis.py` checks that both agree.
+The formula and its reasons stand there; `tests/training/crops/test_torch_synthesis.py` checks
+that both agree.
 """
 
 from __future__ import annotations
