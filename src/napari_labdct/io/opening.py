@@ -11,10 +11,11 @@ import numpy as np
 from ..core.errors import ScanError, quoted
 from ..core.recipes import recipe_beside
 from ..scan.scan import Scan
+from .formats import format_of
 from .names import about_names, natural_order, odd_names
 from .patterns import matching_files
 from .regular import check_regular
-from .scan_yaml import FILE_NAME, ScanFile, description_file, read_scan_yaml
+from .scan_yaml import ScanFile, description_file, read_scan_yaml
 from .tiff import SUFFIXES, TiffFrames, set_members
 
 
@@ -55,17 +56,21 @@ def _open_path(path: Path) -> Scan:
     if path.is_dir():
         described = description_file(path)
         if described is not None:
-            return _from_yaml(described)
+            return open_description(described)
         files = _beside(path)
         if not files:
             raise ScanError(f"{path} holds no TIFF file; choose the folder of the projections.")
         return _from_files(files, path, name=path.name)
-    if path.name == FILE_NAME or path.suffix.lower() in (".yaml", ".yml"):
-        return _from_yaml(path)
     if not path.exists():
         raise ScanError(f"{path} does not exist; check the name.")
-    if path.suffix.lower() not in SUFFIXES:
+    known = format_of(path)
+    if known is None:
         raise ScanError(f"{path.name} is not a TIFF file; export the projections as TIFF.")
+    return known.open(path)
+
+
+def open_tiff(path: Path) -> Scan:
+    """A TIFF as a scan, or the whole set that it is a member of."""
     check_regular(path)
     members = [p for p in set_members(path) if p.exists()]
     whole = len(members) > 1 and path in members
@@ -103,9 +108,8 @@ def named_files(described: ScanFile, folder: Path) -> list[Path]:
     return list(dict.fromkeys(chain(*found)))
 
 
-def _from_yaml(path: Path) -> Scan:
-    if not path.exists():
-        raise ScanError(f"{path} does not exist; check the name.")
+def open_description(path: Path) -> Scan:
+    """The scan that a ``scan.yaml`` describes."""
     described, folder = read_scan_yaml(path), path.parent
     named = described.frames
     files = _projections(named_files(described, folder)) if named else _beside(folder)

@@ -357,3 +357,24 @@ def write_frames(
 def read_mask(path: str | Path) -> LazyStack:
     """A binary stack as lazy frames ``(n, rows, cols)``; any non-zero pixel is spot."""
     return TiffFrames([path])
+
+
+def is_stack(path: Path) -> bool:
+    """Whether a TIFF is a scan: not one page alone without a ``scan.yaml`` beside it, no colour,
+    no more axes than a scan has.  A damaged file is ours to explain.
+    """
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as tif:
+            page, shape = tif.pages[0], tif.series[0].shape
+            colour = page.samplesperpixel > 1 or page.photometric in (
+                tifffile.PHOTOMETRIC.RGB,
+                tifffile.PHOTOMETRIC.PALETTE,
+            )
+            axes = [n for n in shape[:-2] if n > 1]
+            single = not axes and len(tif.series) == 1
+            alone = single and not (path.parent / "scan.yaml").exists()
+            return not (colour or len(axes) > 1 or alone)
+    except Exception:
+        return True

@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...io.formats import FORMATS, format_of
+from ...io.scan_yaml import description_file
 from .layers import LayerData, scan_layer
-
-_TIFF = (".tif", ".tiff")
-_YAML = (".yaml", ".yml")
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | None:
@@ -34,34 +33,16 @@ def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | 
 
 
 def _is_scan(paths: list[Path]) -> bool:
+    tiff = FORMATS["tiff"].suffixes
     if len(paths) > 1:
-        return all(p.suffix.lower() in _TIFF for p in paths)
+        return all(p.suffix.lower() in tiff for p in paths)
     path = paths[0]
     if path.is_dir():
-        return (path / "scan.yaml").exists() or any(
-            p.suffix.lower() in _TIFF for p in path.iterdir()
+        return description_file(path) is not None or any(
+            p.suffix.lower() in tiff for p in path.iterdir()
         )
-    if path.suffix.lower() in _YAML:
-        return path.exists()
-    return path.suffix.lower() in _TIFF and path.exists() and not _is_picture(path)
-
-
-def _is_picture(path: Path) -> bool:
-    """One page without a ``scan.yaml`` beside it, colour, or more axes than a scan has."""
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as tif:
-            page, shape = tif.pages[0], tif.series[0].shape
-            colour = page.samplesperpixel > 1 or page.photometric in (
-                tifffile.PHOTOMETRIC.RGB,
-                tifffile.PHOTOMETRIC.PALETTE,
-            )
-            axes = [n for n in shape[:-2] if n > 1]
-            single = not axes and len(tif.series) == 1
-            return colour or len(axes) > 1 or (single and not (path.parent / "scan.yaml").exists())
-    except Exception:  # damaged: ours to explain
-        return False
+    known = format_of(path)
+    return known is not None and path.exists() and known.is_scan(path)
 
 
 def _read(path: str | Sequence[str]) -> list[LayerData]:

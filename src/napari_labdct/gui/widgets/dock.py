@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 from ...core.errors import LabDCTError
+from ...io.formats import dialog_filter
 from ...scan.scan import Scan
 from ..app.docks import WAY, join_tabs, open_dock, soon
 from ..app.session import Session, session_of
@@ -257,9 +258,7 @@ class _EmptyState(QWidget):
         self._session.job("open").changed.connect(self._show_opening)
 
     def _ask_files(self) -> None:
-        paths, _ = QFileDialog.getOpenFileNames(
-            self, "Open the projections", "", "Projections (*.tif *.tiff *.yaml *.yml)"
-        )
+        paths, _ = QFileDialog.getOpenFileNames(self, "Open the projections", "", dialog_filter())
         if paths:
             self.open(paths)
 
