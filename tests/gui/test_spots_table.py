@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from qtpy.QtCore import Qt
 
 from napari_labdct.gui.review.layers import EditableFrames, LabelCache, StatusFrames, spot_at
-from napari_labdct.gui.review.table import COLUMNS, SpotModel, SpotView, row_of
+from napari_labdct.gui.review.table import COLUMNS, STATUS_INKS, SpotModel, SpotView, row_of
 from napari_labdct.gui.review.tasks import StoredSpots
 from napari_labdct.review.review import ACCEPTED, REVIEW_DTYPE, Review
 
@@ -132,3 +132,28 @@ def test_the_nearest_spot_under_a_click():
     assert spot_at(table, 0, 5, 6.6) == 1
     assert spot_at(table, 1, 5, 5) == 2
     assert spot_at(table, 1, 9, 9) == -1
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance of a colour (WCAG 2)."""
+    parts = [int(colour.lstrip("#")[k : k + 2], 16) / 255 for k in (0, 2, 4)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_statuses_are_read_on_both_themes(theme):
+    from napari.utils.theme import get_theme
+
+    colours = get_theme(theme)
+    for behind in (colours.background, colours.foreground):
+        for ink in STATUS_INKS[theme].values():
+            low, high = sorted([_luminance(ink), _luminance(behind.as_hex("long"))])
+            assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
+def test_the_table_follows_the_theme(dock, viewer):
+    model = dock("Review").table.model_
+    for theme in ("light", "dark"):
+        viewer.theme = theme
+        assert model.theme == theme

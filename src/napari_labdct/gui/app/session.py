@@ -68,6 +68,8 @@ class Session(QObject):
         A stack has one result more or less, or a result was cut anew.
     frame_changed : signal
         Another projection is shown; sent when the slider has rested for a moment.
+    theme_changed : signal
+        The viewer has another theme.
     closing : signal
         The window is gone; what is not a `Job` of this session ends now.
     """
@@ -77,6 +79,7 @@ class Session(QObject):
     scan_changed = Signal(object)
     results_changed = Signal(object)
     frame_changed = Signal()
+    theme_changed = Signal()
     closing = Signal()
 
     def __init__(self, viewer: Viewer) -> None:
@@ -97,6 +100,7 @@ class Session(QObject):
         self._rest.setInterval(120)
         self._rest.timeout.connect(self.frame_changed)
         viewer.dims.events.current_step.connect(self._on_step)
+        viewer.events.theme.connect(self._on_theme)
         events = viewer.layers.events
         # Units first, before napari draws the layer; the rest when napari knows the layer.
         events.inserted.connect(self._align_units, position="first")
@@ -356,6 +360,7 @@ class Session(QObject):
             viewer.layers.events.inserted.disconnect(self._on_inserted)
             viewer.layers.events.removed.disconnect(self._on_removed)
             viewer.dims.events.current_step.disconnect(self._on_step)
+            viewer.events.theme.disconnect(self._on_theme)
             _sessions.pop(viewer, None)
         for job in self._jobs.values():
             job.close()
@@ -405,6 +410,9 @@ class Session(QObject):
         self.stacks_changed.emit()
         if stack is not None:
             self.results_changed.emit(stack)
+
+    def _on_theme(self, _event: object = None) -> None:
+        self.theme_changed.emit()
 
     def _on_step(self, _event=None) -> None:
         self._rest.start()

@@ -214,6 +214,16 @@ class SpotsDock(Dock):
         self.session.stacks_changed.connect(self._fill_sources)
         self.session.frame_changed.connect(self._on_frame)
         self.tabs.currentChanged.connect(self._on_tab)
+        self.session.theme_changed.connect(self._on_theme)
+        self._on_theme()
+
+    def _on_theme(self) -> None:
+        from napari.utils.theme import get_theme
+
+        viewer = self.session.viewer
+        if viewer is not None:
+            background = get_theme(viewer.theme).background
+            self.table.model_.follow_theme(background.as_hex())
 
     # --------------------------------------------------------------------- sources
 

@@ -60,6 +60,11 @@ COLUMNS = (
     Column("touches_beam_stop", "At stop", "", "Touches the beam stop"),
 )
 STATUS_COLOURS = {ACCEPTED: "#4aa8ff", REJECTED: "#ff5f1f"}
+#: The same as words on a table, by theme: at least 4.5 to 1 against what lies behind them.
+STATUS_INKS = {
+    "dark": {ACCEPTED: "#5cb3ff", REJECTED: "#ff8355"},
+    "light": {ACCEPTED: "#00509e", REJECTED: "#a32a00"},
+}
 _STATUS_SIGNS = ("\u25cb undecided", "\u2713 accepted", "\u2717 rejected")
 _RIGHT = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 
@@ -78,6 +83,7 @@ class SpotModel(QAbstractTableModel):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.theme = "dark"
         self.table = np.zeros(0, REVIEW_DTYPE)
         self.order = np.zeros(0, np.int64)
         self._chosen: np.ndarray | None = None
@@ -103,6 +109,11 @@ class SpotModel(QAbstractTableModel):
         self.table, self._chosen, self._fixed = table, chosen, ranked
         self._arrange()
         self.endResetModel()
+
+    def follow_theme(self, background: str) -> None:
+        """Use the inks for a dark or a light background."""
+        self.theme = "dark" if QColor(background).lightnessF() < 0.5 else "light"
+        self.show_statuses()
 
     def show_statuses(self) -> None:
         """Statuses changed in the table; rows stay where they are."""
@@ -160,7 +171,8 @@ class SpotModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _RIGHT if column.form else None
         if role == Qt.ItemDataRole.ForegroundRole and column.name == "status":
-            colour = STATUS_COLOURS.get(int(self.table["status"][self.order[index.row()]]))
+            inks = STATUS_INKS[self.theme]
+            colour = inks.get(int(self.table["status"][self.order[index.row()]]))
             return QBrush(QColor(colour)) if colour else None
         return None
 
