@@ -282,7 +282,8 @@ class CompareView:
         stack.name_overlay.visible = gridded
         stack.name_overlay.font_size = _CAPTION_PT
         corner = viewer.canvas.overlays.text
-        corner.position, corner.font_size = "bottom_right", _CAPTION_PT
+        corner.position = "bottom_left"  # the scale bar is at the right
+        corner.font_size = _CAPTION_PT
         corner.visible, corner.gridded = True, gridded
         changed = grid.enabled != gridded
         grid.enabled = gridded
