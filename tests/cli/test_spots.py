@@ -188,7 +188,6 @@ def test_faults_are_one_sentence(folder, tmp_path, monkeypatch, capsys, argument
 
 @pytest.mark.parametrize("name", ["s.csv", "s.h5", "s.json", "s.parquet"])
 def test_a_file_of_somebody_else_stays_unless_overwriting(name, folder, tmp_path, capsys):
-    pytest.importorskip("pyarrow")
     out = tmp_path / name
     out.write_text("my notes")
     assert _spots(folder, "-o", out) == 1
