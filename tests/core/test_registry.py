@@ -44,3 +44,13 @@ def test_another_package_adds_by_entry_point_but_never_replaces(monkeypatch):
     assert len(things) == 2
     assert things["a"] == 1
     assert things["tau"] == pytest.approx(6.28319, abs=1e-5)
+
+
+def test_a_broken_package_of_somebody_else_is_said_and_harms_nobody(monkeypatch):
+    found = [Entry("broken", "no_such_module:x"), Entry("tau", "math:tau")]
+    monkeypatch.setattr(registry, "entry_points", lambda group: found)
+    things = Registry("tool", "toys.tools", {"a": 1})
+    with pytest.raises(SettingsError, match="'broken' of another package"):
+        things["broken"]
+    assert things.usable() == [1, pytest.approx(6.28319, abs=1e-5)]
+    assert list(things) == ["a", "broken", "tau"]  # the order does not change with use

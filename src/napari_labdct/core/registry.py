@@ -35,6 +35,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self.what = what
         self.group = group
         self._ours: dict[str, T | str] = dict(ours)
+        self._loaded: dict[str, T] = {}  # of other packages
 
     def register(self, name: str, thing: T) -> T:
         """Add something for as long as this Python runs; entry points add it for good."""
@@ -60,14 +61,37 @@ class Registry(Mapping[str, T], Generic[T]):
         return name in self._ours or name in self._theirs()
 
     def __getitem__(self, name: str) -> T:
-        thing = self._ours.get(name) or self._theirs().get(name)
-        if thing is None:
+        if name in self._ours:
+            thing = self._ours[name]
+            if isinstance(thing, str):
+                thing = self._ours[name] = load(thing)
+            return thing
+        if name in self._loaded:
+            return self._loaded[name]
+        place = self._theirs().get(name)
+        if place is None:
             raise SettingsError(
                 f"There is no {self.what} called '{name}'; there is {', '.join(self)}."
             )
-        if isinstance(thing, str):
-            thing = self._ours[name] = load(thing)
+        try:
+            thing = load(place)
+        except Exception as error:  # whatever is wrong with another package
+            raise SettingsError(
+                f"The {self.what} '{name}' of another package ({place}) cannot be loaded "
+                f"({error}); update or remove that package."
+            ) from error
+        self._loaded[name] = thing
         return thing
+
+    def usable(self) -> list[T]:
+        """All that can be loaded; a broken package of somebody else harms nobody."""
+        found = []
+        for name in self:
+            try:
+                found.append(self[name])
+            except SettingsError:
+                continue
+        return found
 
 
 def load(place: str):

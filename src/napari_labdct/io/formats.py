@@ -61,10 +61,10 @@ FORMATS: Registry[Format] = Registry(
 def format_of(path: str | Path) -> Format | None:
     """The format of a file by the end of its name; None if it has none that is known."""
     suffix = Path(path).suffix.lower()
-    return next((f for f in FORMATS.values() if suffix in f.suffixes), None)
+    return next((f for f in FORMATS.usable() if suffix in f.suffixes), None)
 
 
 def dialog_filter() -> str:
     """What a file dialog offers to open."""
-    ends = [f"*{suffix}" for known in FORMATS.values() for suffix in known.suffixes]
+    ends = [f"*{suffix}" for known in FORMATS.usable() for suffix in known.suffixes]
     return f"Projections ({' '.join(ends)})"
