@@ -83,7 +83,7 @@ def test_from_open_to_export(shown, wait, projections, tmp_path, monkeypatch):
     wait(lambda: denoise.controller.job.state == "done")
     wait(lambda: shown.layers["iron [DL]"].data.complete)
     user.press(denoise, "Export [DL spots]")
-    wait(lambda: (tmp_path / "mask.tif.json").exists())
+    wait(lambda: all((tmp_path / name).exists() for name in ("mask.tif", "mask.tif.json")))
     assert tifffile.imread(tmp_path / "mask.tif").shape == (9, 48, 64)
 
     # 4: compare with the routine
@@ -105,7 +105,7 @@ def test_from_open_to_export(shown, wait, projections, tmp_path, monkeypatch):
     QTest.mouseClick(bar, Qt.MouseButton.LeftButton, pos=bar.tabRect(export).center())
     choose(review.export.which, "All")
     user.press(review, "Table...")
-    wait(lambda: (tmp_path / "spots.csv.json").exists())
+    wait(lambda: all((tmp_path / name).exists() for name in ("spots.csv", "spots.csv.json")))
     table, _ = read_table(tmp_path / "spots.csv", REVIEW_DTYPE)
     assert len(table) == len(review.controller.table)
     assert sorted(table["status"][table["status"] > 0]) == [ACCEPTED, REJECTED]
