@@ -117,7 +117,7 @@ def test_threshold_and_size_act_without_the_network(
     def fail(*_):
         raise AssertionError("the network ran again")
 
-    monkeypatch.setattr(Model, "__call__", fail)
+    monkeypatch.setattr(Model, "see", fail)
     level = middle_threshold(shown)
     panel.slider.setValue(level)
     assert panel.threshold.value() == level
@@ -484,7 +484,7 @@ def test_slots_compute_nothing(panel, run, add_scan, frames, viewer, monkeypatch
     for where in (
         "napari_labdct.spots.binarisation.binarise",
         "napari_labdct.spots.matching.match_spots",
-        "napari_labdct.networks.model.Model.__call__",
+        "napari_labdct.networks.model.Model.see",
         "napari_labdct.io.safetensors.read_file",
         "napari_labdct.background.rolling_median.RollingMedian.at",
         "napari_labdct.networks.denoising.Denoiser.frame",

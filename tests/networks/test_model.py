@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from scipy import ndimage as ndi
 
 from napari_labdct.core.errors import ModelError, OutputError
 from napari_labdct.io.safetensors import read_file, write_file
 from napari_labdct.networks import model as model_module
-from napari_labdct.networks.devices import devices, resolve_device
+from napari_labdct.networks.devices import BFLOAT16, devices, quickest, resolve_device
 from napari_labdct.networks.library import shipped_models
 from napari_labdct.networks.model import Model
 from napari_labdct.spots.label_levels import LABEL_LEVEL
@@ -240,9 +241,41 @@ def test_a_full_disk_keeps_the_previous_file(model, saved, monkeypatch):
 def test_devices_are_those_there_are(saved):
     assert "cpu" in devices()
     assert resolve_device("cpu").type == "cpu"
-    assert str(resolve_device("auto")) in devices()
+    assert str(resolve_device("auto")) == quickest(devices()).removesuffix(":bf16")
     with pytest.raises(ModelError, match=r"no device 'cuda:77'; it has cpu"):
         Model.load(saved, "cuda:77")
+
+
+def test_auto_is_the_quickest_device_that_is_here():
+    assert quickest(["cpu", BFLOAT16, "cuda:0", "mps"]) == "cuda:0"
+    assert quickest(["cpu", BFLOAT16]) == BFLOAT16
+    assert quickest(["cpu"]) == quickest([]) == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("processor", "can"),
+    [({"amx_bf16": True}, True), ({"avx512_bf16": True}, True), ({"avx512_f": True}, False)],
+)
+def test_bfloat16_is_offered_where_the_processor_says_so(monkeypatch, processor, can):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: processor, raising=False)
+    assert (BFLOAT16 in devices()) == can
+
+
+def test_masks_in_bfloat16_are_those_of_float32_but_for_a_few_pixels(monkeypatch):
+    # elsewhere it is slow, not wrong
+    can = {"amx_bf16": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can, raising=False)
+    rng = np.random.default_rng(5)
+    spots = np.zeros((192, 256))
+    spots[tuple(rng.integers(4, (188, 252), (60, 2)).T)] = rng.uniform(300, 5000, 60)
+    frame = rng.poisson(200 + ndi.gaussian_filter(spots, 1.3)).astype(np.uint16)
+    median = np.full(frame.shape, 200, np.float32)
+    exact, quick = Model.load("compact", "cpu"), Model.load("compact", BFLOAT16)
+    assert (exact.dtype, quick.dtype) == (torch.float32, torch.bfloat16)
+    masks = [255 * m(frame, median) >= m.threshold for m in (exact, quick)]
+    assert masks[0].sum() > 500
+    assert (masks[0] != masks[1]).sum() <= 0.01 * masks[0].sum()
+    assert quick.sha256 == exact.sha256  # the device is no part of a result's recipe
 
 
 @pytest.mark.parametrize("name", ["compact", "accurate"])

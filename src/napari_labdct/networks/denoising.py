@@ -33,8 +33,9 @@ class DenoiseSettings(Settings):
         str,
         Param(
             "Device",
-            help="auto, cpu, cuda:0 ... or mps; onnxruntime or openvino if installed, often "
-            "quicker than torch on a CPU.",
+            help="auto (the quickest that is here), cpu, cpu:bf16 (less precise, on processors "
+            "made for it), cuda:0 ... or mps; onnxruntime or openvino if installed, often quicker "
+            "than torch on a CPU.",
         ),
     ] = "auto"
     median_window: Annotated[
@@ -225,9 +226,10 @@ class Denoiser(FrameJob):
         """Projection `index` without background: uint8 ``(rows, cols)``, 255 on sure spots."""
         median = None if self.median is None else self.median.at(index)
         frame = self.scan.frame(index)
-        probability = self.model(frame, median, self.binning, self.settings.augmentations)
+        seen = self.model.see(frame, median, self.binning)
+        probability = self.model.look(seen, frame.shape, self.binning, self.settings.augmentations)
         output = np.round(255 * np.clip(probability, 0, 1)).astype(np.uint8)
-        output = self.evidence.weigh(output, frame, median, self.binning)
+        output = self.evidence.weigh_seen(output, None if median is None else seen[1], self.binning)
         shape = self.output.shape[1:]
         if output.shape != shape:
             from skimage.transform import resize

@@ -1,8 +1,14 @@
-"""Where networks run: CPU, CUDA, MPS."""
+"""Where networks run: CPU, CPU in bfloat16, CUDA, MPS.
+
+Some processors multiply bfloat16 numbers (8 bits of mantissa in place of 24) several times as
+fast as float32; others only pretend to, and are slower. So ``cpu:bf16`` is there only where the
+processor says that it has the instructions.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..core.errors import ModelError
@@ -11,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 
+BFLOAT16 = "cpu:bf16"
 MOST_THREADS = 8  # beyond, one frame gains little and the rest of the computer suffers
 
 
@@ -19,7 +26,10 @@ def devices() -> dict[str, str]:
     import torch
 
     cores = available_cores()
-    found = {"cpu": f"CPU, {cores} core{'s' if cores != 1 else ''}"}
+    cpu = f"CPU, {cores} core{'s' if cores != 1 else ''}"
+    found = {"cpu": cpu}
+    if has_bfloat16():
+        found[BFLOAT16] = f"{cpu}, bfloat16"
     for k in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         found[f"cuda:{k}"] = torch.cuda.get_device_name(k)
     if torch.backends.mps.is_available():
@@ -27,8 +37,24 @@ def devices() -> dict[str, str]:
     return found
 
 
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 numbers itself (x86 with AMX or AVX512-BF16)."""
+    import torch
+
+    try:
+        can = torch.cpu.get_capabilities()
+    except AttributeError:  # an older torch does not say it in public
+        return False
+    return bool(can.get("amx_bf16") or can.get("avx512_bf16"))
+
+
+def quickest(there: Iterable[str]) -> str:
+    """What ``auto`` means when a network is run on one of these `devices`."""
+    return next((d for d in ("cuda:0", "mps", BFLOAT16) if d in there), "cpu")
+
+
 def resolve_device(name: str = "auto") -> torch.device:
-    """The torch device of a name; ``auto`` is the first GPU, or else the CPU.
+    """The torch device of a name, whatever the precision; ``auto`` is a GPU, or else the CPU.
 
     Raises
     ------
@@ -43,6 +69,7 @@ def resolve_device(name: str = "auto") -> torch.device:
     name = "cuda:0" if name == "cuda" else name
     if name not in there:
         raise ModelError(f"This computer has no device '{name}'; it has {', '.join(there)}.")
+    name = "cpu" if name == BFLOAT16 else name
     if name == "cpu":  # fewer, never more, than somebody set before
         torch.set_num_threads(min(torch.get_num_threads(), available_cores(), MOST_THREADS))
     return torch.device(name)

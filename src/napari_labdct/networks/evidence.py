@@ -63,6 +63,8 @@ class Evidence:
     ) -> np.ndarray:
         """The output of a network without what has no evidence, uint8 ``(rows, cols)``.
 
+        As `weigh_seen`, for who has not normalised the projection yet.
+
         Parameters
         ----------
         output : uint8 array (rows, cols)
@@ -74,32 +76,56 @@ class Evidence:
         binning : int
             As for the network: of wide spots the significance is that of binned pixels.
         """
-        z = None
+        residual = None
         if self.min_significance > 0 and median is not None:
             if binning > 1:
                 frame, median = binned(frame, binning), binned(median, binning)
-            z = 2 * np.sinh(normalise(frame, median, self.block_px)[1])
+            residual = normalise(frame, median, self.block_px)[1]
+        return self.weigh_seen(output, residual, binning)
+
+    def weigh_seen(
+        self, output: np.ndarray, residual: np.ndarray | None, binning: int = 1
+    ) -> np.ndarray:
+        """The output of a network without what has no evidence, uint8 ``(rows, cols)``.
+
+        Parameters
+        ----------
+        output : uint8 array (rows, cols)
+        residual : array (rows, cols) or None
+            Channel 1 of `normalise`, of binned pixels if there is a binning; None without a
+            rolling median.
+        binning : int
+        """
+        z = None
+        if self.min_significance > 0 and residual is not None:
+            z = 2 * np.sinh(residual)
         if z is None and self.smallest_px <= 1:
             return output
-        for level in sorted({max(2, self.threshold // 2), self.threshold}):
-            output = self._cut_down(output, level, z, binning)
+        levels = sorted({max(2, self.threshold // 2), self.threshold})
+        output = output.copy()
+        inside = np.flatnonzero(output >= levels[0])  # looking through a whole frame takes long
+        for level in levels:
+            inside = inside[output.ravel()[inside] >= level]
+            self._cut_down(output, level, inside, z, binning)
         return output
 
-    def _cut_down(self, output, level: int, z: np.ndarray | None, binning: int) -> np.ndarray:
+    def _cut_down(self, output, level: int, inside: np.ndarray, z, binning: int) -> None:
+        """Cut what fails at a level down to just below it, in place."""
         from scipy import ndimage as ndi
 
         labels, count = ndi.label(output >= level, EIGHT)
-        if not count:
-            return output
-        good = np.bincount(labels.ravel(), minlength=count + 1) >= self.smallest_px
+        own = labels.ravel()[inside]
+        good = np.bincount(own, minlength=count + 1) >= self.smallest_px
         if z is not None:
-            middle = binning // 2
-            seen = labels[middle::binning, middle::binning] if binning > 1 else labels
-            part = tuple(map(slice, np.minimum(seen.shape, z.shape)))
-            heights = significance(z[part], seen[part], self.min_significance, count)
+            seen = inside
+            if binning > 1:
+                middle = binning // 2
+                labels = labels[middle::binning, middle::binning]
+                part = tuple(map(slice, np.minimum(labels.shape, z.shape)))
+                labels, z, seen = labels[part], z[part], None
+            heights = significance(z, labels, self.min_significance, count, seen)
             good[1:] &= heights >= self.min_significance
-        good[0] = True
-        return np.where(good[labels], output, np.minimum(output, np.uint8(level - 1)))
+        output.ravel()[inside[~good[own]]] = level - 1
 
 
 def smallest_spot(area_px: float) -> int:

@@ -20,7 +20,7 @@ from ..core.errors import ModelError
 from ..core.files import write_atomically
 from ..core.schema import NUMBER, check, parse_json
 from ..io.safetensors import read_file, write_file
-from .devices import resolve_device
+from .devices import BFLOAT16, devices, quickest, resolve_device
 from .library import find_model, shipped_models
 from .normalisation import binned, normalise, spread
 
@@ -91,12 +91,14 @@ class Model:
             k: v.detach().cpu().float() if v.is_floating_point() else v.detach().cpu()
             for k, v in weights.items()
         }
+        device = quickest(devices()) if device == "auto" else device
         self.runtime = device if device in RUNTIMES else "torch"
+        self.dtype = torch.bfloat16 if device == BFLOAT16 else torch.float32
         self.device = resolve_device("cpu" if device in RUNTIMES else device)
         net = self._probability_network()
         self._multiple, self._margin = int(net.multiple), int(net[0].margin_px)
         if self.runtime == "torch":
-            self._net = net.to(self.device, memory_format=torch.channels_last)
+            self._net = net.to(self.device, self.dtype, memory_format=torch.channels_last)
         else:
             self._net = start_runtime(device, net, CHANNELS, torch.get_num_threads())
 
@@ -139,8 +141,9 @@ class Model:
         name_or_path : str or path
             The name of one of `library.list_models`, or a ``.safetensors`` file.
         device : str
-            ``auto``, ``cpu``, ``cuda:0``..., ``mps``: see `devices`. Or ``onnxruntime`` or
-            ``openvino`` if installed: often quicker than torch on a CPU.
+            ``auto``, ``cpu``, ``cpu:bf16``, ``cuda:0``..., ``mps``: see `devices`. Or
+            ``onnxruntime`` or ``openvino`` if installed: often quicker than torch on a CPU
+            without bfloat16.
 
         Raises
         ------
@@ -270,7 +273,7 @@ class Model:
         binning: int = 1,
         looks: int = 1,
     ) -> np.ndarray:
-        """How much each pixel looks like part of a spot.
+        """How much each pixel looks like part of a spot: `look` at what `see` makes of it.
 
         Parameters
         ----------
@@ -296,32 +299,48 @@ class Model:
             The frame is not a grey image, the median has another size, or even a small tile
             does not fit in memory.
         """
-        import torch
+        seen = self.see(frame, median, binning)
+        return self.look(seen, np.shape(frame), binning, looks)
 
+    def see(
+        self, frame: np.ndarray, median: np.ndarray | None = None, binning: int = 1
+    ) -> np.ndarray:
+        """What the network is shown of a projection: the channels of `normalise`, binned."""
         frame = np.asarray(frame)
         if frame.ndim != 2 or 0 in frame.shape:
             raise ModelError(
                 f"A model takes one grey frame (rows, cols), not an array of {frame.shape}."
             )
-        shape = frame.shape
-        if median is not None and np.shape(median) != shape:
+        if median is not None and np.shape(median) != frame.shape:
             raise ModelError(
                 f"The rolling median is {np.shape(median)} pixels and the frame {frame.shape}; "
                 "they must be of one scan."
             )
         if binning > 1:
             frame, median = (None if k is None else binned(k, binning) for k in (frame, median))
-            return spread(self(frame, median, looks=looks), binning)[tuple(map(slice, shape))]
-        x = normalise(frame, median, self.block_px)
-        rows, cols = shape
-        pad = [(0, -n % self._multiple) for n in shape]
-        x = np.pad(x, [(0, 0), *pad], mode="reflect")
-        with torch.inference_mode():
-            x = torch.from_numpy(x)[None]
-            output = sum(self._look(x, *view) for view in LOOKS[:looks]) / looks
-        return np.ascontiguousarray(output[0, 0, :rows, :cols].numpy())
+        return normalise(frame, median, self.block_px)
 
-    def _look(self, x: torch.Tensor, quarters: int, mirrored: bool) -> torch.Tensor:
+    def look(
+        self, seen: np.ndarray, shape: tuple[int, int], binning: int = 1, looks: int = 1
+    ) -> np.ndarray:
+        """The network's answer to what `see` gave, of the shape that the projection had."""
+        import torch
+
+        rows, cols = seen.shape[1:]
+        pad = [(0, -n % self._multiple) for n in (rows, cols)]
+        if any(after for _, after in pad):
+            seen = np.pad(seen, [(0, 0), *pad], mode="reflect")
+        with torch.inference_mode():
+            x = torch.from_numpy(seen)[None]
+            output = self._view(x, *LOOKS[0])
+            for view in LOOKS[1:looks]:
+                output += self._view(x, *view)
+            output = (output / looks if looks > 1 else output)[0, 0, :rows, :cols].numpy()
+        if binning > 1:
+            output = spread(output, binning)[tuple(map(slice, shape))]
+        return np.ascontiguousarray(output)
+
+    def _view(self, x: torch.Tensor, quarters: int, mirrored: bool) -> torch.Tensor:
         """What the network says of a turned or mirrored copy, turned back."""
         x = x.rot90(quarters, (2, 3))
         output = self._probability(x.mT if mirrored else x)
@@ -332,8 +351,8 @@ class Model:
         import torch
 
         try:
-            on_device = x.to(self.device).contiguous(memory_format=torch.channels_last)
-            return self._net(on_device).cpu()
+            x_there = x.to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
+            return self._net(x_there).float().cpu()
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error):
                 raise

@@ -69,7 +69,11 @@ def filter_bank() -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
 
 
 def significance(
-    in_noise: np.ndarray, labels: np.ndarray, enough: float = np.inf, count: int | None = None
+    in_noise: np.ndarray,
+    labels: np.ndarray,
+    enough: float = np.inf,
+    count: int | None = None,
+    inside: np.ndarray | None = None,
 ) -> np.ndarray:
     """Height of each spot in the bank of matched filters, float32 ``(n,)``, in noise sigmas.
 
@@ -84,13 +88,15 @@ def significance(
         at least this one.
     count : int, optional
         n; the largest label if not given.
+    inside : int array, optional
+        Flat indices of the labelled pixels, if they are known.
     """
     from . import significance_kernels
 
     labels = np.asarray(labels)
     count = int(labels.max(initial=0)) if count is None else count
     best = np.full(count + 1, -np.inf, np.float32)
-    flat = np.flatnonzero(labels)
+    flat = np.flatnonzero(labels) if inside is None else inside
     if flat.size:
         image = np.ascontiguousarray(in_noise, np.float32)
         at = (*np.divmod(flat, labels.shape[1]), labels.ravel()[flat])

@@ -32,10 +32,10 @@ class _LastModel:
         self._model: Model | None = None
 
     def get(self, name: str, device: str) -> Model:
-        from ...networks.devices import resolve_device
+        from ...networks.devices import devices, quickest
         from ...networks.model import Model
 
-        device = str(resolve_device()) if device == "auto" else device
+        device = quickest(devices()) if device == "auto" else device
         key = (name, device, find_model(name).stat().st_mtime)
         with self._lock:
             if self._model is None or self._key != key:

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from ...core.errors import LabDCTError
 from ...networks.denoising import DenoiseSettings
+from ...networks.devices import quickest
 from ...scan.scan import Scan
 from ...spots.binarisation import SpotSettings
 from ..app import preferences
@@ -218,7 +219,7 @@ class DenoiseDock(Dock):
 
     def _fill_devices(self, devices: dict[str, str]) -> None:
         wanted = self._last.get("device") or preferences.preference("device")
-        best = next((d for d in ("cuda:0", "mps") if d in devices), "cpu")
+        best = quickest(devices)
         with QSignalBlocker(self.device):
             self.device.clear()
             self.device.addItem(f"Auto ({devices.get(best, 'CPU')})", "auto")
