@@ -11,7 +11,7 @@ from pathlib import Path
 
 from screenshots import Tour
 
-from napari_labdct.gui.app.samples import sample_folder
+from napari_labdct.io.sample import sample_folder
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 

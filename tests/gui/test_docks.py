@@ -123,7 +123,7 @@ def test_the_keyboard_reaches_every_control(dock, viewer, name, qtbot):
 
 
 def test_the_sample_opens_from_the_dock(dock, viewer, qtbot, wait):
-    from napari_labdct.gui.app.samples import sample_folder
+    from napari_labdct.io.sample import sample_folder
 
     panel = dock("Denoise")
     sample = next(b for b in panel.empty.findChildren(QPushButton) if "sample" in b.text())

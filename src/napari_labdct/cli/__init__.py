@@ -27,6 +27,7 @@ COMMANDS = {
     "finetune": "fine-tune a trained network on reviewed spots or on a scan's own background",
     "models": "list trained networks, show their cards, import them, write ONNX",
     "evaluate": "score models or masks: spots, shapes, SNR",
+    "doctor": "what this computer has, and the quickest device: for bug reports",
 }
 #: What was made before Ctrl-C is kept by these; the others begin again.
 GO_ON = {"simulate", "synthesise", "denoise", "track", "routine", "grains", "train", "finetune"}

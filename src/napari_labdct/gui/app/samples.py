@@ -2,27 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from ...core.errors import ScanError
-
-
-def sample_folder() -> Path:
-    """The folder of the sample scans, in an installed package or in a checkout.
-
-    Raises
-    ------
-    ScanError
-        The samples were not installed.
-    """
-    package = Path(__file__).resolve().parents[2]
-    for folder in (package / "sample_data", package.parent.parent / "sample_data"):
-        if (folder / "demo").is_dir():
-            return folder
-    raise ScanError(
-        "The sample scan is not in this installation; install napari-labdct again from its wheel."
-    )
+from ...io.sample import sample_folder
 
 
 def demo() -> list[tuple[Any, dict[str, Any], str]]:

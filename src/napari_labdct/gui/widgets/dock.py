@@ -269,7 +269,7 @@ class _EmptyState(QWidget):
 
     def _sample(self) -> None:
         from ...core.errors import ScanError
-        from ..app.samples import sample_folder
+        from ...io.sample import sample_folder
 
         try:
             self.open([str(sample_folder() / "demo")])
