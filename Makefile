@@ -7,13 +7,14 @@ SYSTEM := xvfb libgl1-mesa-dri libegl1 libgl1 libdbus-1-3 libfontconfig1 libglib
   libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-shm0 libxcb-sync1 libxcb-xfixes0 \
   libxcb-xkb1
 
-.PHONY: help demo app test lint dist system clean
+.PHONY: help demo app test lint docs dist system clean
 
 help:
 	@echo "make demo   denoise the sample scan, compare, write pictures into demo_output/"
 	@echo "make app    open napari on the result of the demo"
 	@echo "make test   run every test (installs Xvfb and the libraries Qt needs through apt)"
 	@echo "make lint   check style and spelling"
+	@echo "make docs   build the site into site/"
 	@echo "make dist   build the wheel and the sdist, and look at what they hold"
 	@echo "make clean  remove the environment and the demo's output"
 
@@ -53,6 +54,11 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
+
+docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt mkdocs-material "mkdocstrings[python]"
+	$(BIN)/python scripts/make_command_docs.py
+	$(BIN)/python -m mkdocs build
 
 dist: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt build

@@ -7,6 +7,8 @@ import importlib.util
 import re
 from pathlib import Path
 
+import yaml
+
 from napari_labdct import cli
 from napari_labdct.io.scan_yaml import read_scan_yaml
 from napari_labdct.scan.description import ScanDescription
@@ -19,12 +21,17 @@ SCAN_YAML = {"frames", "omega_deg", "omega_csv"} | {
 INNER = {"BlobSettings", "CutSettings", "MixSettings", "SimulatedScansSettings"}
 
 
-def test_the_settings_page_is_made_from_the_classes():
-    path = ROOT / "scripts" / "make_settings_docs.py"
-    spec = importlib.util.spec_from_file_location("make_settings_docs", path)
+def load(name: str):
+    """A module of ``scripts/``."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    assert script.PAGE.read_text(encoding="utf-8") == script.page(), f"run {path.name} again"
+    return script
+
+
+def test_the_settings_page_is_made_from_the_classes():
+    script = load("make_settings_docs")
+    assert script.PAGE.read_text(encoding="utf-8") == script.page(), "run it again"
 
 
 def test_the_settings_page_has_every_class_that_a_user_meets():
@@ -71,3 +78,25 @@ def test_links_inside_the_docs_lead_somewhere():
             if "://" not in target and not (page.parent / target).exists():
                 broken.append(f"{page.name}: {target}")
     assert not broken
+
+
+def test_the_site_shows_every_page_once():
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+
+    def pages(entries):
+        for entry in entries:
+            for value in entry.values():
+                yield from pages(value) if isinstance(value, list) else [value]
+
+    shown = sorted(pages(site["nav"]))
+    made_when_built = {"commands.md"}
+    docs = ROOT / "docs"
+    there = {str(p.relative_to(docs).as_posix()) for p in docs.rglob("*.md")} | made_when_built
+    assert shown == sorted(there)
+
+
+def test_the_page_of_commands_has_every_command_and_its_flags():
+    page = load("make_command_docs").page()
+    assert re.findall(r"^## labdct (\w+)$", page, re.MULTILINE) == list(cli.COMMANDS)
+    for flag in ("--write-mask", "--augmentations", "--no-timing"):
+        assert flag in page
