@@ -297,7 +297,7 @@ def test_a_result_alone_is_what_is_meant(tmp_path):
         ("a: [", "YAML"),
         ("frames: other*.tif", "none is beside it"),
         ("omega_csv: nowhere.csv", "cannot be read"),
-        ("pixels: 3", "exposure_s, frames, material, omega_csv, omega_deg, pixel_um"),
+        ("pixels: 3", "exposure_s, frames, mask, material, omega_csv, omega_deg, pixel_um"),
         ("omega_csv: 5", "omega_csv must be a file name"),
         ("frames: ''", "frames must be a file name or a list"),
         ("frames: ['']", "frames must be a file name or a list"),

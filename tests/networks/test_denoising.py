@@ -159,13 +159,19 @@ def test_smaller_output_keeps_the_shape_of_the_frame(tmp_path):
     assert store[4].max() > 100
 
 
-def test_a_frame_with_nan_stops_the_run_and_keeps_the_frames_before(tmp_path):
+def test_pixels_without_information_stop_no_run_and_hold_no_spot(tmp_path):
     stack = STACK.astype(np.float32)
     stack[7, 0, 0] = np.nan
+    stack[3] = 0
+    stack[:, :, 20:22] = 2**32 - 1
     scan = Scan(stack)
     denoiser = Denoiser(scan, DenoiseSettings(), Bright())
     store = denoiser.open_store(tmp_path / "c.tif")
-    with pytest.raises(ScanError, match="Projection 7"):
-        list(denoiser.run(store))
-    assert store.done[:5].all()
-    assert not store.complete
+    said = [step.message for step in denoiser.run(store) if step.message]
+    assert store.complete
+    assert not store[3].any()
+    assert store[7][0, 0] == 0
+    assert not np.asarray(store)[:, :, 20:22].any()
+    assert "Detector mask" in said[0]
+    assert any("Projection 3 is blank" in text for text in said)
+    assert any("Projection 7: values" in text for text in said)

@@ -43,6 +43,7 @@ def fill(
     frames: Iterable[int] | None = None,
     note: str = "",
     prepare: Callable[[int], Iterable[Any]] | None = None,
+    remark: Callable[[int], str] | None = None,
 ) -> Iterator[Progress]:
     """Make the frames that a store still lacks, one `Progress` each.
 
@@ -57,6 +58,8 @@ def fill(
         Message of the first step, which comes before anything is made.
     prepare : callable, optional
         What a frame needs first, as steps between which the job can be cancelled.
+    remark : callable, optional
+        A sentence on a frame that was just made, or nothing.
 
     Yields
     ------
@@ -71,7 +74,7 @@ def fill(
             yield Progress(done, len(wanted))
         store.write(index, make(index))
         done += 1
-        yield Progress(done, len(wanted), frame=index)
+        yield Progress(done, len(wanted), remark(index) if remark else "", frame=index)
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,10 @@ class FrameJob(ABC):
         """What one frame needs first, in steps between which the job can be cancelled."""
         return ()
 
+    def remark(self, index: int) -> str:
+        """What the user should know of a frame that was just made; usually nothing."""
+        return ""
+
     def open_store(self, path: str | Path, *, overwrite: bool = False) -> FrameStore:
         """The file the result goes to: begun, or gone on with.
 
@@ -183,4 +190,4 @@ class FrameJob(ABC):
         wanted = None if frames is None else list(frames)
         if store.missing(wanted):
             yield from self.survey()
-        yield from fill(store, self.frame, wanted, self.note, self.load)
+        yield from fill(store, self.frame, wanted, self.note, self.load, self.remark)

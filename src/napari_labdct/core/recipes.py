@@ -28,6 +28,9 @@ def recipe(
     job: str, settings: Settings | dict[str, Any], scan: Input, **made_with: Any
 ) -> dict[str, Any]:
     """What made a result: job, settings, input and anything else it depends on."""
+    # Only where there is one: results of scans without a mask keep their hash.
+    mask_id = getattr(scan, "mask_id", "")
+    mask = {"mask": mask_id} if mask_id else {}
     return {
         "job": job,
         "settings": settings if isinstance(settings, dict) else settings.to_dict(),
@@ -35,6 +38,7 @@ def recipe(
             "name": scan.name,
             "id": scan.identity(),
             "shape": [scan.n_frames, *scan.shape],
+            **mask,
         },
         **made_with,
         "napari_labdct": __version__,

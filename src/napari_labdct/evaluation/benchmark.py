@@ -143,7 +143,7 @@ def projections_with_truth(
     from ..spots.matching import spot_labels
 
     median = RollingMedian(scan, median_window)
-    stop, width, typical = scan.beam_stop_mask(), scan_spot_width(scan), spot_area(scan)
+    stop, width, typical = scan.hidden(), scan_spot_width(scan), spot_area(scan)
     for index in range(scan.n_frames):
         projection = Projection(scan.frame(index), median.at(index), stop, width, typical)
         labels, count = spot_labels(fit(np.asarray(truth.masks[index]), scan.shape))

@@ -20,6 +20,7 @@ from ..core.errors import ScanError
 from ..core.files import write_atomically
 from ..core.recipes import recipe_beside
 from ..io import write_spot_csv
+from ..scan.detector_mask import either
 from ..scan.scan import Scan
 from ..spots.binarisation import BINARISED, BinaryFrames, SpotSettings
 from ..spots.matching import Match, Score, match_spots, spot_labels
@@ -236,7 +237,7 @@ def compare(
             part.check(scan)
     if median is None and scan.n_frames >= 3:
         median = RollingMedian(scan, median_window)
-    stop = scan.beam_stop_mask()
+    stop = scan.hidden()
     for index in range(scan.n_frames) if frames is None else frames:
         yield compare_frame(
             scan,
@@ -260,7 +261,9 @@ def compare_frame(
     beam_stop: np.ndarray | None = None,
 ) -> FrameResult:
     """Compare two masks of one projection; see `compare`."""
-    frame = scan.frame(index)
+    reading = scan.reading(index)
+    frame = reading.image
+    beam_stop = either(beam_stop, reading.left_out)
     omega = float("nan") if scan.omega_deg is None else float(scan.omega_deg[index])
     given = {"background": background, "index": index, "omega_deg": omega, "beam_stop": beam_stop}
     tables = [measure(frame, mask, **given) for mask in (mask_a, mask_b)]

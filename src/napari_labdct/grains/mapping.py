@@ -119,7 +119,7 @@ class GrainMapping:
         self._spots, self._spots_id = spots, spots_id
         self._outline = outline(s, self.voxel_um)
         radius = self._outline.radius_mm if self._outline else 0.05 * g.source_sample_mm
-        self.images = SpotImages(spots, g, scan.omega_deg, radius)
+        self.images = SpotImages(spots, g, scan.omega_deg, radius, scan.hidden())
         self.result: GrainResult | None = None
         self.grain_um = 0.0
         self.search: Search | PointSearch | None = None

@@ -54,6 +54,8 @@ class SpotImages:
     omega_deg : ndarray (n,)
     radius_mm : float
         Largest distance of a sample point from the origin.
+    hidden : bool array (rows, cols), optional
+        Where no spot can be; the shadow of the beam stop if not given.
 
     Attributes
     ----------
@@ -61,7 +63,12 @@ class SpotImages:
     """
 
     def __init__(
-        self, spots, geometry: ScanGeometry, omega_deg: np.ndarray, radius_mm: float
+        self,
+        spots,
+        geometry: ScanGeometry,
+        omega_deg: np.ndarray,
+        radius_mm: float,
+        hidden: np.ndarray | None = None,
     ) -> None:
         shape = tuple(spots.shape)
         if len(shape) != 3 or shape[0] != len(omega_deg) or shape[1:] != geometry.shape:
@@ -71,7 +78,7 @@ class SpotImages:
             )
         self.geometry, self.omega_deg = geometry, np.asarray(omega_deg, float)
         self._spots, self._radius_mm = spots, radius_mm
-        self.hidden = geometry.beam_stop_mask()
+        self.hidden = geometry.beam_stop_mask() if hidden is None else hidden
         self.images = np.empty(shape, np.uint8)
         self.views = _views(self.images, geometry, self.omega_deg, radius_mm, self.hidden)
 
@@ -172,7 +179,10 @@ def _views(
 def _sines(geometry: ScanGeometry, hidden: np.ndarray) -> tuple[float, float]:
     """Least and largest sin(theta) that the open part of the detector sees from the origin."""
     if hidden.all():
-        raise SettingsError("The beam stop covers the whole detector; correct beam_stop_px.")
+        raise SettingsError(
+            "The beam stop and the detector mask cover the whole detector; correct beam_stop_px "
+            "and mask."
+        )
     rows, cols = geometry.shape
     line = [np.unique(np.linspace(0, n - 1, 65).round().astype(int)) for n in (rows, cols)]
     row, col = np.meshgrid(*line, indexing="ij")

@@ -11,6 +11,7 @@ import numpy as np
 from ..core.errors import ScanError, quoted
 from ..core.recipes import recipe_beside
 from ..scan.scan import Scan
+from .detector_masks import mask_file, read_detector_mask
 from .formats import format_of
 from .names import about_names, natural_order, odd_names
 from .patterns import matching_files
@@ -113,6 +114,8 @@ def open_description(path: Path) -> Scan:
     described, folder = read_scan_yaml(path), path.parent
     named = described.frames
     files = _projections(named_files(described, folder)) if named else _beside(folder)
+    mask = mask_file(described.description)
+    files = [p for p in files if mask is None or p.absolute() != mask]
     if not files:
         wanted = ", ".join(map(quoted, described.frames[:5])) or "*.tif"
         raise ScanError(f"{path} names the projections {wanted}, but none is beside it.")
@@ -141,10 +144,12 @@ def _make(files: list[Path], described: ScanFile, name: str, folder: Path) -> Sc
             f"'{name}' has {n_frames} projections but {omega.size} rotation angles; {odd} is named "
             "otherwise than the rest, so move it away if it is not a projection."
         )
+    mask = mask_file(described.description)
     return Scan(
         frames,
         omega_deg=omega,
         description=described.description,
+        mask=None if mask is None else read_detector_mask(mask),
         name=name,
         source=str(files[0] if len(files) == 1 else folder),
         orientation=frames.orientation,

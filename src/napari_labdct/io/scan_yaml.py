@@ -11,7 +11,7 @@ import yaml
 
 from ..core.errors import ScanError, SettingsError, quoted
 from ..core.files import write_atomically
-from ..scan.description import ScanDescription
+from ..scan.description import NO_MASK, ScanDescription
 from ..scan.scan import Scan, angles
 from .angle_log import read_angles_csv
 from .regular import read_bytes
@@ -82,15 +82,22 @@ def read_scan_yaml(path: str | Path) -> ScanFile:
                 f"{path}: {quoted(name)} is not a setting of scan; "
                 f"the settings are {', '.join(known)}."
             )
-    crystal = content.get("material")
-    if isinstance(crystal, str) and crystal.strip().lower().endswith(".cif"):
+    for name in _file_entries(content):
         # As every name in the file, relative to its folder, wherever the command is started.
-        content["material"] = str(path.absolute().parent / Path(crystal.strip()).expanduser())
+        content[name] = str(path.absolute().parent / Path(content[name].strip()).expanduser())
     try:
         description = ScanDescription.from_dict(content)
     except SettingsError as error:
         raise ScanError(f"{path}: {error}") from error
     return ScanFile(frames, omega, description)
+
+
+def _file_entries(content: dict[str, Any]) -> list[str]:
+    """Entries of a description that name a file: a CIF as material, an image as mask."""
+    crystal, mask = content.get("material"), content.get("mask")
+    is_cif = isinstance(crystal, str) and crystal.strip().lower().endswith(".cif")
+    is_image = isinstance(mask, str) and mask.strip().lower() not in ("", NO_MASK)
+    return ["material"] * is_cif + ["mask"] * is_image
 
 
 def _read_frames(path: Path, frames: Any) -> list[str]:
@@ -152,12 +159,11 @@ def write_scan_yaml(path: str | Path, scan: Scan, frames: list[str] | None = Non
         else:
             content["omega_deg"] = [float(v) for v in omega]
     defaults = ScanDescription().to_dict()
-    content |= {k: v for k, v in scan.description.to_dict().items() if v != defaults[k]}
-    crystal = Path(content.get("material") or "")
-    if crystal.suffix.lower() == ".cif":
-        folder, crystal = path.absolute().parent, crystal.absolute()
-        inside = crystal.is_relative_to(folder)
+    content |= {k: v for k, v in scan.description.to_dict().items() if v != defaults.get(k)}
+    for name in _file_entries(content):
+        folder, file = path.absolute().parent, Path(content[name]).absolute()
+        inside = file.is_relative_to(folder)
         # Beside the scan it moves with the folder; elsewhere it stays where it is.
-        content["material"] = str(crystal.relative_to(folder) if inside else crystal)
+        content[name] = str(file.relative_to(folder) if inside else file)
     write_atomically(path, yaml.safe_dump(content, sort_keys=False, default_flow_style=None))
     return path

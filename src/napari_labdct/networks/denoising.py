@@ -169,6 +169,7 @@ class Denoiser(FrameJob):
         self.settings = settings
         self.model = model
         self._about_median = ""
+        self._remarks: dict[int, str] = {}
         self.median: RollingMedian | None = None
         if settings.use_median and scan.n_frames >= 3:
             self.median = RollingMedian(scan, settings.median_window or model.median_window)
@@ -214,7 +215,7 @@ class Denoiser(FrameJob):
         if n > 1:
             reason = "As you set it" if self.settings.binning else "The spots are wide"
             about = f"{reason}: the network looks at {n} x {n} pixels as one."
-        notes = (self._about_median, about)
+        notes = (self._about_median, about, self.scan.about_mask())
         return " ".join(note for note in notes if note)
 
     @property
@@ -224,19 +225,29 @@ class Denoiser(FrameJob):
 
     def frame(self, index: int) -> np.ndarray:
         """Projection `index` without background: uint8 ``(rows, cols)``, 255 on sure spots."""
+        reading = self.scan.reading(index)
+        shape = self.output.shape[1:]
+        self._remarks[index] = reading.remark
+        if reading.blank:
+            return np.zeros(shape, np.uint8)
         median = None if self.median is None else self.median.at(index)
-        frame = self.scan.frame(index)
+        frame = reading.image
         seen = self.model.see(frame, median, self.binning)
         probability = self.model.look(seen, frame.shape, self.binning, self.settings.augmentations)
         output = np.round(255 * np.clip(probability, 0, 1)).astype(np.uint8)
+        if reading.left_out is not None:
+            output[reading.left_out] = 0
         output = self.evidence.weigh_seen(output, None if median is None else seen[1], self.binning)
-        shape = self.output.shape[1:]
         if output.shape != shape:
             from skimage.transform import resize
 
             small = resize(output.astype(np.float32), shape, order=1, anti_aliasing=True)
             output = np.round(small).astype(np.uint8)
         return output
+
+    def remark(self, index: int) -> str:
+        """What of a projection could not be used."""
+        return self._remarks.pop(index, "")
 
     def clean(self, index: int) -> np.ndarray:
         """As in version 0.1, for one more release: `frame`."""

@@ -116,9 +116,11 @@ def _frames(scan: Scan, indices: Sequence[int]) -> list[np.ndarray]:
     frames = []
     for index in indices:
         try:
-            frames.append(scan.frame(index))
+            reading = scan.reading(index)
         except ScanError:
             continue
+        if not reading.blank:
+            frames.append(reading.image)
     return frames
 
 

@@ -25,7 +25,11 @@ def guess_beam_stop(scan: Scan, n_samples: int = 7) -> tuple[Polygon, ...]:
 
     indices = np.unique(np.linspace(0, scan.n_frames - 1, n_samples).round().astype(int))
     shrink = max(1, max(scan.shape) // 512)
-    view = np.median([scan.frame(i)[::shrink, ::shrink] for i in indices], axis=0)
+    # as stored: the detector mask may have filled a shadow of zeros
+    seen = np.stack([scan.raw(i)[::shrink, ::shrink] for i in indices])
+    if not np.isfinite(seen).all():
+        seen = np.stack([scan.frame(i)[::shrink, ::shrink] for i in indices])
+    view = np.median(seen, axis=0)
     view = ndi.median_filter(view, 5)
     rows, cols = np.indices(view.shape)
     centre = (np.array(view.shape) - 1) / 2

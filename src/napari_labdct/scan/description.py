@@ -12,6 +12,8 @@ from ..core.parameters import Param, Settings
 
 Polygon = tuple[tuple[float, float], ...]
 
+#: As the mask: every pixel is measured, whatever it looks like.
+NO_MASK = "none"
 
 #: What the fields of a scan are called in a sentence.
 LABELS = {
@@ -23,6 +25,7 @@ LABELS = {
     "material": "material",
     "beam_stop_px": "beam stop",
     "detector_center_px": "detector centre",
+    "mask": "detector mask",
 }
 
 
@@ -38,6 +41,10 @@ class ScanDescription(Settings):
         Detector tilts about the lab axes.
     beam_stop_px : tuple of polygons
         Shadows of the beam stop; each polygon is ``((row, col), ...)``.
+    mask : tuple of polygons, or str, optional
+        Pixels that carry no information: polygons that are added to what is found; or the name of
+        an image of the size of a projection, not 0 where pixels are left out, which is taken as it
+        is; or ``"none"``. Found in the projections if not given.
     """
 
     job: ClassVar[str] = "scan"
@@ -69,6 +76,7 @@ class ScanDescription(Settings):
     detector_center_px: tuple[float, float] | None = None
     detector_tilt_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
     beam_stop_px: tuple[Polygon, ...] = ()
+    mask: tuple[Polygon, ...] | str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,7 +85,15 @@ class ScanDescription(Settings):
             object.__setattr__(self, "detector_center_px", _numbers(center, 2, "Detector centre"))
         tilt = _numbers(self.detector_tilt_deg, 3, "Detector tilt")
         object.__setattr__(self, "detector_tilt_deg", tilt)
-        object.__setattr__(self, "beam_stop_px", _polygons(self.beam_stop_px))
+        object.__setattr__(self, "beam_stop_px", _polygons(self.beam_stop_px, "beam stop"))
+        object.__setattr__(self, "mask", _mask(self.mask))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `Settings.to_dict`; without the mask where there is none, so that hashes stay."""
+        values = super().to_dict()
+        if self.mask is None:
+            del values["mask"]
+        return values
 
 
 def _numbers(values: Any, count: int, what: str) -> tuple[float, ...]:
@@ -90,20 +106,35 @@ def _numbers(values: Any, count: int, what: str) -> tuple[float, ...]:
     return numbers
 
 
-def _polygons(value: Any) -> tuple[Polygon, ...]:
+def _mask(value: Any) -> tuple[Polygon, ...] | str | None:
+    if value is False or (isinstance(value, str) and value.strip().lower() == NO_MASK):
+        return NO_MASK
+    if isinstance(value, str):
+        return value.strip() or None
+    if value is True or isinstance(value, (int, float)):
+        raise SettingsError(
+            f"The detector mask must be a file name, polygons or '{NO_MASK}', not {quoted(value)}."
+        )
+    return _polygons(value, "detector mask") or None
+
+
+def _polygons(value: Any, what: str) -> tuple[Polygon, ...]:
     """Accept one polygon or several; a polygon is at least three (row, col) pairs."""
     if not value:
         return ()
+    corner = f"{what.capitalize().replace(' ', '-')} corner"
     try:
         one = np.ndim(value[0][0]) == 0
         polygons = [value] if one else list(value)
-        made = tuple(tuple(_numbers(p, 2, "Beam-stop corner") for p in poly) for poly in polygons)
+        made = tuple(tuple(_numbers(p, 2, corner) for p in poly) for poly in polygons)
     except SettingsError:
         raise
     except (TypeError, IndexError, KeyError, ValueError):
         raise SettingsError(
-            f"The beam stop must be a list of [row, col], not {quoted(value)}."
+            f"The {what} must be a list of [row, col], not {quoted(value)}."
         ) from None
     if any(len(poly) < 3 for poly in made):
-        raise SettingsError("A beam-stop polygon needs at least three [row, col] corners.")
+        raise SettingsError(
+            f"A {what.replace(' ', '-')} polygon needs at least three [row, col] corners."
+        )
     return made

@@ -8,13 +8,25 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..core.errors import ScanError
 from ..core.stacks import FrameStack
-from .description import ScanDescription
+from .description import NO_MASK, ScanDescription
+from .detector_mask import (
+    FoundMask,
+    Reading,
+    either,
+    filled,
+    may_be_masked,
+    native,
+    no_counts,
+    span,
+)
 from .geometry import ScanGeometry, polygon_mask
 
 #: What each later step cannot do without; `Scan.missing_for` reads it.
@@ -55,6 +67,9 @@ class Scan:
         TIFF Orientation tag (274); kept as metadata and copied to outputs.
     notes : tuple of str
         What the user should know of the files, such as a missing one.
+    mask : bool array (rows, cols), optional
+        True for pixels that carry no information; they are found if it is not given, and the
+        polygons of ``description.mask`` are added.
 
     Raises
     ------
@@ -69,6 +84,8 @@ class Scan:
     source: str = ""
     orientation: int = 1
     notes: tuple[str, ...] = ()
+    mask: np.ndarray | None = None
+    _found: FoundMask | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         frames = self.frames
@@ -92,6 +109,10 @@ class Scan:
         if min(shape) < 1:
             raise ScanError(f"'{self.name}' is empty: its shape is {shape}.")
         object.__setattr__(self, "frames", frames)
+        if self._found is None or self._found.frames is not frames:
+            object.__setattr__(self, "_found", FoundMask(frames))
+        if self.mask is not None:
+            object.__setattr__(self, "mask", self._checked(self.mask))
         if self.omega_deg is not None:
             omega = np.asarray(self.omega_deg, dtype=float).ravel()
             if omega.size != shape[0]:
@@ -116,26 +137,117 @@ class Scan:
     def dtype(self) -> np.dtype:
         return np.dtype(self.frames.dtype)
 
-    def frame(self, index: int) -> np.ndarray:
-        """Projection `index` as a native array ``(rows, cols)`` (floats as float32).
+    def raw(self, index: int) -> np.ndarray:
+        """Projection `index` as it is stored, native ``(rows, cols)`` (floats as float32)."""
+        return native(self.frames[index])
 
-        Raises
-        ------
-        ScanError
-            It holds NaN or infinite values.
+    def frame(self, index: int) -> np.ndarray:
+        """Projection `index`, native and finite ``(rows, cols)`` (floats as float32).
+
+        Where nothing was measured it goes on as its surroundings do; see `reading`.
         """
-        image = np.asarray(self.frames[index])
-        if image.dtype.kind == "b":
-            return image.astype(np.uint8)
-        if image.dtype.kind == "f":
-            image = image.astype(np.float32, copy=False)
-            if not np.all(np.isfinite(image)):
-                raise ScanError(
-                    f"Projection {index} of '{self.name}' holds NaN or infinite values; "
-                    "replace them (for example by 0) and open the scan again."
-                )
-            return image
-        return image.astype(image.dtype.newbyteorder("="), copy=False)
+        return self.reading(index).image
+
+    def reading(self, index: int) -> Reading:
+        """Projection `index` with what of it was not measured, and filled there."""
+        seen = self._seen(index)
+        if seen.left_out is None:
+            return seen
+        return replace(seen, image=filled(seen.image, seen.left_out, index))
+
+    def left_out(self, index: int) -> np.ndarray | None:
+        """Where nothing was measured in projection `index`, bool ``(rows, cols)`` or None."""
+        return either(self._seen(index).left_out, self.detector_mask)
+
+    def _seen(self, index: int) -> Reading:
+        image = self.raw(index)
+        low, high = span(image)
+        wrong = no_counts(image, low, high)
+        if low == high or (wrong is not None and wrong.all()):
+            value = f"{low:g} everywhere" if np.isfinite(low) else "without a number"
+            image = image if np.isfinite(low) else np.zeros_like(image)
+            remark = f"Projection {index} is blank ({value}) and shows no spots."
+            return Reading(image, blank=True, remark=remark)
+        remark = ""
+        if wrong is not None:
+            remark = f"Projection {index}: values that are no counts are left out."
+        left_out = wrong
+        if self._asked or wrong is not None or may_be_masked(low, high, image.dtype):
+            left_out = either(wrong, self.detector_mask)
+        if left_out is None:
+            return Reading(image)
+        blank = not left_out.all() and np.ptp(image[~left_out]) == 0
+        if blank:
+            remark = f"Projection {index} is blank and shows no spots."
+        elif not self._new(wrong):
+            remark = ""
+        return Reading(image, left_out, bool(blank), remark)
+
+    def _new(self, wrong: np.ndarray | None) -> bool:
+        """Whether a projection leaves out more than the mask of all."""
+        mask = self.detector_mask
+        return wrong is not None and (mask is None or bool((wrong & ~mask).any()))
+
+    @property
+    def _asked(self) -> bool:
+        """Whether somebody said what the mask is."""
+        return self.mask is not None or self.description.mask not in (None, NO_MASK)
+
+    @cached_property
+    def detector_mask(self) -> np.ndarray | None:
+        """Pixels that carry no information in any projection, bool ``(rows, cols)``, or None.
+
+        Those given; or else those found, when a few projections are read for it. A beam stop that
+        is given is none of them.
+        """
+        given, mask = self.description.mask, self.mask
+        if mask is None and given != NO_MASK:
+            mask = self._found.mask
+            if mask is not None and self.description.beam_stop_px:
+                mask = mask & ~self.beam_stop_mask()
+        for polygon in given if isinstance(given, tuple) else ():
+            mask = either(mask, polygon_mask(polygon, self.shape))
+        return mask if mask is not None and mask.any() else None
+
+    @cached_property
+    def mask_id(self) -> str:
+        """A short hash of `detector_mask`; empty if there is none."""
+        mask = self.detector_mask
+        return "" if mask is None else hashlib.sha256(np.packbits(mask)).hexdigest()[:16]
+
+    def hidden(self) -> np.ndarray:
+        """Where no spot can be, bool ``(rows, cols)``: beam stop and detector mask."""
+        return either(self.beam_stop_mask(), self.detector_mask)
+
+    def about_mask(self) -> str:
+        """A sentence on the detector mask; empty if there is none."""
+        mask = self.detector_mask
+        if mask is None:
+            return ""
+        part = f"{100 * mask.mean():.2g} %" if mask.mean() > 5e-5 else f"{mask.sum()}"
+        given = self.description.mask
+        if self.mask is None:
+            how = "found in the projections" + (", and drawn" if given else "")
+            how = "as drawn" if given and self._found.mask is None else how
+        else:
+            how = Path(given).name if isinstance(given, str) else "as drawn"
+        turned = "; if that is the wrong way round, invert it" if mask.mean() > 0.5 else ""
+        return f"Detector mask: {part} of the pixels left out ({how}{turned})."
+
+    def _checked(self, mask: np.ndarray) -> np.ndarray:
+        mask = np.asarray(mask)
+        if mask.shape != self.shape:
+            raise ScanError(
+                f"The detector mask has {' x '.join(map(str, mask.shape))} pixels, but the "
+                f"projections of '{self.name}' have {self.shape[0]} x {self.shape[1]}; give a mask "
+                "of their size."
+            )
+        if np.all(mask != 0):
+            raise ScanError(
+                "The detector mask leaves out every pixel; pixels that are not 0 are left out, so "
+                "it may be the wrong way round."
+            )
+        return mask != 0
 
     @property
     def step_deg(self) -> float | None:
@@ -213,7 +325,7 @@ class Scan:
         """A short hash of the pixels of three projections: the same data, the same id."""
         digest = hashlib.sha256(f"{self.n_frames} {self.shape} {self.dtype.str[1:]}".encode())
         for index in sorted({0, self.n_frames // 2, self.n_frames - 1}):
-            digest.update(np.ascontiguousarray(self.frame(index)).tobytes())
+            digest.update(np.ascontiguousarray(self.raw(index)).tobytes())
         return digest.hexdigest()[:16]
 
     def replace(self, **changes: Any) -> Scan:

@@ -151,6 +151,8 @@ def measure_frame(
         by those that found any of its pixels.
     """
     base, found_by = detections.labelled(index)
+    if labels is not None:
+        labels = measurer.measured(index, labels)
     cleaned = None if detections.cleaned is None else np.asarray(detections.cleaned[index])
     table = measurer.measure(index, base if labels is None else labels, cleaned)
     if labels is None:

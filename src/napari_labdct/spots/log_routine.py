@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from ..background.drift import source_drift
 from ..background.rolling_median import SPOT_WINDOW, RollingMedian
-from ..core.jobs import FrameJob, Output
+from ..core.frame_store import FrameStore
+from ..core.jobs import FrameJob, Output, Progress
 from ..core.parameters import Param, Settings
 from ..core.recipes import recipe
 from ..core.robust import MAD_TO_SIGMA, mad
 from ..core.stacks import LazyStack
+from ..scan.detector_mask import either
 from ..scan.scan import Scan
 
 #: Where the Gaussian of the LoG is cut, in standard deviations: exp(-32) is 1e-14.
@@ -202,13 +206,22 @@ class RoutineFrames(LazyStack):
         self.settings = settings
         self._median = median or RollingMedian(scan, settings.median_window)
         self.note = self._median.note
-        self._exclude = scan.beam_stop_mask()
         self._lock = threading.Lock()
+        self.remarks: dict[int, str] = {}
+
+    @cached_property
+    def _exclude(self) -> np.ndarray:
+        return self.scan.hidden()
 
     def read(self, index: int) -> np.ndarray:
+        reading = self.scan.reading(index)
+        self.remarks[index] = reading.remark
+        if reading.blank:
+            return np.zeros(self.scan.shape, np.uint8)
         with self._lock:
             ground = self._median.at(index)
-        mask = segment_frame(self.scan.frame(index), ground, self.settings, self._exclude)
+        hidden = either(self._exclude, reading.left_out)
+        mask = segment_frame(reading.image, ground, self.settings, hidden)
         return np.where(mask, np.uint8(255), np.uint8(0))
 
 
@@ -238,6 +251,15 @@ class RoutineJob(FrameJob):
 
     def frame(self, index: int) -> np.ndarray:
         return self.masks.read(index)
+
+    def remark(self, index: int) -> str:
+        """What of a projection could not be used."""
+        return self.masks.remarks.pop(index, "")
+
+    def run(self, store: FrameStore, frames: Iterable[int] | None = None) -> Iterator[Progress]:
+        """As `FrameJob.run`; the mask is found now and not when the job is made."""
+        self.note = " ".join(part for part in (self.masks.note, self.scan.about_mask()) if part)
+        return super().run(store, frames)
 
     def recipe(self) -> dict[str, Any]:
         stop = [list(map(list, polygon)) for polygon in self.scan.description.beam_stop_px]

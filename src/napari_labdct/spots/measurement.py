@@ -9,6 +9,7 @@ Confidence of a spot = mean of the cleaned projection inside its mask, 0 to 1.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from ..background.noise import _at_points, _block_noise, _spread, block_median
 from ..background.rolling_median import SPOT_WINDOW, RollingMedian
 from ..core.errors import ScanError
 from ..core.spot_words import WORDS
+from ..scan.detector_mask import either
 from .components import EIGHT
 from .significance import significance
 
@@ -118,6 +120,7 @@ def measure(
     index, omega_deg : int, float
         Written into the table.
     beam_stop : bool array (rows, cols), optional
+        Its shadow, and whatever else is hidden as it is, such as gaps of the detector.
     cleaned : uint8 array (rows, cols), optional
         The network's output, for the confidence; NaN without.
     pixel_um : float, optional
@@ -249,7 +252,15 @@ class FrameMeasurer:
     def __init__(self, scan, median_window: int = SPOT_WINDOW) -> None:
         self.scan = scan
         self.median = RollingMedian(scan, median_window) if scan.n_frames >= 3 else None
-        self._stop = scan.beam_stop_mask()
+
+    @cached_property
+    def _stop(self) -> np.ndarray:
+        return self.scan.hidden()
+
+    def measured(self, index: int, labels: np.ndarray) -> np.ndarray:
+        """Labels of projection `index` without the pixels at which nothing was measured."""
+        left_out = self.scan.left_out(index)
+        return labels if left_out is None else np.where(left_out, labels.dtype.type(0), labels)
 
     def background(self, index: int) -> np.ndarray | None:
         """Rolling median of projection `index`, or None if the scan has none."""
@@ -258,15 +269,19 @@ class FrameMeasurer:
     def measure(
         self, index: int, mask: np.ndarray, cleaned: np.ndarray | None = None
     ) -> np.ndarray:
-        """Table of the spots of projection `index`; see `measure`."""
-        scan = self.scan
+        """Table of the spots of projection `index`; see `measure`.
+
+        The detector mask counts as the beam stop does.
+        """
+        scan, mask = self.scan, np.asarray(mask)
+        reading = scan.reading(index)
         return measure(
-            scan.frame(index),
-            mask,
+            reading.image,
+            self.measured(index, mask),
             self.background(index),
             index=index,
             omega_deg=np.nan if scan.omega_deg is None else scan.omega_deg[index],
-            beam_stop=self._stop,
+            beam_stop=either(self._stop, reading.left_out),
             cleaned=cleaned,
             pixel_um=scan.description.pixel_um,
         )

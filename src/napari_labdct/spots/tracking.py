@@ -148,9 +148,13 @@ class _Path:
         From the projection to its neighbour.
     beside : (rows, cols)
         Look so far from the path, to see what chance does.
+    mask : bool array (rows, cols), optional
+        Where nothing is seen.
     """
 
-    def __init__(self, places, spots, partners, geometry: ScanGeometry, turn_deg, beside) -> None:
+    def __init__(
+        self, places, spots, partners, geometry: ScanGeometry, turn_deg, beside, mask=None
+    ) -> None:
         from scipy.spatial import cKDTree
 
         path = geometry.turn_spots(places, turn_deg)
@@ -158,6 +162,9 @@ class _Path:
         path = path + beside
         last = np.array(geometry.shape) - 1
         self.seen = np.all((path >= 0) & (path <= last), axis=1)  # not where it is NaN
+        if mask is not None:
+            row, col = np.where(self.seen[:, None], path, 0).round().astype(int).T
+            self.seen &= ~mask[row, col]
         self.path = np.where(self.seen[:, None], path, -1e6)
         self.partners = partners
         self.tree = cKDTree(partners) if len(partners) else None
@@ -264,6 +271,7 @@ class Tracker(FrameJob):
         if self.settings.faintest >= self.threshold:
             raise SettingsError("The faintest candidate must lie below the partner threshold.")
         self.note = ""
+        self._mask = scan.detector_mask
         self._tables: dict[int, np.ndarray] = {}
         self._log_ratio: np.ndarray | None = None
 
@@ -314,7 +322,14 @@ class Tracker(FrameJob):
 
     def _candidates(self, index: int):
         at = self.settings.faintest
-        return candidates(np.asarray(self.cleaned[index]), self.threshold, at)
+        return candidates(self._measured(index), self.threshold, at)
+
+    def _measured(self, index: int) -> np.ndarray:
+        """A cleaned projection without what stands in the detector mask."""
+        cleaned = np.asarray(self.cleaned[index])
+        if self._mask is None or cleaned.shape != self._mask.shape:
+            return cleaned
+        return np.where(self._mask, np.uint8(0), cleaned)
 
     def _neighbours(self, index: int) -> dict[int, int]:
         """Projections at -2 ... 2 steps that exist; a scan of a full turn has no ends."""
@@ -356,7 +371,8 @@ class Tracker(FrameJob):
         for steps, other in self._neighbours(index).items():
             turn = direction * (self.scan.omega_deg[other] - self.scan.omega_deg[index])
             partners = self._places(other)[self._spots(other)]
-            paths[steps] = _Path(places, self._spots(index), partners, self.geometry, turn, beside)
+            where = (self.geometry, turn, beside, self._mask)
+            paths[steps] = _Path(places, self._spots(index), partners, *where)
         shifts = [np.zeros((len(places), 1, 2))]
         shifts += [path.shifts() * steps for steps, path in paths.items() if abs(steps) == 1]
         shift = np.concatenate(shifts, axis=1)
@@ -396,7 +412,7 @@ class Tracker(FrameJob):
         halo = np.zeros(int(-labels.min(initial=0)) + 1)
         inside = around < len(halo)
         np.maximum.at(halo, around[inside], dimmed[: len(around)][inside])
-        out = np.array(self.cleaned[index])
+        out = self._measured(index).copy()
         flat = np.flatnonzero(labels)
         label, value = labels.ravel()[flat], out.ravel()[flat].astype(float)
         own = np.maximum(label, 1) - 1

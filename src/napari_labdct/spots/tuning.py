@@ -173,7 +173,7 @@ def _windows(scan, settings, median, reference, n_frames, window_px, first) -> I
     if first is not None:
         picked = {first, *sorted(picked - {first})[: count - 1]}
     random = np.random.default_rng(0)
-    stop = scan.beam_stop_mask()
+    stop = scan.hidden()
     for k, index in enumerate(sorted(picked)):
         frame = scan.frame(index).astype(np.float32)
         ground = np.full_like(frame, np.median(frame)) if median is None else median.at(index)

@@ -166,10 +166,10 @@ class Engine:
 
     @property
     def stop(self) -> np.ndarray:
-        """The beam stop's shadow, bool ``(rows, cols)``."""
+        """Where no spot can be: beam stop and detector mask, bool ``(rows, cols)``."""
         with self._lock:
             if self._stop is None:
-                self._stop = self.scan.beam_stop_mask()
+                self._stop = self.scan.hidden()
             return self._stop
 
     def look(self, request: Request) -> Generator[FrameView | FrameResult, None, None]:

@@ -57,7 +57,7 @@ COLUMNS = (
     Column("col_min", "Col min", "d", "Bounding box, px"),
     Column("col_max", "Col max", "d", "Bounding box, px"),
     Column("touches_edge", "At edge", "", "Touches the edge of the detector"),
-    Column("touches_beam_stop", "At stop", "", "Touches the beam stop"),
+    Column("touches_beam_stop", "At stop", "", "Touches the beam stop or the detector mask"),
 )
 STATUS_COLOURS = {ACCEPTED: "#4aa8ff", REJECTED: "#ff5f1f"}
 #: The same as words on a table, by theme: at least 4.5 to 1 against what lies behind them.
