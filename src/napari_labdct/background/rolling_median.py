@@ -16,6 +16,7 @@ class RollingMedian:
     The window goes round the stack if the angles span 360 degrees (a repeated last view
     counts once), and is cut off at the ends otherwise.  Asking for frames in order costs one
     insertion a frame; any other order rebuilds the window.  Memory: twice the window.
+    Blank projections tell nothing of the background and do not count, unless all are.
 
     Parameters
     ----------
@@ -42,6 +43,7 @@ class RollingMedian:
             if count < 5:
                 self.note += " So few projections leave parts of spots in the median."
         self._frames: dict[int, np.ndarray] = {}
+        self._blank: dict[int, float] = {}  # projections of the window that show one value
         self._ordered: np.ndarray | None = None
 
     @property
@@ -63,16 +65,21 @@ class RollingMedian:
 
         wanted = self.indices(index)
         rows = self.scan.shape[0]
+        self._blank = {i: value for i, value in self._blank.items() if i in wanted}
         leave = [i for i in self._frames if i not in wanted]
         if self._ordered is None or len(leave) > len(wanted) // 2:
             self._frames.clear()
             leave = []
-            sample = self.scan.frame(wanted[0])
+            sample = self.scan.raw(wanted[0])
             if self._ordered is None or self._ordered.dtype != sample.dtype:
                 self._ordered = np.empty((*self.scan.shape, self.window), sample.dtype)
-        enter = [i for i in wanted if i not in self._frames]
+        enter = [i for i in wanted if i not in self._frames and i not in self._blank]
         for i in enter:
-            image = np.ascontiguousarray(self.scan.frame(i))
+            reading = self.scan.reading(i)
+            if reading.blank:
+                self._blank[i] = float(reading.image.flat[0])
+                continue
+            image = np.ascontiguousarray(reading.image)
             count = len(self._frames)
             if leave:
                 old = self._frames.pop(leave.pop())
@@ -86,6 +93,8 @@ class RollingMedian:
             count = len(self._frames)
             old = self._frames.pop(i)
             kernels.in_row_blocks(kernels.remove_sorted, rows, self._ordered, count, old)
+        if not self._frames:
+            return np.full(self.scan.shape, np.median(list(self._blank.values())), np.float32)
         out = np.empty(self.scan.shape, np.float32)
         kernels.in_row_blocks(kernels.middle, rows, self._ordered, len(self._frames), out)
         return out

@@ -30,7 +30,7 @@ def run(given: argparse.Namespace) -> None:
     for name, value in scan.description.to_dict().items():
         if value not in (None, [], [0.0, 0.0, 0.0]):
             print(f"{name}: {value}")
-    for sentence in meaning(scan):
+    for sentence in filter(None, [*meaning(scan), scan.about_mask().rstrip(".")]):
         print(sentence[0].lower() + sentence[1:])
     for note in scan.notes:
         print(f"note: {note}")

@@ -45,8 +45,8 @@ def read_detector_mask(path: Path) -> np.ndarray:
         image = frames.read(0) if len(frames) == 1 else np.empty((0, 0, 0))
     elif path.suffix.lower() == ".npy":
         try:
-            image = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            image = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError, OverflowError) as error:
             raise ScanError(f"The detector mask {path} cannot be read ({error}).") from error
     else:
         raise ScanError(f"The detector mask {path.name} must be a TIFF or .npy image; save it so.")
