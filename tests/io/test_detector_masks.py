@@ -1,4 +1,4 @@
-"""A detector mask in `scan.yaml`: polygons or a file beside it, read, kept, and refused in words."""
+"""A detector mask in `scan.yaml`: polygons or a file, read, kept, and refused in words."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_labdct.core.errors import OutputError, ScanError
+from napari_labdct.core.errors import OutputError
 from napari_labdct.networks.denoising import Denoiser, DenoiseSettings, output_shape
 from napari_labdct.networks.normalisation import normalise
 from napari_labdct.scan.scan import Scan

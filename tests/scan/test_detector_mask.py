@@ -1,4 +1,4 @@
-"""Pixels without information are found, filled without an edge, and clean scans stay as they are."""
+"""Pixels without information are found and filled; clean scans stay as they are."""
 
 from __future__ import annotations
 

@@ -209,6 +209,12 @@ class Scan:
             mask = either(mask, polygon_mask(polygon, self.shape))
         return mask if mask is not None and mask.any() else None
 
+    @property
+    def mask_known(self) -> bool:
+        """Whether no projection need be read to say what the mask is."""
+        given = self.mask is not None or self.description.mask == NO_MASK
+        return given or self._found.known
+
     @cached_property
     def mask_id(self) -> str:
         """A short hash of `detector_mask`; empty if there is none."""

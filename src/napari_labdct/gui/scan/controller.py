@@ -160,6 +160,7 @@ class ScanController(QObject):
         OutputError
             The folder cannot be written.
         """
+        from ...io.detector_masks import keep_mask
         from ...io.opening import named_files
         from ...io.scan_yaml import FILE_NAME, description_file, read_scan_yaml, write_scan_yaml
 
@@ -181,7 +182,11 @@ class ScanController(QObject):
                     "into a folder of its own."
                 )
             frames = known.frames or frames
-        return write_scan_yaml(path, scan, frames)
+        kept = keep_mask(scan, path.absolute().parent)
+        written = write_scan_yaml(path, kept, frames)
+        if kept is not scan:
+            self._session.set_scan(layer, kept)
+        return written
 
     def _rescale(self, layer: Layer, scan: Scan) -> None:
         """Give the stack and what lies over it the new pixel size."""

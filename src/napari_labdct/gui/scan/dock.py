@@ -18,10 +18,11 @@ from ...scan.scan import Scan, angles
 from ..widgets.dock import Dock, button, describe, heading, wrapped
 from ..widgets.forms import WRONG, OptionalNumber, SettingsForm, tame
 from .controller import ScanController, checks
+from .mask import MaskController
 
 
 class ScanDock(Dock):
-    """Angles, geometry, beam stop, a check list, and Save scan.yaml."""
+    """Angles, geometry, beam stop, detector mask, a check list, and Save scan.yaml."""
 
     title = "Scan"
 
@@ -37,6 +38,7 @@ class ScanDock(Dock):
         self.body.addWidget(self.form)
         self._build_detector()
         self._build_beam_stop()
+        self._build_mask()
         self.checks = wrapped()
         self.checks.setAccessibleName("What is complete and what is missing")
         self._check_title = heading("Check")
@@ -101,6 +103,35 @@ class ScanDock(Dock):
             row.addWidget(made)
         self.body.addLayout(row)
 
+    def _build_mask(self) -> None:
+        self.masks = self.session.controller(MaskController)
+        self.masks.found.connect(self._show_mask)
+        self.masks.said.connect(self.say)
+        self.body.addWidget(heading("Detector mask"))
+        self.mask = wrapped()
+        self.mask.setAccessibleName("Detector mask in use")
+        self.body.addWidget(self.mask)
+        row = QHBoxLayout()
+        self.show_mask_button = button(
+            "Edit in image",
+            "Show as labels, to paint and to erase, which pixels carry no information",
+            lambda: self._with_stack(self._edit_mask),
+        )
+        self.use_mask_button = button(
+            "Use as painted",
+            "Leave out what is painted; Save scan.yaml keeps it in a file beside the projections",
+            lambda: self._with_stack(self.masks.use),
+        )
+        self.find_mask_button = button(
+            "Find again",
+            "Leave out what the projections themselves show to carry no information",
+            lambda: self._with_stack(self.masks.find_again),
+        )
+        for made in (self.show_mask_button, self.use_mask_button, self.find_mask_button):
+            row.addWidget(made)
+        self.body.addLayout(row)
+        self.session.stacks_changed.connect(self._show_mask)
+
     # ------------------------------------------------------------------ what is shown
 
     def show_stack(self, layer: Layer | None, scan: Scan | None) -> None:
@@ -124,9 +155,23 @@ class ScanDock(Dock):
             else "Not given."
         )
         self.remove_button.setEnabled(bool(count))
+        self._show_mask()
         self._mark(scan)
         lines = [f"{'&#10003;' if good else '&#9675;'} {text}" for good, text in checks(scan)]
         self.checks.setText("<small>" + "<br>".join(lines) + "</small>")
+
+    def _show_mask(self) -> None:
+        layer = self.session.stack
+        if layer is None or self.problem:
+            return
+        try:
+            scan = self.session.scan(layer)
+        except LabDCTError:  # shown by `problem` in a moment
+            return
+        self.mask.setText(self.masks.about(layer))
+        self.use_mask_button.setEnabled(self.masks.labels_of(layer) is not None)
+        given = scan.mask is not None or scan.description.mask is not None
+        self.find_mask_button.setEnabled(given)
 
     def _mark(self, scan: Scan) -> None:
         """Show at the fields, in red, which values can hardly be meant."""
@@ -224,6 +269,15 @@ class ScanDock(Dock):
     def _edit(self) -> None:
         if self.session.stack is not None:
             self.controller.show_shapes(self.session.stack)
+
+    def _edit_mask(self, layer: Layer) -> None:
+        self.masks.show(layer)
+        self._show_mask()
+
+    def _with_stack(self, act: Callable[[Layer], Any]) -> None:
+        layer = self.session.stack
+        if layer is not None and not self.problem:
+            self._try(lambda: act(layer))
 
     def _remove(self) -> None:
         if self.session.stack is not None:
