@@ -156,6 +156,14 @@ def test_contrast_limits_look_at_three_frames_only():
     assert contrast_limits(np.full((2, 4, 4), 7)) == (7.0, 8.0)
 
 
+@pytest.mark.parametrize(("dtype", "value"), [(np.uint32, 2**32 - 1), (np.uint16, 65535)])
+def test_gaps_and_dead_modules_do_not_set_the_contrast(dtype, value):
+    frames = np.random.default_rng(0).poisson(500, (3, 60, 80)).astype(dtype)
+    frames[:, :, 40:44] = value
+    low, high = contrast_limits(frames)
+    assert 400 < low < 500 < high < 600
+
+
 def test_live_mask_gives_the_pixels_of_the_library():
     rng = np.random.default_rng(0)
     cleaned = rng.integers(0, 256, (3, 30, 40)).astype(np.uint8)

@@ -127,6 +127,20 @@ def _is_full(value: float, dtype: np.dtype) -> bool:
     return whole & (whole + 1) == 0 or (whole >= 1 << 24 and whole & (whole - 1) == 0)
 
 
+def countable(image: np.ndarray) -> np.ndarray:
+    """Values of a projection that can be counts, flat; not those of more than a few full pixels."""
+    image = native(image)
+    wrong = no_counts(image, *span(image))
+    values = image.ravel() if wrong is None else image[~wrong]
+    top = values.max() if values.size else 0
+    # 8 bits hold masks and the output of networks, too
+    if image.dtype.kind in "ui" and image.dtype.itemsize > 1 and _is_full(top, image.dtype):
+        rest = values[values < top]
+        if 0 < rest.size < 0.998 * values.size:
+            return rest
+    return values
+
+
 class FoundMask:
     """What a few projections of a stack show to carry no information; looked for once.
 

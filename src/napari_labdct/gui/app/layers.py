@@ -19,6 +19,7 @@ from napari.utils.colormaps import DirectLabelColormap
 
 from ..._version import __version__
 from ...core.errors import LabDCTError
+from ...scan.detector_mask import countable
 from ...scan.scan import Scan
 
 #: The one key under which this package keeps anything in a layer's metadata.
@@ -129,9 +130,8 @@ def contrast_limits(frames: Any, n_samples: int = 3) -> tuple[float, float]:
     shrink = max(1, max(frames.shape[1:]) // 512)
     picked = sorted({int(i) for i in np.linspace(0, count - 1, min(n_samples, count))})
     values = np.concatenate(
-        [np.asarray(frames[i])[::shrink, ::shrink].ravel() for i in picked]
+        [countable(np.asarray(frames[i])[::shrink, ::shrink]) for i in picked]
     ).astype(np.float32)
-    values = values[np.isfinite(values)]
     if values.size == 0:
         return 0.0, 1.0
     low, high = (float(v) for v in np.percentile(values, (0.5, 99.8)))
