@@ -32,6 +32,7 @@ SCAN_YAML = """\
 | `detector_center_px` | Centre | px |  | the middle | `[row, col]` of the optical axis, from 0. |
 | `detector_tilt_deg` | Tilt | deg |  | `[0, 0, 0]` | About x, y and z. |
 | `beam_stop_px` | Beam stop | px |  |  | Corners `[row, col]`, 3 or more; one outline or several. |
+| `mask` | Detector mask | px |  | found | Outlines as above, the name of an image, or `none`. |
 
 Which way round angles, rows, columns and tilts count: [geometry.md](geometry.md).
 """

@@ -50,6 +50,21 @@ def test_single_and_renamed_members_of_an_ome_set_are_projections(tmp_path):
     np.testing.assert_array_equal(open_scan(alone / "a.ome.tif").frames[:], STACK[2:3])
 
 
+def test_a_missing_member_of_an_ome_set_is_named(tmp_path):
+    write_set(tmp_path)
+    assert open_scan(tmp_path).notes == ()
+    (tmp_path / NAMES[1]).unlink()
+    for source in (tmp_path, tmp_path / NAMES[2]):
+        scan = open_scan(source)
+        np.testing.assert_array_equal(scan.frames[:], STACK[[0, 2, 3]])
+        (note,) = [n for n in scan.notes if "b.ome.tif is missing" in n]
+        assert "OME-TIFF set of late.ome.tif" in note
+    (tmp_path / NAMES[0]).unlink()
+    (tmp_path / NAMES[3]).unlink()
+    (note,) = open_scan(tmp_path).notes
+    assert "late.ome.tif, b.ome.tif, z.ome.tif are missing" in note
+
+
 @pytest.mark.parametrize("count", [3, 4])
 @pytest.mark.parametrize("compression", [None, "zlib"])
 def test_planes_are_projections_not_colours(tmp_path, count, compression):

@@ -7,7 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_labdct.io.names import about_names, angles_from_names, natural_order
+from napari_labdct.io.names import (
+    about_names,
+    angles_from_names,
+    missing_names,
+    natural_order,
+)
 
 
 def paths(*stems):
@@ -74,3 +79,38 @@ def test_a_missing_number_and_an_odd_name_are_said():
     assert "p3.tif and p5.tif" in note
     (note,) = about_names(paths("p1", "p2", "p3", "white"), None)
     assert "white.tif" in note
+
+
+@pytest.mark.parametrize(
+    ("names", "missing"),
+    [
+        (("run_0001", "run_0002", "run_0004"), ["run_0003.tif"]),
+        (("run_0008", "run_0009", "run_0011", "run_0012", "run_0013"), ["run_0010.tif"]),
+        (("p8", "p9", "p12", "p13", "p14", "p15"), ["p10.tif", "p11.tif"]),
+        # a counter and an angle, both regular
+        (
+            ("a_0001_-4.0deg", "a_0002_-2.0deg", "a_0004_2.0deg", "a_0005_4.0deg"),
+            ["a_0003_0.0deg.tif"],
+        ),
+        # angles alone
+        (("t_-60", "t_-58", "t_-56", "t_-52", "t_-50"), ["t_-54.tif"]),
+        (("w+00,5", "w+01,0", "w+01,5", "w+02,5", "w+03,0"), ["w+02,0.tif"]),
+        (("p1", "p2", "p3", "p5", "p6", "white"), ["p4.tif"]),
+    ],
+)
+def test_the_missing_file_is_named(names, missing):
+    notes = " ".join(about_names(paths(*names), None))
+    assert f"{', '.join(missing)} seem" in notes.replace("Seem", "seem")
+    assert missing_names([p for p in paths(*names) if p.stem != "white"]) == missing
+
+
+def test_where_the_angle_of_a_missing_file_is_unknown_its_neighbours_are_named():
+    golden = paths("g_0001_10deg", "g_0002_147deg", "g_0004_62deg", "g_0005_199deg")
+    (first, *_) = about_names(golden, None)
+    assert first == ("A file seems to be missing between g_0002_147deg.tif and g_0004_62deg.tif.")
+
+
+def test_uneven_numbers_are_no_gaps():
+    assert missing_names(paths("p0", "p10", "p30", "p35", "p70")) == []
+    assert missing_names(paths("a_1", "a_2", "a_5", "a_9", "a_20")) == []
+    assert missing_names(paths("a_1_1", "a_1_2", "a_2_1", "a_2_2")) == []

@@ -373,6 +373,17 @@ def test_a_reference_image_among_the_projections_is_named(tmp_path):
         open_scan(folder)
 
 
+def test_files_of_another_number_than_the_angles_are_named(tmp_path):
+    for number in (1, 2, 3, 5, 6):
+        tifffile.imwrite(tmp_path / f"run_{number:04d}.tif", STACK[0])
+    (tmp_path / "scan.yaml").write_text("omega_deg: [0, 1, 2, 3, 4, 5]\n")
+    with pytest.raises(ScanError, match=r"6 rotation angles; run_0004\.tif may be missing"):
+        open_scan(tmp_path)
+    (tmp_path / "scan.yaml").write_text("omega_deg: [0, 1, 2, 3]\n")
+    with pytest.raises(ScanError, match=r"4 rotation angles; there is none for run_0006\.tif"):
+        open_scan(tmp_path)
+
+
 @pytest.mark.parametrize(
     "value",
     ["!!timestamp 2026-13-01", "!!int y", "!!binary é", "0x" + "f" * 6000, "&b [*b]",

@@ -41,11 +41,17 @@ def window(text: str) -> int:
     return count
 
 
-def open_given(given: argparse.Namespace) -> Scan:
-    """The scan that the SCAN argument names; what is hardly meant in it is said."""
+def open_given(given: argparse.Namespace, notes: bool = True) -> Scan:
+    """The scan that the SCAN argument names; what is hardly meant in it is said.
+
+    So is what its files tell, such as a missing one, unless `notes` is False.
+    """
     from ..io import open_scan
 
-    return warn_implausible(open_scan(given.scan))
+    scan = warn_implausible(open_scan(given.scan))
+    for note in scan.notes if notes else ():
+        print(f"Note: {note}", file=sys.stderr)
+    return scan
 
 
 def warn_implausible(scan: Scan) -> Scan:

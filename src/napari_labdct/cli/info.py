@@ -17,7 +17,7 @@ def add_command(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> None:
-    scan = open_given(given)
+    scan = open_given(given, notes=False)  # they are part of the answer
     rows, cols = scan.shape
     print(f"{scan.name}: {scan.n_frames} projections of {rows} x {cols}, {scan.dtype}")
     print(f"source: {scan.source}")

@@ -13,6 +13,7 @@ import numpy as np
 _NUMBER = re.compile(r"([+-]?)(\d+(?:[.,]\d+)*)")
 _WORDS = re.compile(r"(deg|degrees?|°|angle|omega|phi|theta|rot|rotation)$", re.IGNORECASE)
 _MOST_NAMED = 3
+_MOST_MISSING = 1000  # in one gap
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class _Name:
     texts: tuple[str, ...]
     numbers: tuple[float, ...]
     marked: tuple[bool, ...]  # with a sign, a decimal point, or a word such as deg beside it
+    written: tuple[str, ...] = ()  # the numbers as they stand in the name
 
     @property
     def key(self) -> tuple:
@@ -101,10 +103,11 @@ def about_names(paths: Sequence[Path], omega_deg: np.ndarray | None) -> list[str
     odd = odd_names(paths)
     if odd:
         notes.append(f"Named otherwise than the other files: {_some([p.name for p in odd])}.")
-        return notes
+        return notes + _missing([p for p in paths if p not in odd])
+    notes += _missing(paths)
     told = angles_from_names(paths)
     if told is None:
-        return _missing(paths)
+        return notes
     span = f"{told[0]:g} to {told[-1]:g} deg"
     if omega_deg is None:
         notes.append(f"The file names tell angles ({span}); enter them as omega_deg to use them.")
@@ -120,21 +123,88 @@ def about_names(paths: Sequence[Path], omega_deg: np.ndarray | None) -> list[str
     return notes
 
 
+def missing_names(paths: Sequence[Path]) -> list[str]:
+    """Names that the numbers in the other names leave out; empty if they are not regular."""
+    return [name for _, _, between in _gaps(paths) for name in between]
+
+
 def _missing(paths: Sequence[Path]) -> list[str]:
-    """A sentence on the numbers that a counter in the names leaves out."""
-    numbers = np.array([name.numbers for name in _read([p.stem for p in paths])])
-    varying = [column for column in numbers.T if np.ptp(column) > 0] if numbers.size else []
-    if len(varying) != 1:
+    """A sentence on the files that the numbers in the names leave out."""
+    said = []
+    for one, other, between in _gaps(paths):
+        what = _some(between) if between else "a file"
+        verb = "seem" if len(between) > 1 else "seems"
+        said.append(f"{what} {verb} to be missing between {one} and {other}")
+    if not said:
         return []
-    steps = np.diff(varying[0])
+    text = _some(said, "; ")
+    return [f"{text[0].upper() if text.startswith('a file') else text[0]}{text[1:]}."]
+
+
+def _gaps(paths: Sequence[Path]) -> list[tuple[str, str, list[str]]]:
+    """Names before and after each gap in a regular number, and those that would fill it.
+
+    A number is regular if it goes on in equal steps but for a few gaps of whole steps.
+    """
+    names = _read([p.stem for p in paths])
+    if len(names) < 3 or len({name.texts for name in names}) > 1:
+        return []
+    numbers = np.array([name.numbers for name in names])
+    varying = [k for k, column in enumerate(numbers.T) if np.ptp(column) > 0]
+    steps = {k: step for k in varying if (step := _usual_step(numbers[:, k])) is not None}
+    counters = [k for k in steps if _skips(numbers[:, k], steps[k])]
+    if not counters:
+        return []
+    leading = counters[0]
+    order = np.argsort(numbers[:, leading])
+    skipped = np.rint(np.diff(numbers[order, leading]) / steps[leading]).astype(int)
+    found = []
+    for at in np.flatnonzero(skipped > 1):
+        one, other, count = order[at], order[at + 1], int(skipped[at])
+        difference = numbers[other] - numbers[one]
+        # other numbers in the name are known only where they are regular, too
+        known = all(
+            k in steps and np.isclose(abs(difference[k]), count * steps[k], atol=1e-6)
+            for k in varying
+        )
+        values = [numbers[one] + difference * j / count for j in range(1, count)]
+        between = [_named(paths[one], names, one, varying, v) for v in values] if known else []
+        found.append((paths[one].name, paths[other].name, between))
+    return found
+
+
+def _usual_step(column: np.ndarray) -> float | None:
+    """Step that most neighbours in size are apart, if all are whole multiples of it."""
+    steps = np.diff(np.sort(column)).round(6)
     values, counts = np.unique(steps, return_counts=True)
-    step = values[np.argmax(counts)]
-    gaps = np.flatnonzero(steps != step)
-    whole = step > 0 and np.all(steps[gaps] > step) and np.all(steps[gaps] % step == 0)
-    if not gaps.size or not whole or 4 * gaps.size > steps.size:
-        return []
-    after = [f"{paths[g].name} and {paths[g + 1].name}" for g in gaps]
-    return [f"A file seems to be missing between {_some(after, '; between ')}."]
+    step = float(values[np.argmax(counts)])
+    whole = step > 0 and np.all(np.abs(steps / step - np.rint(steps / step)) < 1e-3)
+    return step if whole and steps.min() >= step - 1e-6 else None
+
+
+def _skips(column: np.ndarray, step: float) -> bool:
+    """Whether a regular number leaves some out, but so few that they are missing."""
+    steps = np.diff(np.sort(column))
+    gaps = np.count_nonzero(steps > 1.5 * step)
+    few = gaps * (2 if step == 1 else 4) <= steps.size  # what counts in ones hardly skips any
+    return gaps > 0 and few and steps.max() < _MOST_MISSING * step
+
+
+def _named(path: Path, names: list[_Name], like: int, varying: list[int], values) -> str:
+    """The name of a file with other numbers, written as those of the others are."""
+    name, numbers = names[like], list(names[like].written)
+    for k in varying:
+        whole, point, decimals = re.match(r"[+-]?(\d+)([.,]?)(\d*)", numbers[k]).groups()
+        every = [other.written[k].lstrip("+-") for other in names]
+        padded = any(len(text) > 1 and text[0] == "0" and text[1].isdigit() for text in every)
+        width = len(whole) if padded else 1
+        digits = f"{abs(values[k]):.{len(decimals)}f}".replace(".", point or ".")
+        head, *tail = re.split(r"([.,])", digits)
+        plus = "+" if any(other.written[k].startswith("+") for other in names) else ""
+        sign = "-" if round(values[k], len(decimals)) < 0 else plus
+        numbers[k] = sign + head.zfill(width) + "".join(tail)
+    between = "".join(number + text for number, text in zip(numbers, name.texts[1:], strict=True))
+    return name.texts[0] + between + path.suffix
 
 
 def _some(words: Sequence[str], between: str = ", ") -> str:
@@ -166,7 +236,7 @@ def _rules(stems: Sequence[str]) -> _Rules:
 
 
 def _parse(stem: str, rules: _Rules) -> _Name:
-    texts, numbers, marked, at = [""], [], [], 0
+    texts, numbers, marked, written, at = [""], [], [], [], 0
     for match in _NUMBER.finditer(stem):
         before = stem[at : match.start()]
         last = stem[: match.start()][-1:]
@@ -187,7 +257,8 @@ def _parse(stem: str, rules: _Rules) -> _Name:
                 texts[-1] += pieces[2 * k - 1]
             numbers.append((factor if k == 0 else 1.0) * float(value))
             marked.append(decimal or is_sign or worded)
+            written.append((sign if is_sign and k == 0 else "") + (match[2] if decimal else value))
             texts.append("")
         at = match.end()
     texts[-1] += stem[at:]
-    return _Name(tuple(texts), tuple(numbers), tuple(marked))
+    return _Name(tuple(texts), tuple(numbers), tuple(marked), tuple(written))

@@ -13,7 +13,7 @@ from ..core.recipes import recipe_beside
 from ..scan.scan import Scan
 from .detector_masks import mask_file, read_detector_mask
 from .formats import format_of
-from .names import about_names, natural_order, odd_names
+from .names import about_names, missing_names, natural_order, odd_names
 from .patterns import matching_files
 from .regular import check_regular
 from .scan_yaml import ScanFile, description_file, read_scan_yaml
@@ -78,11 +78,24 @@ def open_tiff(path: Path) -> Scan:
     return _from_files(members if whole else [path], path.parent, name=path.stem)
 
 
+def _lacking(files: list[Path]) -> list[str]:
+    """A sentence on the members of an OME-TIFF set that are not there; none if all are."""
+    lacking = [p.name for p in set_members(files[0]) if not p.exists()]
+    if not lacking:
+        return []
+    more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+    are = "are" if len(lacking) > 1 else "is"
+    return [
+        f"{', '.join(lacking[:3])}{more} {are} missing: the OME-TIFF set of {files[0].name} has "
+        "more files than are here."
+    ]
+
+
 def _beside(folder: Path) -> list[Path]:
     """The projections of a folder in natural order, or in that of the OME-TIFF set they are."""
     files = natural_order(_projections(p for p in folder.iterdir() if _is_tiff(p)))
     members = set_members(files[0]) if len(files) > 1 else []
-    return members if set(members) == set(files) else files
+    return [p for p in members if p in files] if set(files) <= set(members) else files
 
 
 def _is_tiff(path: Path) -> bool:
@@ -138,12 +151,8 @@ def _make(files: list[Path], described: ScanFile, name: str, folder: Path) -> Sc
     n_frames = frames.shape[0]
     omega = described.omega_deg(n_frames)
     one_each = n_frames == len(files)
-    if omega is not None and omega.size != n_frames and one_each and odd_names(files):
-        odd = ", ".join(p.name for p in odd_names(files)[:3])
-        raise ScanError(
-            f"'{name}' has {n_frames} projections but {omega.size} rotation angles; {odd} is named "
-            "otherwise than the rest, so move it away if it is not a projection."
-        )
+    if omega is not None and omega.size != n_frames and one_each:
+        _tell_which(files, omega, name)
     mask = mask_file(described.description)
     return Scan(
         frames,
@@ -153,5 +162,23 @@ def _make(files: list[Path], described: ScanFile, name: str, folder: Path) -> Sc
         name=name,
         source=str(files[0] if len(files) == 1 else folder),
         orientation=frames.orientation,
-        notes=tuple(about_names(files, omega) if one_each else ()),
+        notes=(*_lacking(files), *(about_names(files, omega) if one_each else ())),
     )
+
+
+def _tell_which(files: list[Path], omega: np.ndarray, name: str) -> None:
+    """Refuse files of another number than the angles, with the names that may be to blame."""
+    said = f"'{name}' has {len(files)} projections but {omega.size} rotation angles; "
+    odd, missing = odd_names(files), missing_names(files)
+    if odd:
+        names = ", ".join(p.name for p in odd[:3])
+        said += f"{names} is named otherwise than the rest, so move it away if it is no projection."
+    elif len(files) < omega.size and missing:
+        said += f"{', '.join(missing[:3])} may be missing."
+    elif len(files) > omega.size:
+        said += (
+            f"there is none for {files[omega.size].name}, so move it away if it is no projection."
+        )
+    else:
+        return  # `Scan` says what there is to say
+    raise ScanError(said)
