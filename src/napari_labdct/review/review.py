@@ -22,6 +22,7 @@ from ..core.errors import OutputError
 from ..core.files import aside, cannot_write, write_atomically
 from ..core.spot_words import WORDS
 from ..core.stacks import LazyStack
+from ..scan.detector_mask import either
 from ..spots.measurement import SPOT_DTYPE, FrameMeasurer
 from .corrections import Edit
 from .journal import DAMAGES, Command, Sparse, check, from_json, line_of, patched, to_json
@@ -450,7 +451,8 @@ def training_pairs(
     """Projections somebody looked at, for `io.spot_exports.write_training_pairs`.
 
     Accepted spots are spot, rejected ones and the rest of the frame are not, and pixels of
-    spots that nobody decided on are marked to be left out of the loss.
+    spots that nobody decided on, or at which nothing was measured, are marked to be left out of the
+    loss.
 
     Yields
     ------
@@ -465,7 +467,7 @@ def training_pairs(
                 measurer.scan.frame(index),
                 measurer.background(index),
                 accepted.read(index) > 0,
-                undecided.read(index) > 0,
+                either(undecided.read(index) > 0, measurer.scan.left_out(index)),
             )
 
 

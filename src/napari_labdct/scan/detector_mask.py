@@ -12,6 +12,7 @@ A scan without such pixels costs one look for the least and the largest value of
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,6 +126,65 @@ def _is_full(value: float, dtype: np.dtype) -> bool:
     whole = int(value)
     # float32 rounds 2^32 - 1 up
     return whole & (whole + 1) == 0 or (whole >= 1 << 24 and whole & (whole - 1) == 0)
+
+
+def judged(
+    image: np.ndarray, index: int, mask: Callable[[], np.ndarray | None], always: bool = False
+) -> Reading:
+    """What of projection `index` was measured; its image is not filled yet.
+
+    Parameters
+    ----------
+    image : array (rows, cols)
+        From `native`.
+    index : int
+        For the remark.
+    mask : callable
+        Gives the mask of all projections; asked only if a projection looks like having one.
+    always : bool
+        The mask counts, whatever the projection looks like.
+    """
+    low, high = span(image)
+    wrong = no_counts(image, low, high)
+    if low == high or (wrong is not None and wrong.all()):
+        value = f"{low:g} everywhere" if np.isfinite(low) else "without a number"
+        image = image if np.isfinite(low) else np.zeros_like(image)
+        remark = f"Projection {index} is blank ({value}) and shows no spots."
+        return Reading(image, blank=True, remark=remark)
+    left_out = wrong
+    if always or wrong is not None or may_be_masked(low, high, image.dtype):
+        left_out = either(wrong, mask())
+    if left_out is None:
+        return Reading(image)
+    remark = ""
+    if not left_out.all() and np.ptp(image[~left_out]) == 0:
+        remark = f"Projection {index} is blank and shows no spots."
+        return Reading(image, left_out, True, remark)
+    if wrong is not None and (mask() is None or np.any(wrong & ~mask())):
+        remark = f"Projection {index}: values that are no counts are left out."
+    return Reading(image, left_out, remark=remark)
+
+
+def checked_mask(mask: np.ndarray, shape: tuple[int, int], name: str) -> np.ndarray:
+    """A mask that somebody gave for the projections of a scan, bool ``(rows, cols)``.
+
+    Raises
+    ------
+    ScanError
+        It is of another size, or leaves nothing.
+    """
+    mask = np.asarray(mask)
+    if mask.shape != shape:
+        raise ScanError(
+            f"The detector mask has {' x '.join(map(str, mask.shape))} pixels, but the projections "
+            f"of '{name}' have {shape[0]} x {shape[1]}; give a mask of their size."
+        )
+    if np.all(mask != 0):
+        raise ScanError(
+            "The detector mask leaves out every pixel; pixels that are not 0 are left out, so it "
+            "may be the wrong way round."
+        )
+    return mask != 0
 
 
 def countable(image: np.ndarray) -> np.ndarray:

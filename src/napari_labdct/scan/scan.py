@@ -17,16 +17,7 @@ import numpy as np
 from ..core.errors import ScanError
 from ..core.stacks import FrameStack
 from .description import NO_MASK, ScanDescription
-from .detector_mask import (
-    FoundMask,
-    Reading,
-    either,
-    filled,
-    may_be_masked,
-    native,
-    no_counts,
-    span,
-)
+from .detector_mask import FoundMask, Reading, checked_mask, either, filled, judged, native
 from .geometry import ScanGeometry, polygon_mask
 
 #: What each later step cannot do without; `Scan.missing_for` reads it.
@@ -112,7 +103,7 @@ class Scan:
         if self._found is None or self._found.frames is not frames:
             object.__setattr__(self, "_found", FoundMask(frames))
         if self.mask is not None:
-            object.__setattr__(self, "mask", self._checked(self.mask))
+            object.__setattr__(self, "mask", checked_mask(self.mask, self.shape, self.name))
         if self.omega_deg is not None:
             omega = np.asarray(self.omega_deg, dtype=float).ravel()
             if omega.size != shape[0]:
@@ -160,33 +151,7 @@ class Scan:
         return either(self._seen(index).left_out, self.detector_mask)
 
     def _seen(self, index: int) -> Reading:
-        image = self.raw(index)
-        low, high = span(image)
-        wrong = no_counts(image, low, high)
-        if low == high or (wrong is not None and wrong.all()):
-            value = f"{low:g} everywhere" if np.isfinite(low) else "without a number"
-            image = image if np.isfinite(low) else np.zeros_like(image)
-            remark = f"Projection {index} is blank ({value}) and shows no spots."
-            return Reading(image, blank=True, remark=remark)
-        remark = ""
-        if wrong is not None:
-            remark = f"Projection {index}: values that are no counts are left out."
-        left_out = wrong
-        if self._asked or wrong is not None or may_be_masked(low, high, image.dtype):
-            left_out = either(wrong, self.detector_mask)
-        if left_out is None:
-            return Reading(image)
-        blank = not left_out.all() and np.ptp(image[~left_out]) == 0
-        if blank:
-            remark = f"Projection {index} is blank and shows no spots."
-        elif not self._new(wrong):
-            remark = ""
-        return Reading(image, left_out, bool(blank), remark)
-
-    def _new(self, wrong: np.ndarray | None) -> bool:
-        """Whether a projection leaves out more than the mask of all."""
-        mask = self.detector_mask
-        return wrong is not None and (mask is None or bool((wrong & ~mask).any()))
+        return judged(self.raw(index), index, lambda: self.detector_mask, self._asked)
 
     @property
     def _asked(self) -> bool:
@@ -227,33 +192,18 @@ class Scan:
 
     def about_mask(self) -> str:
         """A sentence on the detector mask; empty if there is none."""
-        mask = self.detector_mask
+        mask, given = self.detector_mask, self.description.mask
         if mask is None:
             return ""
-        part = f"{100 * mask.mean():.2g} %" if mask.mean() > 5e-5 else f"{mask.sum()}"
-        given = self.description.mask
         if self.mask is None:
-            how = "found in the projections" + (", and drawn" if given else "")
-            how = "as drawn" if given and self._found.mask is None else how
+            found = self._found.mask is not None
+            how = "found in the projections" if found else "as drawn"
+            how += ", and drawn" if found and given else ""
         else:
             how = Path(given).name if isinstance(given, str) else "as drawn"
-        turned = "; if that is the wrong way round, invert it" if mask.mean() > 0.5 else ""
-        return f"Detector mask: {part} of the pixels left out ({how}{turned})."
-
-    def _checked(self, mask: np.ndarray) -> np.ndarray:
-        mask = np.asarray(mask)
-        if mask.shape != self.shape:
-            raise ScanError(
-                f"The detector mask has {' x '.join(map(str, mask.shape))} pixels, but the "
-                f"projections of '{self.name}' have {self.shape[0]} x {self.shape[1]}; give a mask "
-                "of their size."
-            )
-        if np.all(mask != 0):
-            raise ScanError(
-                "The detector mask leaves out every pixel; pixels that are not 0 are left out, so "
-                "it may be the wrong way round."
-            )
-        return mask != 0
+            how += "; invert it if it is the wrong way round" if mask.mean() > 0.5 else ""
+        part = f"{100 * mask.mean():.2g} %" if mask.mean() > 5e-5 else f"{mask.sum()}"
+        return f"Detector mask: {part} of the pixels left out ({how})."
 
     @property
     def step_deg(self) -> float | None:
