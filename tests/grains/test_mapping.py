@@ -8,6 +8,7 @@ import pytest
 from napari_labdct.core.errors import ScanError, SettingsError
 from napari_labdct.crystal import misorientation_deg
 from napari_labdct.grains import GrainMapping, GrainSettings, compare_maps
+from napari_labdct.grains.kernels import HIDDEN
 from napari_labdct.grains.search import Search
 
 
@@ -123,3 +124,16 @@ def test_empty_masks_are_refused(small, finished, outline):
     job = GrainMapping(small.scan, np.zeros_like(small.masks), outline)
     with pytest.raises(ScanError, match="no spot"):
         finished(job)
+
+
+def test_spots_in_the_detector_mask_do_not_count(small, outline):
+    mask = np.zeros(small.scan.shape, bool)
+    mask[:, 10:14] = True
+    images = GrainMapping(small.scan.replace(mask=mask), small.masks, outline).images
+    for _ in images.load():
+        pass
+    plain = small.job.images.images
+    assert (images.images[:, mask] == HIDDEN).all()
+    far = np.zeros(mask.shape, bool)
+    far[:, 60:] = True
+    np.testing.assert_array_equal(images.images[:, far] == HIDDEN, plain[:, far] == HIDDEN)
