@@ -89,7 +89,7 @@ class JobWorker(WorkerBase):
         self._lock = threading.Lock()
         self._frames: list[int] = []
         self.latest = Progress(0, 0, "Starting")
-        self.note = ""
+        self.note = self._of_all = ""
         self.stopped = False
         self.error: Exception | None = None
         _workers.add(self)
@@ -138,7 +138,12 @@ class JobWorker(WorkerBase):
         with self._lock:
             self.latest = step
             if step.message and step.total:
-                self.note = step.message
+                # a remark on one frame does not push out what was said of all
+                if step.frame is None:
+                    self._of_all = ""
+                self.note = f"{self._of_all} {step.message}".strip()
+                if step.frame is None:
+                    self._of_all = step.message
             if step.frame is not None:
                 self._frames.append(step.frame)
 
