@@ -7,12 +7,13 @@ SYSTEM := xvfb libgl1-mesa-dri libegl1 libgl1 libdbus-1-3 libfontconfig1 libglib
   libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-shm0 libxcb-sync1 libxcb-xfixes0 \
   libxcb-xkb1
 
-.PHONY: help demo app test lint docs dist system clean
+.PHONY: help demo app test fuzz lint docs dist system clean
 
 help:
 	@echo "make demo   denoise the sample scan, compare, write pictures into demo_output/"
 	@echo "make app    open napari on the result of the demo"
 	@echo "make test   run every test (installs Xvfb and the libraries Qt needs through apt)"
+	@echo "make fuzz   read 10,000 damaged files with every reader (an hour or more)"
 	@echo "make lint   check style and spelling"
 	@echo "make docs   build the site into site/"
 	@echo "make dist   build the wheel and the sdist, and look at what they hold"
@@ -34,6 +35,9 @@ app: $(VENV)/.installed
 
 test: $(VENV)/.installed system
 	env -u DISPLAY -u WAYLAND_DISPLAY -u QT_QPA_PLATFORM $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+fuzz: $(VENV)/.installed
+	LABDCT_FUZZ=10000 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile tests/fuzz
 
 # Only asks apt for what is missing; without root it prints the one line and stops.
 system:

@@ -6,6 +6,7 @@ as a few smooth images, and what else a detector does: noise, drift, hot pixels,
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
@@ -18,10 +19,12 @@ import numpy as np
 from ..core.errors import OutputError, ScanError
 from ..core.files import atomic_hdf5
 from ..core.frame_store import FrameStore
+from ..core.hdf5 import attribute, data_set, item, open_hdf5, recipe_of, values
 from ..core.jobs import Progress
-from ..core.schema import parse_json
+from ..core.reading import check_regular
+from ..core.schema import NUMBER, Mismatch, check, parse_json
 from ..scan.beam_stop import guess_beam_stop
-from ..scan.description import Polygon
+from ..scan.description import MOST_CORNERS, Polygon
 from ..scan.scan import Scan
 from .extraction import Extraction
 from .steps import ExtractionSettings, add_spread, bin_cells, fit_noise, normalised, resize
@@ -38,6 +41,10 @@ _THUMBNAIL_PX = 96
 _MAX_HEIGHTS = 4096
 # A file that asks for more than this was not written by us.
 _MAX_PIXELS = 1 << 28
+_COPIES = 4  # of the mean, while it is read
+_MOST_RANK = 4 * MAX_RANK
+_LONGEST_EDGE = 65_535
+_LONGEST_NAME = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,15 +246,15 @@ class BackgroundSet:
         path = Path(path).expanduser()
         with _opened(path) as file:
             numbers = {name: _array(file, name, path) for name in _SHAPES}
-            attrs = file.attrs
-            step = float(file["mean"].attrs.get("counts", 1.0))
+            mean = item(file, "mean")
+            step = float(attribute(mean, "counts")) if "counts" in mean.attrs else 1.0
             made = cls(
                 **{**numbers, "mean": numbers["mean"].astype(np.float32) * np.float32(step)},
-                name=str(attrs["name"]),
-                cell_px=int(attrs["cell_px"]),
-                **{k: float(attrs[k]) for k in _NUMBERS},
-                beam_stop_px=_polygons(attrs["beam_stop_px"]),
-                recipe=parse_json(attrs["recipe"]),
+                name=str(attribute(file, "name")),
+                cell_px=int(attribute(file, "cell_px")),
+                **{k: float(attribute(file, k)) for k in _NUMBERS},
+                beam_stop_px=_polygons(attribute(file, "beam_stop_px")),
+                recipe=recipe_of(file),
             )
         made._check(path)
         return made
@@ -266,6 +273,12 @@ class BackgroundSet:
             and min(self.cosmic_events, self.cosmic_pixels) >= 0
             and np.isfinite([self.gain, self.offset, self.cosmic_events, self.cosmic_pixels]).all()
             and (self.drift > 0).all()
+            and np.isfinite(self.mean).all()
+            and rank <= _MOST_RANK
+            and max(rows, cols) <= _LONGEST_EDGE
+            and len(self.noise_levels) == len(self.noise_variances)
+            and (self.noise_variances >= 0).all()
+            and len(self.name) <= _LONGEST_NAME
         )
         if fits and len(self.hot_pixels):
             fits = self.hot_pixels.min() >= 0 and (self.hot_pixels < self.shape).all()
@@ -280,70 +293,46 @@ _SHAPES = {
 _NUMBERS = ("gain", "offset", "cosmic_events", "cosmic_pixels", "brightest_percent")
 
 
-# What h5py and numpy make of a file whose parts are of another kind than they should be.
-_DAMAGES = (
-    ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, OSError,
-)  # fmt: skip
-
-
 def _damaged(path: Path, why: object) -> ScanError:
     return ScanError(f"{path} is damaged ({why}); extract the background again.")
 
 
-class _opened:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     """An HDF5 file of ours; whatever goes wrong inside becomes one sentence."""
+    import h5py
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> Any:
-        import h5py
-
-        if not self._path.is_file():
-            raise ScanError(f"There is no background set {self._path}.")
-        try:
-            self._file = h5py.File(self._path, "r")
-        except OSError as error:
+    if not path.exists() or path.is_dir():
+        raise ScanError(f"There is no background set {path}.")
+    check_regular(path)
+    if not h5py.is_hdf5(path):
+        raise ScanError(
+            f"{path} is not a background set; choose a file that labdct background made."
+        )
+    with open_hdf5(path, lambda why: _damaged(path, why)) as file:
+        if "format" not in file.attrs or attribute(file, "format") != FORMAT:
             raise ScanError(
-                f"{self._path} is not a background set; choose a file that labdct background made."
-            ) from error
-        attrs = self._file.attrs
-        try:
-            if attrs.get("format") != FORMAT:
-                raise ScanError(
-                    f"{self._path} is another kind of HDF5 file; choose one that labdct "
-                    "background made."
-                )
-            if int(attrs["version"]) > VERSION:
-                raise ScanError(
-                    f"{self._path} was written by a newer napari-labdct; update to open it."
-                )
-        except _DAMAGES as error:
-            self._file.close()
-            raise _damaged(self._path, error) from error
-        except BaseException:
-            self._file.close()
-            raise
-        return self._file
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        self._file.close()
-        if isinstance(error, _DAMAGES):
-            raise _damaged(self._path, error) from error
+                f"{path} is another kind of HDF5 file; choose one that labdct background made."
+            )
+        if int(attribute(file, "version")) > VERSION:
+            raise ScanError(f"{path} was written by a newer napari-labdct; update to open it.")
+        yield file
 
 
 def _array(file: Any, name: str, path: Path) -> np.ndarray:
-    data = file[name]
-    if data.ndim != _SHAPES[name] or data.dtype.kind not in "fiu" or data.size > _MAX_PIXELS:
-        raise _damaged(path, f"{name} has shape {data.shape}")
-    values = data[()]
-    if not np.all(np.isfinite(values)):
+    if data_set(file, name, _SHAPES[name]).size > _MAX_PIXELS:
+        raise _damaged(path, f"{name} is too large")
+    found = values(file, name, _SHAPES[name], working=_COPIES)
+    if not np.all(np.isfinite(found)):
         raise _damaged(path, f"{name} is not finite")
-    return values
+    return found
 
 
 def _polygons(text: str) -> tuple[Polygon, ...]:
-    return tuple(tuple((float(r), float(c)) for r, c in shape) for shape in parse_json(text))
+    shapes = check(parse_json(text), [[[NUMBER]]])
+    if sum(map(len, shapes)) > MOST_CORNERS:
+        raise Mismatch("the beam stop has too many corners")
+    return tuple(tuple((float(r), float(c)) for r, c in shape) for shape in shapes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -369,17 +358,17 @@ def read_card(path: str | Path) -> Card:
     """
     path = Path(path).expanduser()
     with _opened(path) as file:
-        picture = file["thumbnail"]
-        if picture.ndim != 2 or picture.size > 1 << 20:
-            raise _damaged(path, "its picture is too large")
+        picture = data_set(file, "thumbnail", 2)
+        if picture.size > 1 << 20 or picture.dtype != np.uint8:
+            raise _damaged(path, "its picture is no small grey image")
         return Card(
             path,
-            str(file.attrs["name"]),
-            int(file["drift"].shape[0]),
-            tuple(int(n) for n in file["mean"].shape),
-            float(file.attrs["gain"]),
-            np.asarray(picture[()], np.uint8),
-            str(json.loads(file.attrs["recipe"]).get("created", "")),
+            str(attribute(file, "name"))[:_LONGEST_NAME],
+            int(data_set(file, "drift", 1).shape[0]),
+            tuple(int(n) for n in data_set(file, "mean", 2).shape),
+            float(attribute(file, "gain")),
+            values(file, "thumbnail", 2),
+            str(recipe_of(file).get("created", ""))[:_LONGEST_NAME],
         )
 
 

@@ -6,7 +6,9 @@ them once.  Anything else that escapes is a bug and keeps its traceback.
 
 from __future__ import annotations
 
+import re
 import reprlib
+from collections.abc import Iterable
 
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 78
@@ -48,3 +50,34 @@ class InputsChangedError(OutputError):
 
 class LabDCTWarning(UserWarning):
     """Something that had to be decided, or contradicts itself; the work goes on."""
+
+
+def reason(error: object, most: int = 120) -> str:
+    """Why something failed, for the brackets of a sentence: one line, and little of any file."""
+    if isinstance(error, UnicodeDecodeError):  # its text holds the whole file
+        return f"it is not {error.encoding.upper()} text"
+    if isinstance(error, KeyError) and error.args:
+        return f"{quoted(error.args[0])} is missing"
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    text = "".join(c if c.isprintable() else " " for c in text[: 4 * most])
+    text = " ".join(text.split())
+    # libraries put what they stumbled over into quotes
+    text = _IN_QUOTES.sub(lambda found: f"{found[1]}{found[2][:_LONGEST_PIECE]}...{found[1]}", text)
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+_LONGEST_PIECE = 40
+_IN_QUOTES = re.compile(rf"(['\"`])([^'\"`]{{{_LONGEST_PIECE + 4},}})(?:\1|$)")
+
+
+def listed(names: Iterable[str], most: int = 150) -> str:
+    """Names parted by commas, as many as a sentence can take."""
+    names = list(names)
+    text, count = "", 0
+    for name in names:
+        longer = f"{text}, {name}" if text else name
+        if len(longer) > most:
+            break
+        text, count = longer, count + 1
+    more = len(names) - count
+    return text + (f" and {more} more" if more else "")

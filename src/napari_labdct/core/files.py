@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import OutputError
-from .schema import MOST_BYTES, parse_json
+from .reading import load_json
 
 if TYPE_CHECKING:
     import h5py
@@ -169,9 +169,7 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
 def read_json(path: Path) -> dict[str, Any]:
     """What a recipe or sidecar says; empty if it is not there or damaged."""
     try:
-        if path.stat().st_size > MOST_BYTES:
-            return {}
-        state = parse_json(path.read_text(encoding="utf-8"))
+        state = load_json(path)
     except (OSError, ValueError):
         return {}
     return state if isinstance(state, dict) else {}

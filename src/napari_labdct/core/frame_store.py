@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputsChangedError, OutputError, quoted
+from .errors import InputsChangedError, OutputError, quoted, reason
 from .files import cannot_write, read_json, remove, sync, write_atomically
 from .recipes import recipe_hash, sidecar
 from .stacks import LazyStack
@@ -68,7 +68,7 @@ def _place(output: str | Path) -> Path:
     try:
         return Path(output).expanduser().resolve()
     except (RuntimeError, OSError) as error:  # ~somebody who is not there; too deep a folder
-        raise OutputError(f"{quoted(output)} is no place for a file ({error}).") from error
+        raise OutputError(f"{quoted(output)} is no place for a file ({reason(error)}).") from error
 
 
 def state_of_inputs(*sources: Any) -> list[Any]:
@@ -273,7 +273,8 @@ class FrameStore(LazyStack):
                     )
         except (OSError, IndexError, tifffile.TiffFileError) as error:
             raise OutputError(
-                f"The result {self.location} cannot be read ({error}); delete it and run again."
+                f"The result {self.location} cannot be read ({reason(error)}); delete it and run "
+                "again."
             ) from error
 
     def _finish(self) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
-from .errors import SettingsError, quoted
+from .errors import SettingsError, listed, quoted
 
 
 @dataclass(frozen=True)
@@ -117,14 +117,16 @@ class Settings:
         SettingsError
             A name is not a setting of this job, or a value is refused.
         """
+        if not isinstance(values, dict):
+            raise SettingsError(f"Settings must be names and values, not {quoted(values)}.")
         known = {f.name for f in dataclasses.fields(cls)}
         today = {f.param.earlier: f.name for f in fields_of(cls) if f.param.earlier}
         values = {today.get(name, name): value for name, value in values.items()}
         for name in values:
             if name not in known:
                 raise SettingsError(
-                    f"'{name}' is not a setting of {cls.job or cls.__name__}; "
-                    f"the settings are {', '.join(sorted(known))}."
+                    f"{quoted(name)} is not a setting of {cls.job or cls.__name__}; "
+                    f"the settings are {listed(sorted(known))}."
                 )
         return cls(**values)
 

@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 #: Text that describes something is never longer.
-MOST_BYTES = 64 << 20
+MOST_BYTES = 32 << 20
 NUMBER = (int, float)
 
 
@@ -33,6 +33,8 @@ def parse_json(text: str | bytes, most_bytes: int = MOST_BYTES) -> Any:
         return json.loads(text)
     except RecursionError:
         raise Mismatch("it is nested too deep") from None
+    except UnicodeDecodeError:  # its text holds the whole file
+        raise Mismatch("it is not UTF-8 text") from None
     except ValueError as error:
         raise Mismatch(f"it is not JSON ({str(error)[:60]})") from None
 

@@ -16,8 +16,9 @@ import numpy as np
 
 from ..background.noise import noise_map
 from ..background.rolling_median import SPOT_WINDOW, RollingMedian
-from ..core.errors import ScanError
+from ..core.errors import ScanError, reason
 from ..core.files import write_atomically
+from ..core.reading import check_regular
 from ..core.recipes import recipe_beside
 from ..io import write_spot_csv
 from ..scan.detector_mask import either
@@ -453,8 +454,15 @@ class Comparison:
 
 def read_numbers(path: str | Path) -> dict[str, float]:
     """The numbers of a ``summary.csv`` written by `Comparison.write_csv`."""
-    with open(path, newline="", encoding="utf-8") as file:
-        return {row["quantity"]: float(row["value"]) for row in csv.DictReader(file)}
+    path = Path(path)
+    check_regular(path)
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return {row["quantity"]: float(row["value"]) for row in csv.DictReader(file)}
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
+        raise ScanError(
+            f"{path} is no table of numbers that a comparison wrote ({reason(error)})."
+        ) from error
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -13,8 +13,10 @@ kept apart.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import zipfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -233,6 +235,20 @@ def tuning_twin(recipe: ScanRecipe) -> ScanRecipe:
     return recipe.twin(TUNING_OFFSET)
 
 
+def _kept(path: Path, recipe: ScanRecipe) -> MadeScan:
+    with np.load(path) as kept:
+        count = len(recipe.scored)
+        return MadeScan(
+            recipe,
+            kept["frames"],
+            {int(n[1:]): kept[n].astype(np.float32) / 2 for n in kept.files if n[0] == "w"},
+            kept["labels"].astype(np.int32),
+            [kept[f"truth{k}"] for k in range(count)],
+            kept["nuisance"],
+            kept["beam_stop"],
+        )
+
+
 def cached_scan(recipe: ScanRecipe, folder: str | Path) -> MadeScan:
     """`make_scan`, or what it made the last time, kept in `folder`.
 
@@ -243,17 +259,8 @@ def cached_scan(recipe: ScanRecipe, folder: str | Path) -> MadeScan:
     """
     path = Path(folder) / f"{recipe.name}-{recipe.key}.npz"
     if path.exists():
-        with np.load(path) as kept:
-            count = len(recipe.scored)
-            return MadeScan(
-                recipe,
-                kept["frames"],
-                {int(n[1:]): kept[n].astype(np.float32) / 2 for n in kept.files if n[0] == "w"},
-                kept["labels"].astype(np.int32),
-                [kept[f"truth{k}"] for k in range(count)],
-                kept["nuisance"],
-                kept["beam_stop"],
-            )
+        with contextlib.suppress(OSError, EOFError, LookupError, ValueError, zipfile.BadZipFile):
+            return _kept(path, recipe)  # one that is damaged is made again
     made = recipe.make()
     with atomic(path) as part, open(part, "wb") as file:
         np.savez_compressed(

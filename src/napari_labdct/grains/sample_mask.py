@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..core.errors import ScanError, SettingsError
+from ..core.hdf5 import open_hdf5, values
+from ..core.reading import check_declared
+from ..core.schema import Mismatch
+from ..io.tiff import TiffFrames
 from .growth import VoxelGrid
 from .indexing import Voter
 from .settings import GrainSettings
@@ -16,6 +21,9 @@ __all__ = ["outline", "probe_sample", "read_mask_volume", "shaped"]
 
 #: More voxels than this do not fit into the memory a grain map may use.
 MOST_VOXELS = 40_000_000
+_COPIES = 3  # of a volume, while it is cut
+_SMALLEST_UM, _LARGEST_UM = 0.01, 1000.0
+_FAR_MM = 1000.0
 
 
 def outline(settings: GrainSettings, voxel_um: float) -> VoxelGrid | None:
@@ -100,6 +108,17 @@ def read_mask_volume(
         raise SettingsError(
             f"{path.name} does not say how large its voxels are; give --mask-voxel-um."
         )
+    if not np.isfinite(voxel_um) or not _SMALLEST_UM <= voxel_um <= _LARGEST_UM:
+        raise SettingsError(
+            f"The voxels of {path.name} would be {voxel_um:g} um large; they must be "
+            f"{_SMALLEST_UM:g} to {_LARGEST_UM:g} um."
+        )
+    if not np.isfinite(center).all() or np.abs(center).max() > _FAR_MM:
+        raise ScanError(f"The centre of the sample mask {path.name} is not near the axis.")
+    if volume.dtype.kind == "f" and not np.isfinite(volume).all():
+        raise ScanError(
+            f"The sample mask {path.name} holds values that are not numbers; replace them by 0."
+        )
     inside = _threshold(volume)
     if not inside.any():
         raise ScanError(f"The sample mask {path.name} is empty.")
@@ -107,40 +126,48 @@ def read_mask_volume(
 
 
 def _hdf5_volume(path: Path) -> tuple[np.ndarray, float | None, np.ndarray]:
-    import h5py
+    def refuse(why: str) -> ScanError:
+        return ScanError(f"The sample mask {path.name} cannot be read ({why}).")
 
-    try:
-        with h5py.File(path, "r") as file:
-            for group, name in (
-                ("AbsorptionCT", "Data"), ("LabDCT", "Data/Mask"), ("LabDCT", "Data/GrainId"),
-            ):  # fmt: skip
-                if f"{group}/{name}" in file and isinstance(file[f"{group}/{name}"], h5py.Dataset):
-                    spacing = np.ravel(file[group]["Spacing"][()]).astype(float)
-                    center = np.ravel(file[group]["Center"][()]).astype(float)
-                    return file[f"{group}/{name}"][()], float(spacing[0]) * 1e3, center
-            volumes: list[str] = []
-            file.visititems(
-                lambda name, item: volumes.append(name) if getattr(item, "ndim", 0) == 3 else None
-            )
-            if len(volumes) != 1:
-                raise ScanError(
-                    f"{path.name} holds {len(volumes)} volumes; give a file with one, or one of "
-                    "GrainMapper3D."
+    with open_hdf5(path, refuse) as file:
+        for group, name in (
+            ("AbsorptionCT", "Data"), ("LabDCT", "Data/Mask"), ("LabDCT", "Data/GrainId"),
+        ):  # fmt: skip
+            if group in file and f"{group}/{name}" in file:
+                spacing, center = (
+                    values(file, f"{group}/{n}", 1).astype(float) for n in ("Spacing", "Center")
                 )
-            return file[volumes[0]][()], None, np.zeros(3)
-    except (OSError, KeyError, ValueError) as error:
-        detail = " ".join(str(error).split())
-        raise ScanError(f"The sample mask {path.name} cannot be read ({detail}).") from None
+                if (
+                    spacing.shape != (3,)
+                    or center.shape != (3,)
+                    or np.ptp(spacing) > (1e-3 * abs(spacing[0]))
+                ):
+                    raise Mismatch("spacing and centre must be three numbers, voxels cubes")
+                return _volume(file, f"{group}/{name}"), float(spacing[0]) * 1e3, center
+        volumes: list[str] = []
+        file.visititems(
+            lambda name, item: volumes.append(name) if getattr(item, "ndim", 0) == 3 else None
+        )
+        if len(volumes) != 1:
+            raise ScanError(
+                f"{path.name} holds {len(volumes)} volumes; give a file with one, or one of "
+                "GrainMapper3D."
+            )
+        return _volume(file, volumes[0]), None, np.zeros(3)
+
+
+def _volume(file: Any, name: str) -> np.ndarray:
+    return values(file, name, kinds="iufb", working=_COPIES)
 
 
 def _tiff_volume(path: Path) -> np.ndarray:
-    import tifffile
-
+    """A TIFF stack as a volume, read as every stack is."""
+    stack = TiffFrames([path])
     try:
-        return tifffile.imread(path)
-    except (OSError, ValueError, tifffile.TiffFileError) as error:
-        detail = " ".join(str(error).split())
-        raise ScanError(f"The sample mask {path.name} cannot be read ({detail}).") from None
+        check_declared("the volume", float(stack.size) * stack.dtype.itemsize, None, _COPIES)
+    except Mismatch as error:
+        raise ScanError(f"The sample mask {path.name} cannot be read ({error}).") from error
+    return stack[:]
 
 
 def _threshold(volume: np.ndarray) -> np.ndarray:

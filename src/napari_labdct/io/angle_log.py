@@ -7,7 +7,7 @@ import math
 import re
 from pathlib import Path
 
-from ..core.errors import ScanError, quoted
+from ..core.errors import ScanError, quoted, reason
 from .regular import read_bytes
 
 _COMMENT = ("#", "%", "//", "!")
@@ -36,7 +36,9 @@ def read_angles_csv(path: str | Path) -> list[float]:
     try:
         rows = _rows(text)
     except csv.Error as error:
-        raise ScanError(f"{path} cannot be read as CSV ({error}); choose another file.") from error
+        raise ScanError(
+            f"{path} cannot be read as CSV ({reason(error)}); choose another file."
+        ) from error
     while rows and all(len(cells) > 1 and not cells[-1].strip() for _, cells in rows):
         rows = [(number, cells[:-1]) for number, cells in rows]  # every line ends in a comma
     return [_angle(path, number, cells[-1]) for number, cells in rows]

@@ -9,15 +9,28 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import ScanError
+from ..core.errors import ScanError, reason
 from ..core.files import atomic
+from ..core.reading import check_declared
+from ..core.schema import check, parse_json
 from ..core.spot_words import WORDS
 from ..core.stacks import LazyStack
-from .regular import read_bytes
+from .regular import check_regular, read_bytes
 
 _MOST_BYTES = 1 << 31
-_LONGEST_EDGE = 65_535
+LONGEST_EDGE = 65_535
+#: Of one image; no detector has more.
+MOST_PIXELS = 1 << 27
+_MOST_LIT, _LIT_A_BYTE = 2_000_000, 200  # pixels of spots; an outline takes 8 bytes a column
+_BYTES_A_LETTER = 12  # of the values that a text becomes
 _LARGEST_ID = np.iinfo(np.int32).max
+
+
+_COCO = {
+    "info": {"recipe": dict},
+    "images": [{"height": int, "width": int}],
+    "annotations": [{"segmentation": {"counts": list}, "image_id": int, "labdct": dict}],
+}
 
 
 class SparseFrames(LazyStack):
@@ -107,7 +120,7 @@ def _annotations(table: np.ndarray, labels: np.ndarray) -> Iterator[dict[str, An
 def _plain(name: str, value) -> Any:
     words = WORDS.get(name)
     if words is not None:
-        return words[int(value)]
+        return words[int(value)] if value < len(words) else str(value)
     value = value.item()
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
@@ -133,21 +146,19 @@ def read_coco(path: Path) -> dict[str, Any]:
         It is another file, or a size, a run length, an id or an image is impossible.
     """
     try:
-        coco = json.loads(read_bytes(path, _MOST_BYTES).decode("utf-8"))
-        coco["info"]["recipe"]
+        check_regular(path)
+        check_declared("its text", _BYTES_A_LETTER * path.stat().st_size)
+        coco = parse_json(read_bytes(path, _MOST_BYTES), _MOST_BYTES)
+        check(coco, _COCO)
         _check_images(coco["images"])
         for note in coco["annotations"]:
             _check_note(note, coco["images"])
+        _check_pixels(coco, path.stat().st_size)
     except ScanError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        if isinstance(error, UnicodeDecodeError):  # its text holds the whole file
-            reason = "it is not UTF-8"
-        elif isinstance(error, KeyError):
-            reason = f"{reason} is missing"
         raise ScanError(
-            f"{path.name} is not the JSON this package writes for spots ({reason[:120]})."
+            f"{path.name} is not the JSON this package writes for spots ({reason(error)})."
         ) from error
     return coco
 
@@ -157,7 +168,8 @@ def _check_images(images: Any) -> None:
         raise ValueError("it lists no images")
     sizes = {(image["height"], image["width"]) for image in images}
     rows, cols = next(iter(sizes))
-    if len(sizes) > 1 or not all(_whole(n, 1, _LONGEST_EDGE) for n in (rows, cols)):
+    possible = all(_whole(n, 1, LONGEST_EDGE) for n in (rows, cols)) and rows * cols <= MOST_PIXELS
+    if len(sizes) > 1 or not possible:
         raise ValueError("the images have impossible or unequal sizes")
 
 
@@ -174,6 +186,19 @@ def _check_note(note: Any, images: list[dict]) -> None:
         raise ValueError("a spot has no measurements")
     if "id" in note["labdct"] and not _whole(note["labdct"]["id"], 1, _LARGEST_ID):
         raise ValueError("the id of a spot is impossible")
+
+
+def _check_pixels(coco: dict[str, Any], n_bytes: int) -> None:
+    """Refuse a few run lengths that stand for more spot pixels than the file can describe."""
+    size = coco["images"][0]["height"] * coco["images"][0]["width"]
+    lit = [0] * len(coco["images"])
+    for note in coco["annotations"]:
+        lit[note["image_id"]] += sum(note["segmentation"]["counts"][1::2])
+    if max(lit, default=0) > size:
+        raise ValueError("the spots of an image overlap")
+    if sum(lit) > _MOST_LIT + _LIT_A_BYTE * n_bytes:
+        raise ValueError("its spots are impossibly large")
+    check_declared("its spots", 16.0 * sum(lit))
 
 
 def _whole(value: Any, low: int, high: int) -> bool:

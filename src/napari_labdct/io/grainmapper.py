@@ -16,6 +16,9 @@ import numpy as np
 
 from ..core.errors import ScanError
 from ..core.files import atomic_hdf5
+from ..core.hdf5 import check_size, data_set, has, item, open_hdf5
+from ..core.reading import check_declared
+from ..core.schema import Mismatch
 from ..crystal import (
     GrainMap,
     Material,
@@ -28,7 +31,10 @@ from .grain_phases import FilePhase, choose_phases
 
 __all__ = ["GrainMap", "MeasuredMap", "read_grainmapper", "write_grainmapper"]
 
-MOST_VOXELS = 2_000_000_000
+_COPIES = 8  # of its numbers, while a map is read
+_MOST_CHUNKS = 200_000
+_LARGEST_ID = 2**31 - 1
+_FAR_MM = 1000.0
 MOST_PROJECTIONS = 100_000
 _VOXELS_A_GRAIN = 500  # evenly spread; 1 degree of scatter leaves about 0.1
 _WIDE_DEG = 5.0
@@ -163,37 +169,36 @@ class _Content:
 
 
 def _read(path: Path) -> _Content:
-    import h5py
+    def refuse(why: str) -> ScanError:
+        return ScanError(f"{path.name} is not a GrainMapper3D grain map ({why}).")
 
-    try:
-        with h5py.File(path, "r") as file:
-            return _content(path, file)
-    except (OSError, KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
-        detail = " ".join(str(error).split())[:200]
-        raise ScanError(f"{path.name} is not a GrainMapper3D grain map ({detail}).") from None
+    with open_hdf5(path, refuse) as file:
+        return _content(path, file)
 
 
 def _content(path: Path, file: Any) -> _Content:
-    group = file["LabDCT"]
-    data = group["Data"]
-    ids = _volume(path, data, "GrainId", 3)
-    if not np.isfinite(ids).all() or (ids != np.round(ids)).any():
-        raise ScanError(f"{path.name}: GrainId must hold whole numbers in every voxel.")
+    group = item(file, "LabDCT")
+    data = item(group, "Data")
+    box = _stored_box(path, data)
+    ids = _whole_numbers(path, data, "GrainId", box)
     if not (ids > 0).any():
         raise ScanError(f"{path.name} holds no grain.")
     phase_ids = (ids > 0).astype(np.int32)
-    if "PhaseId" in data:
-        phase_ids = _volume(path, data, "PhaseId", 3, ids.shape)
-        if not np.isfinite(phase_ids).all():
-            raise ScanError(f"{path.name}: PhaseId must hold whole numbers in every voxel.")
-    name = next((n for n in ("Rodrigues", "Quaternion") if n in data), None)
+    if has(data, "PhaseId"):
+        phase_ids = _whole_numbers(path, data, "PhaseId", box)
+    name = next((n for n in ("Rodrigues", "Quaternion") if has(data, n)), None)
     if name is None:
-        raise KeyError("no Rodrigues or Quaternion data")
+        raise Mismatch("it has no Rodrigues or Quaternion data")
     width = 3 if name == "Rodrigues" else 4
-    rotations = _volume(path, data, name, 4, (*ids.shape, width))
+    rotations = _volume(path, data, name, box, width)
     spacing, center = (_numbers(path, group, n, 3) for n in ("Spacing", "Center"))
     if not np.allclose(spacing, spacing[0], rtol=1e-3):
         raise ScanError(f"{path.name} needs cubic voxels; its spacing is {spacing} mm.")
+    if np.abs(center).max() > _FAR_MM:
+        raise ScanError(
+            f"{path.name}: Center must be within {_FAR_MM:g} mm of the axis, not {center} mm."
+        )
+    center = center + box.shift * spacing
     if not 1e-5 <= spacing[0] <= 1:
         unit = " It looks like micrometres." if spacing[0] > 1 else " It looks like metres."
         raise ScanError(
@@ -218,37 +223,87 @@ def _content(path: Path, file: Any) -> _Content:
     )
 
 
-def _volume(path: Path, data: Any, name: str, ndim: int, shape: tuple | None = None) -> np.ndarray:
-    volume = data[name]
-    given = tuple(getattr(volume, "shape", ()) or ())
-    if len(given) != ndim or (shape is not None and given != tuple(shape)):
-        wanted = f"have the shape {tuple(shape)}" if shape is not None else "be a 3-D volume"
-        raise ScanError(f"{path.name}: {name} must {wanted}, not {given}.")
-    if volume.dtype.kind not in "iuf":
-        raise ScanError(f"{path.name}: {name} must hold numbers, not {volume.dtype}.")
-    if np.prod(given, dtype=float) > MOST_VOXELS:
-        raise ScanError(f"{path.name}: {name} of {given} is too large to be read; crop the map.")
-    return np.asarray(volume[()])
+@dataclass(frozen=True)
+class _Box:
+    """The part of the volumes that is read: all of it, but for maps too large to be held."""
+
+    shape: tuple[int, int, int]
+    part: tuple[slice, slice, slice]
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        return tuple(p.stop - p.start for p in self.part)
+
+    @property
+    def shift(self) -> np.ndarray:
+        """How far its middle lies from that of the volume, voxels (x, y, z)."""
+        return np.array([(p.start + p.stop - n) / 2 for p, n in zip(self.part, self.shape)])[::-1]
+
+
+def _stored_box(path: Path, data: Any) -> _Box:
+    """What to read of a map; of one that is too large, the box of chunks that were written."""
+    volume = data_set(data, "GrainId")
+    shape = tuple(int(n) for n in volume.shape)
+    if len(shape) != 3:
+        raise ScanError(f"{path.name}: GrainId must be a 3-D volume, not {shape}.")
+    box = _Box(shape, tuple(slice(0, n) for n in shape))
+    try:
+        check_size(volume, "GrainId", _COPIES)
+        return box
+    except Mismatch:
+        chunks = volume.chunks
+        if chunks is None or volume.fillvalue != 0:
+            raise
+        count = volume.id.get_num_chunks()
+        if not 0 < count <= _MOST_CHUNKS:
+            raise
+    at = np.array([volume.id.get_chunk_info(k).chunk_offset for k in range(count)])
+    low, high = at.min(axis=0), np.minimum(at.max(axis=0) + chunks, shape)
+    box = _Box(shape, tuple(slice(int(a), int(b)) for a, b in zip(low, high)))
+    voxels = float(np.prod(box.size, dtype=float))
+    check_declared("GrainId", voxels * volume.dtype.itemsize, volume.id.get_storage_size(), _COPIES)
+    return box
+
+
+def _volume(path: Path, data: Any, name: str, box: _Box, width: int | None = None) -> np.ndarray:
+    volume = data_set(data, name)
+    wanted = box.shape if width is None else (*box.shape, width)
+    if tuple(volume.shape) != wanted:
+        raise ScanError(
+            f"{path.name}: {name} must have the shape {wanted}, not {str(volume.shape)[:60]}."
+        )
+    if box.size == box.shape:
+        check_size(volume, name, _COPIES)
+    else:  # of a sparse map the chunks that are not there read as nothing
+        needs = float(np.prod(box.size, dtype=float)) * (width or 1) * volume.dtype.itemsize
+        check_declared(name, needs, volume.id.get_storage_size(), _COPIES)
+    read = np.asarray(volume[box.part])
+    return read.astype(read.dtype.newbyteorder("="), copy=False)
+
+
+def _whole_numbers(path: Path, data: Any, name: str, box: _Box) -> np.ndarray:
+    found = _volume(path, data, name, box)
+    if found.dtype.kind == "f" and not (np.isfinite(found) & (found == np.round(found))).all():
+        raise ScanError(f"{path.name}: {name} must hold whole numbers in every voxel.")
+    if found.size and max(abs(float(found.min())), abs(float(found.max()))) > _LARGEST_ID:
+        raise ScanError(f"{path.name}: {name} has numbers above {_LARGEST_ID}.")
+    return found
 
 
 def _numbers(path: Path, group: Any, name: str, count: int) -> np.ndarray:
-    try:
-        values = np.asarray(group[name][()], float)
-    except (TypeError, ValueError, AttributeError):
-        values = np.zeros(0)
-    if values.shape != (count,) or not np.isfinite(values).all():
+    found = data_set(group, name)
+    read = np.asarray(found[()], float) if found.shape == (count,) else np.zeros(0)
+    if read.shape != (count,) or not np.isfinite(read).all():
         raise ScanError(f"{path.name}: {name} must be {count} finite numbers.")
-    return values
+    return read
 
 
 def _single(path: Path, group: Any, name: str, most: float) -> float | None:
     """A number from 0 to `most`, or None if the file has none."""
-    if name not in group:
+    if not has(group, name):
         return None
-    try:
-        value = float(np.ravel(group[name][()])[0])
-    except (TypeError, ValueError, IndexError, AttributeError):
-        value = np.nan
+    found = data_set(group, name)
+    value = float(np.ravel(found[()])[0]) if found.size == 1 else np.nan
     if not 0 <= value <= most:
         raise ScanError(f"{path.name}: {name} must be 0 to {most:g}, not {value:g}.")
     return value
@@ -257,17 +312,26 @@ def _single(path: Path, group: Any, name: str, most: float) -> float | None:
 def _file_phases(path: Path, file: Any) -> dict[int, FilePhase]:
     """The phases of ``PhaseInfo`` by their number in ``PhaseId``."""
     found = {}
-    for key in file.get("PhaseInfo", {}):
+    if not has(file, "PhaseInfo"):
+        return {}
+    phases = item(file, "PhaseInfo")
+    for key in phases:
         digits = key.removeprefix("Phase")
         if not (key.startswith("Phase") and digits.isdecimal() and len(digits) < 6):
             continue
-        phase = file["PhaseInfo"][key]
+        phase = item(phases, key)
         cell = tuple(_numbers(path, phase, "UnitCell", 6).tolist())
         number = _single(path, phase, "SpaceGroup", 230) or 0
-        text = np.ravel(phase["Name"][()])[0] if "Name" in phase else b""
-        name = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
+        name = _text(phase, "Name") if has(phase, "Name") else ""
         found[int(digits)] = FilePhase(name.strip()[:80] or key, cell, int(number))
     return found
+
+
+def _text(group: Any, name: str) -> str:
+    found = data_set(group, name, kinds="SO")
+    text = np.ravel(found[()])[0] if found.size == 1 else b""
+    text = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
+    return "".join(c for c in text if c.isprintable())
 
 
 def _voxels_by_grain(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import OutputError, ScanError
+from ..core.hdf5 import item, open_hdf5, values
+from ..core.schema import Mismatch
 from ..core.stacks import LazyStack
-from .coco import SparseFrames, coco_labels, read_coco
+from .coco import MOST_PIXELS, SparseFrames, coco_labels, read_coco
 from .spot_tables import described
 from .tiff import TiffFrames, write_frames
 
@@ -31,16 +33,27 @@ def read_labels(path: str | Path) -> LazyStack:
         return coco_labels(read_coco(path))
     if kind not in (".h5", ".hdf5"):
         raise ScanError(f"{path.name} holds no label images; choose a .tif, .h5 or .json.")
-    import h5py
+    with open_hdf5(path, lambda why: ScanError(f"{path.name} holds no label images ({why}).")) as f:
+        return _sparse(item(f, "labels"))
 
-    try:
-        with h5py.File(path, "r") as file:
-            group = file["labels"]
-            shape = tuple(int(n) for n in group.attrs["shape"])
-            index, ids, start = group["index"][:], group["id"][:], group["start"][:]
-    except (OSError, KeyError) as error:
-        raise ScanError(f"{path.name} holds no label images ({error}).") from error
-    spans = {i: np.s_[start[i] : start[i + 1]] for i in range(shape[0])}
+
+def _sparse(group: Any) -> SparseFrames:
+    """The label images that `spot_tables.write_hdf5` wrote."""
+    shape = tuple(int(n) for n in np.ravel(group.attrs["shape"])[:4])
+    index, ids, start = (values(group, name, 1, "iu") for name in ("index", "id", "start"))
+    if len(shape) != 3 or min(shape) < 1 or shape[1] * shape[2] > MOST_PIXELS:
+        raise Mismatch("the size of the images is impossible")
+    fits = (
+        len(index) == len(ids)
+        and len(start) == shape[0] + 1
+        and np.all(np.diff(start.astype(np.int64)) >= 0)
+        and 0 <= start[0] <= start[-1] <= len(index)
+        and (not len(index) or 0 <= index.min() <= index.max() < shape[1] * shape[2])
+        and (not len(ids) or 0 < ids.min() <= ids.max() <= np.iinfo(np.int32).max)
+    )
+    if not fits:
+        raise Mismatch("its parts do not fit together")
+    spans = {i: np.s_[int(start[i]) : int(start[i + 1])] for i in range(shape[0])}
     return SparseFrames(shape, {i: (index[s], ids[s]) for i, s in spans.items()})
 
 

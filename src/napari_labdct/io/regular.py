@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..core.errors import ScanError
+from ..core import reading
+from ..core.reading import check_regular
+
+__all__ = ["check_regular", "read_bytes"]
 
 _MOST_BYTES = 16 << 20
 
 
-def check_regular(path: Path) -> None:
-    """Refuse a named pipe or a device, which may never end; a missing file passes.
-
-    Raises
-    ------
-    ScanError
-    """
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise ScanError(f"{path} is a pipe or a device, not a file; choose a file.")
-
-
 def read_bytes(path: Path, most: int = _MOST_BYTES) -> bytes:
-    """The content of a small file.
+    """The content of a small file; see `core.reading.read_bytes`.
 
     Raises
     ------
@@ -30,7 +22,4 @@ def read_bytes(path: Path, most: int = _MOST_BYTES) -> bytes:
     OSError
         It cannot be read.
     """
-    check_regular(path)
-    if path.stat().st_size > most:
-        raise ScanError(f"{path} is larger than {most >> 20} MB; choose the right file.")
-    return path.read_bytes()
+    return reading.read_bytes(path, most)

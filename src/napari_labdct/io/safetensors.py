@@ -6,9 +6,10 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.errors import ModelError
+from ..core.errors import ModelError, reason
 from ..core.files import write_atomically
-from ..core.schema import check, parse_json
+from ..core.reading import check_regular
+from ..core.schema import MOST_BYTES, check, parse_json
 
 if TYPE_CHECKING:
     import torch
@@ -24,14 +25,13 @@ def read_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """
     from safetensors import SafetensorError, safe_open
 
+    check_regular(path, ModelError)
     try:
         _check_length(path)
         with safe_open(path, framework="pt", device="cpu") as file:
             return {k: file.get_tensor(k) for k in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except OSError as error:
-        raise ModelError(
-            f"Model file '{path}' cannot be read: {error.strerror or error}."
-        ) from error
+        raise ModelError(f"Model file '{path}' cannot be read: {reason(error)}.") from error
     except (SafetensorError, ValueError) as error:
         raise ModelError(
             f"'{path.name}' is not a model file (.safetensors); choose one this package wrote."
@@ -45,7 +45,7 @@ def _check_length(path: Path) -> None:
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         brace = file.read(1)
-        if brace != b"{" and size > 8:
+        if (brace != b"{" and size > 8) or length > MOST_BYTES:
             return  # not of this kind at all; the library will say so
         header = brace + file.read(length - 1) if brace and length + 8 <= size else b""
     table = check(parse_json(header or b"{}"), dict)

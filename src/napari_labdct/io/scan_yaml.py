@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from ..core.errors import ScanError, SettingsError, quoted
+from ..core.errors import ScanError, SettingsError, listed, quoted, reason
 from ..core.files import write_atomically
 from ..scan.description import NO_MASK, ScanDescription
 from ..scan.scan import Scan, angles
@@ -18,9 +18,21 @@ from .regular import read_bytes
 
 FILE_NAME = "scan.yaml"
 _OTHER_NAME = "scan.yml"
-_LONGEST = 200
-_MOST_BYTES = 4 << 20
+_MOST_ENTRIES = 1_000_000
+_MOST_BYTES = 2 << 20
 _ENTRIES = ("frames", "omega_deg", "omega_csv")  # beside those of ScanDescription
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # C: 20 times as fast
+    """As `yaml.SafeLoader`, but merged mappings do not grow without end."""
+
+    _merged = 0
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        self._merged += len(node.value)
+        if self._merged > _MOST_ENTRIES:
+            raise yaml.YAMLError("its merged mappings are too large")
 
 
 @dataclass(frozen=True)
@@ -63,13 +75,12 @@ def read_scan_yaml(path: str | Path) -> ScanFile:
     """
     path = Path(path)
     try:
-        content = yaml.safe_load(read_bytes(path, _MOST_BYTES).decode("utf-8")) or {}
+        content = yaml.load(read_bytes(path, _MOST_BYTES).decode("utf-8"), _Loader) or {}
     except ScanError:
         raise
     except Exception as error:  # YAML's makers of dates, numbers... fail in their own ways
-        detail = " ".join(str(error).split()) or type(error).__name__
-        detail = detail if len(detail) <= _LONGEST else detail[: _LONGEST - 3] + "..."
-        raise ScanError(f"{path} cannot be read as YAML ({detail}); correct it.") from error
+        why = "it is nested too deep" if isinstance(error, RecursionError) else reason(error)
+        raise ScanError(f"{path} cannot be read as YAML ({why}); correct it.") from error
     if not isinstance(content, dict):
         raise ScanError(f"{path} must hold 'name: value' lines, such as 'pixel_um: 3.36'.")
     content = dict(content)
@@ -80,7 +91,7 @@ def read_scan_yaml(path: str | Path) -> ScanFile:
         if name not in known:
             raise ScanError(
                 f"{path}: {quoted(name)} is not a setting of scan; "
-                f"the settings are {', '.join(known)}."
+                f"the settings are {listed(known)}."
             )
     for name in _file_entries(content):
         # As every name in the file, relative to its folder, wherever the command is started.

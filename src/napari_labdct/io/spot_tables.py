@@ -14,13 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import OutputError, ScanError, quoted
+from ..core.errors import OutputError, ScanError, quoted, reason
 from ..core.files import atomic, atomic_hdf5, make_folder, remove, write_atomically
+from ..core.hdf5 import open_hdf5, parse_mapping, recipe_of, values
+from ..core.reading import FAULTS, check_declared, load_json
 from ..core.recipes import recipe_beside, recipe_hash
+from ..core.schema import Mismatch, check
 from ..core.spot_words import LATER_COLUMNS, WORDS
 from .coco import read_coco
-from .spot_csv import read_spot_csv, unknown, write_spot_csv
+from .regular import check_regular
+from .spot_csv import fitting, read_spot_csv, unknown, write_spot_csv
 
+_MOST_JSON = 1 << 31
 _IMAGES = ("frame", "median", "mask", "ignore")
 #: Tables by the end of their name.
 TABLES = (".csv", ".parquet", ".h5", ".json")
@@ -107,17 +112,17 @@ def _recipe_of(path: Path) -> dict[str, Any]:
     kind = path.suffix.lower()
     try:
         if kind in (".h5", ".hdf5"):
-            import h5py
-
-            with h5py.File(path, "r") as file:
-                return json.loads(file.attrs.get("recipe", "{}"))
+            with open_hdf5(path, ScanError) as file:
+                return recipe_of(file)
         if kind == ".parquet":
+            check_regular(path)
             schema = _arrow()[1].read_schema(path)
-            return json.loads((schema.metadata or {}).get(b"recipe", b"{}"))
+            return parse_mapping((schema.metadata or {}).get(b"recipe", b"{}"))
         if kind == ".json":
-            values = json.loads(path.read_text(encoding="utf-8"))
-            return values["recipe"] if "recipe" in values else values["info"]["recipe"]
-    except (OSError, ValueError, KeyError, TypeError):
+            content = load_json(path, _MOST_JSON)
+            check(content, {"recipe?": dict, "info?": {"recipe?": dict}})
+            return content["recipe"] if "recipe" in content else content["info"]["recipe"]
+    except (*FAULTS, ScanError):
         return {}
     return recipe_beside(path)
 
@@ -164,12 +169,21 @@ def _arrow():
 
 def _read_parquet(path: Path, dtype: np.dtype, optional) -> tuple[np.ndarray, dict[str, Any]]:
     arrow, parquet = _arrow()
+    check_regular(path)
     try:
-        read = parquet.read_table(path)
-    except (OSError, arrow.ArrowException) as error:
-        raise ScanError(f"{path.name} is not a Parquet file ({error}).") from error
-    recipe = json.loads((read.schema.metadata or {}).get(b"recipe", b"{}"))
-    columns = {name: read[name].to_numpy() for name in read.column_names}
+        about = parquet.read_metadata(path)
+        groups = [about.row_group(k) for k in range(about.num_row_groups)]
+        check_declared(
+            "the table",
+            max(about.num_rows * dtype.itemsize, sum(g.total_byte_size for g in groups)),
+            path.stat().st_size,
+        )
+        wanted = [n for n in dtype.names if n in about.schema.to_arrow_schema().names]
+        read = parquet.ParquetFile(path).read(columns=wanted, use_threads=False)
+        recipe = parse_mapping((about.metadata or {}).get(b"recipe", b"{}"))
+        columns = {name: read[name].to_numpy() for name in read.column_names}
+    except (*FAULTS, arrow.ArrowException) as error:
+        raise ScanError(f"{path.name} is not a Parquet file of spots ({reason(error)}).") from error
     return _table(columns, dtype, optional, path.name, len(read)), recipe
 
 
@@ -182,12 +196,10 @@ def _table(columns: dict[str, np.ndarray], dtype, optional, name: str, count: in
                 table[column] = unknown(dtype[column])
                 continue
             raise ScanError(f"{name} has no column '{column}'.")
-        values = np.asarray(columns[column])
-        words = WORDS.get(column)
-        if words and values.dtype.kind not in "ui":
-            code = {word: number for number, word in enumerate(words)}
-            values = np.array([code[str(v)] for v in values.tolist()], np.uint8)
-        table[column] = values
+        try:
+            table[column] = fitting(column, np.asarray(columns[column]), dtype[column])
+        except (*FAULTS, Mismatch) as error:
+            raise ScanError(f"{name} has no usable column '{column}' ({reason(error)}).") from error
     return table
 
 
@@ -282,14 +294,10 @@ def _write_labels(group, frames: Iterable[np.ndarray], shape: tuple[int, int, in
 
 
 def _read_hdf5_table(path: Path, dtype, optional) -> tuple[np.ndarray, dict[str, Any]]:
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            stored = file["spots"][:]
-            recipe = json.loads(file.attrs.get("recipe", "{}"))
-    except (OSError, KeyError) as error:
-        raise ScanError(f"{path.name} holds no spot table ({error}).") from error
+    with open_hdf5(path, lambda why: ScanError(f"{path.name} holds no spot table ({why}).")) as f:
+        stored, recipe = values(f, "spots", 1, "V"), recipe_of(f)
+        if not stored.dtype.names:
+            raise Mismatch("it has no columns")
     columns = {name: stored[name] for name in stored.dtype.names}
     return _table(columns, dtype, optional, path.name, len(stored)), recipe
 

@@ -17,14 +17,19 @@ from xml.etree import ElementTree
 import numpy as np
 import tifffile
 
-from ..core.errors import OutputError, ScanError
+from ..core.errors import OutputError, ScanError, reason
 from ..core.files import atomic
 from ..core.frame_store import ORIENTATION_TAG
+from ..core.reading import check_declared
+from ..core.schema import Mismatch
 from ..core.stacks import LazyStack
 from .regular import check_regular
 
 SUFFIXES = (".tif", ".tiff")
 _CACHE_FRAMES = 8
+_CACHE_BYTES = 1 << 28
+_SMALL_BYTES = 1 << 28  # frames up to this are read, however well they are packed
+_STRIP_BYTES = 1 << 16
 _CLASSIC_BYTES = 1 << 31  # larger files are BigTIFF, as those of `jobs.FrameStore`
 
 
@@ -74,7 +79,8 @@ class TiffFrames(LazyStack):
         image.flags.writeable = False  # shared through the cache
         with self._lock:
             self._cache[index] = image
-            while len(self._cache) > _CACHE_FRAMES:
+            kept = max(1, min(_CACHE_FRAMES, _CACHE_BYTES // max(image.nbytes, 1)))
+            while len(self._cache) > kept:
                 self._cache.popitem(last=False)
         return image
 
@@ -149,15 +155,16 @@ class _Pages:
         except ScanError:
             raise
         except OSError as error:
-            raise ScanError(f"{path} cannot be opened ({error.strerror or error}).") from error
+            raise ScanError(f"{path} cannot be opened ({reason(error)}).") from error
         except tifffile.TiffFileError as error:
             raise ScanError(
-                f"{path.name} is not a TIFF file or is damaged ({error}); "
+                f"{path.name} is not a TIFF file or is damaged ({reason(error)}); "
                 "copy it again from the instrument."
             ) from error
         except Exception as error:  # any fault while the headers are read
             raise ScanError(
-                f"{path.name} is a damaged TIFF file ({error}); copy it again from the instrument."
+                f"{path.name} is a damaged TIFF file ({reason(error)}); copy it again from the "
+                "instrument."
             ) from error
 
     def _read_header(self, tif: tifffile.TiffFile) -> None:
@@ -214,6 +221,7 @@ class _Pages:
         self._map_offset = None if self._single else series.dataoffset
         self._stored = np.dtype(tif.byteorder + series.dtype.char)
         size = os.path.getsize(path)
+        self._check_size(page, size)
         if self._map_offset is not None:
             end = (
                 self._map_offset
@@ -238,6 +246,23 @@ class _Pages:
                 "instrument or move it away."
             )
 
+    def _check_size(self, page: tifffile.TiffPage, n_bytes: int) -> None:
+        """Refuse pages that declare more than their file can hold, before one is decoded."""
+        needs = math.prod(self.frame_shape) * self.dtype.itemsize * self._planes
+        packed = None if self._map_offset is not None else n_bytes
+        try:
+            if needs > _SMALL_BYTES:
+                check_declared("a page", needs, packed, working=2)
+            # a strip or tile that is packed has hardly more bytes than it stands for
+            whole = math.prod(page.chunks) * max(1, page.bitspersample // 8) * 2 + _STRIP_BYTES
+            if max(page.databytecounts, default=0) > whole and packed is not None:
+                raise Mismatch("a part of a page has more bytes than it can stand for")
+        except Mismatch as error:
+            raise ScanError(
+                f"{self.path.name} is a damaged TIFF file ({error}); copy it again from the "
+                "instrument."
+            ) from error
+
     def _pages(self, tif: tifffile.TiffFile):
         if self._single:
             return [tif.series[k].pages[0] for k in self._page_at]
@@ -258,7 +283,7 @@ class _Pages:
                 return image.reshape(self._planes, *self.frame_shape)[plane]
         except Exception as error:  # any decoder fault means the file is damaged
             raise ScanError(
-                f"Page {page} of {self.path.name} cannot be read ({error}); "
+                f"Page {page} of {self.path.name} cannot be read ({reason(error)}); "
                 "copy the file again from the instrument."
             ) from error
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import ScanError
+from ..core.errors import ScanError, quoted, reason
 from ..core.files import make_folder, write_atomically
-from ..core.schema import check, parse_json
+from ..core.reading import load_json
+from ..core.schema import check
 from .tiff import TiffFrames, write_frames
 
 #: Of the list that a folder of training pairs holds, ``pairs.json``.
@@ -75,13 +76,18 @@ def read_training_pairs(folder: str | Path) -> Iterator[dict[str, Any]]:
     if not (folder / "pairs.json").exists() and (folder / "train" / "pairs.json").exists():
         folder = folder / "train"  # of a training set; its validation pairs are kept apart
     try:
-        text = (folder / "pairs.json").read_text(encoding="utf-8")
-        entries = check(parse_json(text), {"pairs": [_ENTRY]})["pairs"]
+        entries = check(load_json(folder / "pairs.json"), {"pairs": [_ENTRY]})["pairs"]
     except (OSError, ValueError) as error:
         raise ScanError(
-            f"{folder} holds no training pairs (no usable pairs.json: {error})."
+            f"{folder} holds no training pairs (no usable pairs.json: {reason(error)})."
         ) from error
     for entry in entries:
         names = [n for n in ("frame", "median", "mask", "ignore") if n in entry]
+        for name in names:
+            if Path(entry[name]).name != entry[name]:
+                raise ScanError(
+                    f"{folder / 'pairs.json'} names {quoted(entry[name])}, which is not beside it; "
+                    "save the pairs again."
+                )
         images = {n: TiffFrames([folder / entry[n]])[0] for n in names}
         yield {"index": entry["index"], **images}

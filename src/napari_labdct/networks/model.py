@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._version import __version__
-from ..core.errors import ModelError
+from ..core.errors import ModelError, quoted, reason
 from ..core.files import write_atomically
 from ..core.schema import NUMBER, check, parse_json
 from ..io.safetensors import read_file, write_file
@@ -108,18 +108,33 @@ class Model:
 
         from .registry import build_network, fuse_batch_norm
 
+        self._check_weights()
         net = build_network(self.network, **self.options)
-        try:
-            net.load_state_dict(self.weights)
-        except RuntimeError as error:
-            raise ModelError(
-                f"The weights of model '{self.name}' do not fit the network '{self.network}' it "
-                "names; the file is damaged or was made by another program."
-            ) from error
+        net.load_state_dict(self.weights)
         self.parameters = sum(p.numel() for p in net.parameters())
         whole = torch.nn.Sequential(fuse_batch_norm(net.eval()), torch.nn.Sigmoid())
         whole.multiple = net.multiple
         return whole.eval().requires_grad_(False)
+
+    def _check_weights(self) -> None:
+        """Refuse weights that do not fit the network or are no numbers, before it is built."""
+        import torch
+
+        from .registry import build_network
+
+        with torch.device("meta"):  # takes no memory, whatever the options say
+            wanted = build_network(self.network, **self.options).state_dict()
+        if {k: v.shape for k, v in wanted.items()} != {k: v.shape for k, v in self.weights.items()}:
+            raise ModelError(
+                f"The weights of model '{self.name}' do not fit the network "
+                f"{quoted(self.network)} it names; the file is damaged or was made by another "
+                "program."
+            )
+        if not all(torch.isfinite(v).all() for v in self.weights.values()):
+            raise ModelError(
+                f"The weights of model '{self.name}' are not all numbers: its training failed or "
+                "the file is damaged; use another model."
+            )
 
     @classmethod
     def of(
@@ -180,9 +195,10 @@ class Model:
                 version=about["napari_labdct"],
                 device=device,
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ModelError(
-                f"Model file '{path.name}' is damaged: its description cannot be read ({error}). "
+                f"Model file '{path.name}' is damaged: its description cannot be read "
+                f"({reason(error)}). "
                 "Get it again, or use a shipped model."
             ) from error
 

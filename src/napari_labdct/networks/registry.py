@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import ModelError
+from ..core.errors import ModelError, listed, quoted, reason
 from ..core.registry import Registry, load
 
 if TYPE_CHECKING:
@@ -72,13 +72,15 @@ def build_network(name: str, **options: Any) -> nn.Module:
     """
     if name not in NETWORKS:
         raise ModelError(
-            f"There is no network called '{name}' in this version; there is "
-            f"{', '.join(sorted(NETWORKS))}."
+            f"There is no network called {quoted(name)} in this version; there is "
+            f"{listed(sorted(NETWORKS))}."
         )
     try:
         return NETWORKS[name](**options)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"Network '{name}' cannot be built with {options}: {error}.") from error
+        raise ModelError(
+            f"Network '{name}' cannot be built with {quoted(options)} ({reason(error)})."
+        ) from error
 
 
 def load_encoder(name: str, network: nn.Module, source: str | os.PathLike = "imagenet") -> None:

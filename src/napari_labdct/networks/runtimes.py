@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ..core.errors import ModelError
+from ..core.errors import ModelError, reason
 
 OPSET = 17  # of 2022: read by every runtime in use, and all that the networks need
 
@@ -77,7 +77,7 @@ def start_runtime(
         return runtime.start(to_onnx(network, channels), threads)
     except (ImportError, OSError, RuntimeError) as error:
         raise ModelError(
-            f"{runtime.title} cannot run this network ({error}); choose the device 'cpu'."
+            f"{runtime.title} cannot run this network ({reason(error)}); choose the device 'cpu'."
         ) from error
 
 

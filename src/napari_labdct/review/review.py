@@ -10,7 +10,6 @@ Corrected label images are kept only for the projections that were touched.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,8 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import OutputError
+from ..core.errors import OutputError, reason
 from ..core.files import aside, cannot_write, write_atomically
+from ..core.reading import read_bytes
+from ..core.schema import parse_json
 from ..core.spot_words import WORDS
 from ..core.stacks import LazyStack
 from ..scan.detector_mask import either
@@ -35,6 +36,7 @@ STATUSES = WORDS["status"]
 REVIEW_DTYPE = np.dtype([*SPOT_DTYPE.descr, ("status", "u1")])
 
 _VERSION = 1
+_MOST_BYTES = 1 << 30
 _BEGINS = b'{"labdct_review"'  # so does every journal
 
 
@@ -319,9 +321,11 @@ class Review:
 
     def _replay(self) -> None:
         try:
-            text = self.path.read_bytes()
+            text = read_bytes(self.path, _MOST_BYTES, OutputError)
         except OSError as error:
-            raise OutputError(f"The review {self.path} cannot be read ({error}).") from error
+            raise OutputError(
+                f"The review {self.path} cannot be read ({reason(error)})."
+            ) from error
         if text[: len(_BEGINS)] != _BEGINS[: len(text)]:
             raise OutputError(
                 f"{self.path.name} is not a review file; choose one that ends in .review.jsonl."
@@ -330,7 +334,7 @@ class Review:
         kept, bad = [], []
         for number, line in enumerate(lines):
             try:
-                values = json.loads(line)
+                values = parse_json(line)
                 if number == 0:
                     self._read_head(values)
                 else:

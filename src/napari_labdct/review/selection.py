@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..core.errors import SettingsError
+from ..core.errors import SettingsError, listed, quoted
 from ..core.spot_words import WORDS
 from ..scan.scan import Scan
 
@@ -45,11 +45,13 @@ def where(table: np.ndarray, text: str) -> np.ndarray:
     for part in re.split(r",|\band\b", text):
         found = _CONDITION.match(part)
         if found is None:
-            raise SettingsError(f"'{part.strip()}' is no condition; write for example snr > 5.")
+            raise SettingsError(
+                f"{quoted(part.strip())} is no condition; write for example snr > 5."
+            )
         name, operator, value = found.groups()
         if name not in table.dtype.names:
             raise SettingsError(
-                f"There is no column '{name}'; the columns are {', '.join(table.dtype.names)}."
+                f"There is no column {quoted(name)}; the columns are {listed(table.dtype.names)}."
             )
         column = table[name]
         with np.errstate(invalid="ignore"):
@@ -61,16 +63,16 @@ def _value(name: str, dtype: np.dtype, text: str):
     words = WORDS.get(name)
     if words is not None:
         if text not in words:
-            raise SettingsError(f"{name} is one of {', '.join(words)}, not '{text}'.")
+            raise SettingsError(f"{name} is one of {', '.join(words)}, not {quoted(text)}.")
         return words.index(text)
     if dtype.kind == "b":
         if text.lower() not in ("true", "false"):
-            raise SettingsError(f"{name} is true or false, not '{text}'.")
+            raise SettingsError(f"{name} is true or false, not {quoted(text)}.")
         return text.lower() == "true"
     try:
         return float(text)
     except ValueError:
-        raise SettingsError(f"{name} is a number, not '{text}'.") from None
+        raise SettingsError(f"{name} is a number, not {quoted(text)}.") from None
 
 
 def inside(table: np.ndarray, polygons: Sequence[Sequence[tuple[float, float]]]) -> np.ndarray:

@@ -15,6 +15,10 @@ Polygon = tuple[tuple[float, float], ...]
 #: As the mask: every pixel is measured, whatever it looks like.
 NO_MASK = "none"
 
+#: Corners of a beam stop, all polygons together; more would take minutes in every projection.
+MOST_CORNERS = 10_000
+
+
 #: What the fields of a scan are called in a sentence.
 LABELS = {
     "omega_deg": "rotation angles",
@@ -133,6 +137,10 @@ def _polygons(value: Any, what: str) -> tuple[Polygon, ...]:
         raise SettingsError(
             f"The {what} must be a list of [row, col], not {quoted(value)}."
         ) from None
+    if sum(map(len, made)) > MOST_CORNERS:
+        raise SettingsError(
+            f"The {what} has more than {MOST_CORNERS} corners; draw it with fewer."
+        )
     if any(len(poly) < 3 for poly in made):
         raise SettingsError(
             f"A {what.replace(' ', '-')} polygon needs at least three [row, col] corners."

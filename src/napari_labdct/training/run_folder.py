@@ -26,11 +26,14 @@ from typing import Any
 import numpy as np
 
 from .._version import __version__
-from ..core.errors import ModelError, OutputError
+from ..core.errors import ModelError, OutputError, reason
 from ..core.files import atomic, cannot_write, read_json, remove, write_atomically
+from ..core.reading import FAULTS, read_bytes
+from ..core.schema import MOST_BYTES, check, parse_json
 from ..io.safetensors import read_file, write_file
 from ..networks.model import Model
 from .learner import Learner
+from .log_lines import log_line
 from .schedules import same_so_far
 from .settings import SynthesisSettings, TrainSettings
 
@@ -157,14 +160,30 @@ class RunFolder:
             raise ModelError(
                 f"'{self.last.name}' is not a training checkpoint; train in another folder."
             )
-        state = json.loads(metadata["state"])
-        if not _same_so_far(json.loads(metadata["recipe"]), recipe, state["iteration"]):
+        try:
+            state = check(parse_json(metadata["state"]), _STATE)
+            old = check(parse_json(metadata["recipe"]), {"train": dict, "synthesis?": dict})
+            same = _same_so_far(old, recipe, state["iteration"])
+        except (KeyError, ValueError) as error:
+            raise self._damaged(error) from error
+        if not same:
             raise ModelError(
                 f"The checkpoint in '{self.path}' belongs to a training with other settings; "
                 "go on with those, or train in another folder."
             )
-        learner.load(tensors, state.pop("scaler", {}))
+        try:
+            learner.load(tensors, state.pop("scaler", {}))
+        except FAULTS as error:
+            raise self._damaged(error) from error
         return state
+
+    def _damaged(self, error: Exception) -> ModelError:
+        return ModelError(
+            f"The checkpoint '{self.last}' is damaged ({reason(error)}); train in another folder."
+        )
+
+
+_STATE = {"iteration": int, "scaler?": dict}
 
 
 def _same_so_far(old: dict[str, Any], new: dict[str, Any], iteration: int) -> bool:
@@ -185,16 +204,10 @@ def read_recipe(folder: Path | str) -> dict[str, Any]:
 def read_log(folder: Path | str) -> list[dict[str, Any]]:
     """The reports of a training; a line that a crash cut off is left out."""
     try:
-        text = (Path(folder) / "log.jsonl").read_text(encoding="utf-8")
+        text = read_bytes(Path(folder) / "log.jsonl", MOST_BYTES, ModelError)
     except OSError:
         return []
-    lines = []
-    for line in text.splitlines():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            continue
-    return lines
+    return [line for line in map(log_line, text.splitlines()) if line is not None]
 
 
 @dataclass

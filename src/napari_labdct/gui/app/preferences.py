@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core import folders
+from ...core.reading import load_json
 
 PLUGIN = folders.NAME
 
@@ -59,7 +60,7 @@ def trainings_folder() -> Path:
 def load_last(name: str) -> dict[str, Any]:
     """The values saved as `name`, or an empty dict if there are none or they are damaged."""
     try:
-        values = json.loads((folders.config_folder() / f"{name}.json").read_text(encoding="utf-8"))
+        values = load_json(folders.config_folder() / f"{name}.json")
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}

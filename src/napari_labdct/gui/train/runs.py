@@ -17,12 +17,22 @@ from typing import Any
 
 import numpy as np
 
+from ...core.errors import ModelError
 from ...core.files import cannot_write, write_atomically
+from ...core.npz import read_npz
+from ...core.reading import load_json
+from ...core.schema import check
+from ...training.log_lines import log_line
 
 SIDE = "dock.json"  # what the dock remembers of a run, beside the files of the training
 MODEL = "model.safetensors"
 STOP = "stop"
 _READ_BYTES = 1 << 18  # of a log at a time: a few milliseconds
+
+
+_SIDE = {
+    "command?": str, "title?": str, "arguments": [str], "pid?": int, "ended?": str, "error?": str,
+}  # fmt: skip
 
 
 @dataclass
@@ -58,7 +68,7 @@ class Run:
     def load(cls, folder: Path) -> Run:
         """The run of a folder; one that was started by hand is known by its log only."""
         try:
-            side = json.loads((folder / SIDE).read_text(encoding="utf-8"))
+            side = check(load_json(folder / SIDE), _SIDE)
             return cls(folder, **{**side, "arguments": tuple(side["arguments"])})
         except (OSError, ValueError, TypeError, KeyError):
             return cls(folder, title=folder.name)
@@ -96,7 +106,8 @@ class Run:
     def before_after(self) -> dict[str, Any]:
         """Numbers of a fine-tuning's model before and after; empty if there are none."""
         try:
-            found = json.loads((self.folder / MODEL).with_suffix(".json").read_text("utf-8"))
+            found = load_json((self.folder / MODEL).with_suffix(".json"))
+            check(found, {"before": dict, "after": dict})
             return {when: found[when] for when in ("before", "after")}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
@@ -269,6 +280,8 @@ class LogTail:
 
     def read(self) -> bool:
         """Take in at most 256 KB of new lines; True if the curve changed."""
+        if not self._run.log.is_file():
+            return False
         try:
             with self._run.log.open("rb") as file:
                 stat = os.fstat(file.fileno())
@@ -283,10 +296,9 @@ class LogTail:
         self._offset += len(new)
         *lines, self._rest = (self._rest + new).split(b"\n")
         for line in lines:
-            try:
-                self.curve.add(json.loads(line))
-            except (ValueError, KeyError, TypeError):
-                continue  # half a line of a process that was killed
+            report = log_line(line)
+            if report is not None:  # else half a line of a process that was killed
+                self.curve.add(report)
         return bool(lines)
 
     def read_all(self) -> Curve:
@@ -342,8 +354,14 @@ def load_pictures(run: Run) -> Generator[tuple[int, dict[str, np.ndarray]], None
     """The newest validation pictures of a run, and the iteration they are of; for a worker."""
     found = sorted((run.files / "validation").glob("*.npz"))
     if found:
-        with np.load(found[-1]) as file:
-            pictures = {name: file[name] for name in ("frame", "output", "target")}
+        pictures = read_npz(
+            found[-1],
+            {name: "iufb" for name in ("frame", "output", "target")},
+            lambda why: ModelError(
+                f"The validation pictures {found[-1].name} cannot be read ({why}); the next ones "
+                "come with the next validation."
+            ),
+        )
         yield int(found[-1].stem), pictures
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +20,12 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from ...core.errors import ModelError, SettingsError
+from ...core.errors import ModelError, SettingsError, reason
 from ...core.files import atomic
 from ...core.jobs import Progress
+from ...core.npz import read_npz
 from ...core.parameters import Param, Settings
+from ...core.schema import Mismatch, parse_json
 from ...simulation import SimulateSettings, Simulation
 from ...simulation.deformed import bend, whole_spots
 from ...spots.label_levels import LABEL_LEVEL
@@ -35,7 +36,10 @@ from .synthesis import Crop, make_crop
 MATERIALS = ("Al", "Fe", "Ti", "Ni", "Cu")
 TABLE = np.dtype([("window", "i4"), ("label", "i4"), ("peak", "f4")])
 PIECES = 16  # slices of a bent grain
-_CONTENT = ("images", "labels", "scan", "place", "spots", "recipe")
+#: What the file holds, and of which kinds.
+_CONTENT = {
+    "images": "f", "labels": "iu", "scan": "iu", "place": "iu", "spots": "V", "recipe": "U",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +203,31 @@ def _window(image: np.ndarray, labels: np.ndarray, peaks: np.ndarray, typical: f
     return (image / typical).astype(np.float16), index, table
 
 
+def _check_windows(content: dict[str, np.ndarray]) -> None:
+    """Raise Mismatch if the parts of a file of windows do not fit together."""
+    images, labels, spots = (content[k] for k in ("images", "labels", "spots"))
+    if spots.dtype.names != TABLE.names or spots.ndim != 1:
+        raise Mismatch("the table of spots has other columns")
+    spots = content["spots"] = spots.astype(TABLE)
+    fits = (
+        images.ndim == 3
+        and len(images) > 0
+        and labels.shape == images.shape
+        and content["scan"].shape == content["place"].shape == (len(images),)
+        and len(spots) > 0
+        and np.isfinite(images).all()
+        and np.isfinite(spots["peak"]).all()
+        and np.all(np.diff(spots["window"]) >= 0)
+        and 0 <= spots["window"][0] <= spots["window"][-1] < len(images)
+        and content["recipe"].shape == ()
+    )
+    if fits:
+        of_window = np.bincount(spots["window"], minlength=len(images))
+        fits = bool(np.all(labels.max(axis=(1, 2)) <= of_window)) and labels.min() >= 0
+    if not fits:
+        raise Mismatch("its parts do not fit together")
+
+
 class SimulatedScans:
     """Crops of simulated scans' spots under synthetic backgrounds; see `make_windows`.
 
@@ -221,21 +250,26 @@ class SimulatedScans:
     kind = "simulated_scans"
 
     def __init__(self, path: Path | str) -> None:
+        def refuse(why: str) -> ModelError:
+            return ModelError(
+                f"'{path}' is no file of training windows, or cut short ({why}); delete it, and "
+                "'labdct train --simulated-scans' makes it again."
+            )
+
+        content = read_npz(path, _CONTENT, refuse)
         try:
-            with open(path, "rb") as file:
-                held = np.load(file, allow_pickle=False)
-                content = {k: held[k] for k in _CONTENT}
-        except (OSError, EOFError, LookupError, ValueError, zipfile.BadZipFile) as error:
-            raise ModelError(
-                f"'{path}' is no file of training windows, or cut short; delete it, and 'labdct "
-                "train --simulated-scans' makes it again."
-            ) from error
+            _check_windows(content)
+            settings = parse_json(str(content["recipe"]))
+            self.settings = SimulatedScansSettings.from_dict(settings)
+            if content["images"].shape[1:] != (self.settings.window_px,) * 2:
+                raise Mismatch("the windows are of another size than its recipe says")
+        except ValueError as error:  # Mismatch, SettingsError
+            raise refuse(reason(error)) from error
         self._images, self._labels, self._scan, self._place, self._spots = (
-            content[k] for k in _CONTENT[:-1]
+            content[k] for k in list(_CONTENT)[:-1]
         )
         self._first = np.searchsorted(self._spots["window"], np.arange(len(self._images) + 1))
         self._filled = np.flatnonzero(np.diff(self._first))  # windows with spots
-        self.settings = SimulatedScansSettings.from_dict(json.loads(str(content["recipe"])))
         digest = hashlib.sha256()
         for array in (self._images, self._labels, self._spots):
             digest.update(np.ascontiguousarray(array))
