@@ -67,7 +67,7 @@ def reason(error: object, most: int = 120) -> str:
 
 
 _LONGEST_PIECE = 40
-_IN_QUOTES = re.compile(rf"(['\"`])([^'\"`]{{{_LONGEST_PIECE + 4},}})(?:\1|$)")
+_IN_QUOTES = re.compile(rf"(?<!\w)(['\"`])(?!\s)([^'\"`]{{{_LONGEST_PIECE + 4},}})(?:\1|$)")
 
 
 def listed(names: Iterable[str], most: int = 150) -> str:

@@ -16,12 +16,19 @@ _PAIR = re.compile(r"\s*([+-]?\d+),(\d+)\s*")
 Row = tuple[int, list[str]]
 
 
-def read_angles_csv(path: str | Path) -> list[float]:
+def read_angles_csv(path: str | Path, *, show: bool = True) -> list[float]:
     """Angles in degrees from the last column of a text file.
 
     Columns are parted by commas, semicolons, tabs or spaces; a comma within a cell is the decimal
     point.  Lines that begin with ``#``, ``%``, ``!`` or ``//`` and lines of words before the first
     number are passed over.  UTF-8, UTF-16 and Latin-1 are read.
+
+    Parameters
+    ----------
+    path : path
+    show : bool
+        Whether a message may show what stands in the file: not of one that lies elsewhere than
+        the scan that names it.
 
     Raises
     ------
@@ -41,7 +48,7 @@ def read_angles_csv(path: str | Path) -> list[float]:
         ) from error
     while rows and all(len(cells) > 1 and not cells[-1].strip() for _, cells in rows):
         rows = [(number, cells[:-1]) for number, cells in rows]  # every line ends in a comma
-    return [_angle(path, number, cells[-1]) for number, cells in rows]
+    return [_angle(path, number, cells[-1], show) for number, cells in rows]
 
 
 def _decoded(content: bytes) -> str:
@@ -107,13 +114,14 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _angle(path: Path, number: int, cell: str) -> float:
+def _angle(path: Path, number: int, cell: str, show: bool) -> float:
     try:
         value = float(cell.replace(",", "."))  # a comma within a cell is a decimal point
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
         raise ScanError(
-            f"{path}, line {number}: {quoted(cell)} is not an angle; write a number of degrees."
+            f"{path}, line {number}: {quoted(cell) if show else 'what stands there'} is not an "
+            "angle; write a number of degrees."
         )
     return value

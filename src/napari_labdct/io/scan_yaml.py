@@ -126,7 +126,12 @@ def _read_omega(path: Path, omega: Any, csv_name: Any) -> dict | list | None:
     if not isinstance(csv_name, str | None):
         raise ScanError(f"{path}: omega_csv must be a file name, such as 'angles.csv'.")
     if omega is None and csv_name:
-        return read_angles_csv(path.parent / csv_name)
+        listed_in = path.parent / csv_name
+        try:
+            ours = listed_in.resolve().is_relative_to(path.parent.resolve())
+        except (OSError, ValueError, RuntimeError):  # a null byte, a link to itself
+            raise ScanError(f"{path}: omega_csv {quoted(csv_name)} is no file name.") from None
+        return read_angles_csv(listed_in, show=ours)
     if isinstance(omega, dict):
         try:
             return {"start": float(omega["start"]), "step": float(omega["step"])}

@@ -34,11 +34,11 @@ def write_spot_csv(path: str | Path, tables: Iterable[np.ndarray]) -> Path:
                 header = table.dtype.names
                 writer.writerow(header)
             if len(table):
-                writer.writerows(zip(*(_texts(name, table[name]) for name in header)))
+                writer.writerows(zip(*(texts(name, table[name]) for name in header)))
     return path
 
 
-def _texts(name: str, column: np.ndarray) -> list[str]:
+def texts(name: str, column: np.ndarray) -> list[str]:
     words = WORDS.get(name)
     if words is not None:
         return [words[v] if v < len(words) else str(v) for v in column.tolist()]

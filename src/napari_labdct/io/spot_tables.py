@@ -23,7 +23,7 @@ from ..core.schema import Mismatch, check
 from ..core.spot_words import LATER_COLUMNS, WORDS
 from .coco import read_coco
 from .regular import check_regular
-from .spot_csv import fitting, read_spot_csv, unknown, write_spot_csv
+from .spot_csv import fitting, read_spot_csv, texts, unknown, write_spot_csv
 
 _MOST_JSON = 1 << 31
 _IMAGES = ("frame", "median", "mask", "ignore")
@@ -149,7 +149,7 @@ def write_parquet(path: str | Path, table: np.ndarray, recipe: dict[str, Any]) -
     for name in table.dtype.names:
         words = WORDS.get(name)
         column = table[name]
-        columns[name] = np.array(words)[column] if words else np.ascontiguousarray(column)
+        columns[name] = np.array(texts(name, column)) if words else np.ascontiguousarray(column)
     made = arrow.table(columns).replace_schema_metadata({"recipe": json.dumps(recipe)})
     with atomic(path) as part:
         parquet.write_table(made, part)
