@@ -13,6 +13,7 @@ from typing import Any
 #: Text that describes something is never longer.
 MOST_BYTES = 32 << 20
 NUMBER = (int, float)
+_MOST_DIGITS = 30
 
 
 class Mismatch(ValueError):
@@ -30,13 +31,21 @@ def parse_json(text: str | bytes, most_bytes: int = MOST_BYTES) -> Any:
     if len(text) > most_bytes:
         raise Mismatch(f"it has {len(text)} bytes, more than {most_bytes}")
     try:
-        return json.loads(text)
+        return json.loads(text, parse_int=_whole)
+    except Mismatch:
+        raise
     except RecursionError:
         raise Mismatch("it is nested too deep") from None
     except UnicodeDecodeError:  # its text holds the whole file
         raise Mismatch("it is not UTF-8 text") from None
     except ValueError as error:
         raise Mismatch(f"it is not JSON ({str(error)[:60]})") from None
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:  # no float can be made of it
+        raise Mismatch(f"a number has {len(digits)} digits")
+    return int(digits)
 
 
 def check(value: Any, kind: Any, where: str = "it") -> Any:
