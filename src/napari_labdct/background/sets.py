@@ -274,6 +274,7 @@ class BackgroundSet:
             and np.isfinite([self.gain, self.offset, self.cosmic_events, self.cosmic_pixels]).all()
             and (self.drift > 0).all()
             and np.isfinite(self.mean).all()
+            and self.mean.min(initial=0) >= 0
             and rank <= _MOST_RANK
             and max(rows, cols) <= _LONGEST_EDGE
             and len(self.noise_levels) == len(self.noise_variances)

@@ -25,7 +25,7 @@ from ..scan.detector_mask import either
 from ..scan.scan import Scan
 from ..spots.binarisation import BINARISED, BinaryFrames, SpotSettings
 from ..spots.matching import Match, Score, match_spots, spot_labels
-from ..spots.measurement import local_background, measure
+from ..spots.measurement import local_background, measure, spot_pixels
 
 #: Edges of the SNR bins in which recall and precision are given.
 SNR_EDGES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 28.0, np.inf)
@@ -86,7 +86,7 @@ class Segmentation:
 
     def mask(self, index: int, shape: tuple[int, int]) -> np.ndarray:
         """Spots of projection `index` at the size of the projection, bool ``(rows, cols)``."""
-        return fit(np.asarray(self.masks[index]), shape) > 0
+        return fit(spot_pixels(self.masks[index]).view(np.uint8), shape) > 0
 
     def check(self, scan: Scan) -> None:
         """Refuse masks of another scan.

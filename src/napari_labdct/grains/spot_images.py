@@ -10,6 +10,7 @@ import numpy as np
 from ..core.errors import ScanError, SettingsError
 from ..crystal import HC_KEV_ANGSTROM, Material
 from ..scan.geometry import ScanGeometry, rotation_z
+from ..spots.measurement import spot_pixels
 from .kernels import BINS, DISTANCE, EXPLAINED, HIDDEN, Planes, Views, describe_pixels
 
 __all__ = ["SpotImages", "lattice_planes", "spot_length_px"]
@@ -92,7 +93,7 @@ class SpotImages:
                 yield block[-1] + 1
 
     def _describe(self, index: int) -> None:
-        mask = np.ascontiguousarray(np.asarray(self._spots[index]) != 0)
+        mask = np.ascontiguousarray(spot_pixels(self._spots[index]))
         mask &= ~self.hidden
         describe_pixels(mask, self.hidden, self.images[index])
 

@@ -94,6 +94,7 @@ def read_spot_csv(
 
 
 #: Columns that count or number something.
+_PLACES = ("row", "col")
 _FROM_ZERO = ("frame", "id", "area_px", "row_min", "col_min", "row_max", "col_max")
 
 
@@ -119,6 +120,8 @@ def fitting(name: str, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     numbers = values.astype(float) if values.dtype.kind == "O" else values
     if numbers.dtype.kind == "f" and np.isinf(numbers).any():
         raise Mismatch("a number is infinite")
+    if name in _PLACES and np.isnan(numbers).any():
+        raise Mismatch("a position is not a number")
     if dtype.kind in "iub":
         low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
         low, high = (

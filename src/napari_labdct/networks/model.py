@@ -18,7 +18,7 @@ import numpy as np
 from .._version import __version__
 from ..core.errors import ModelError, quoted, reason
 from ..core.files import write_atomically
-from ..core.schema import NUMBER, check, parse_json
+from ..core.schema import NUMBER, Mismatch, check, parse_json
 from ..io.safetensors import read_file, write_file
 from .devices import BFLOAT16, devices, quickest, resolve_device
 from .library import find_model, shipped_models
@@ -44,6 +44,19 @@ _ABOUT = {
     "training": dict,
     "napari_labdct": str,
 }
+
+
+_RANGES = {"threshold": (0, 255), "median_window": (1, 10_001)}
+_BLOCK_PX = (2, 4096)
+
+
+def _check_ranges(about: dict[str, Any]) -> None:
+    """Raise Mismatch for numbers of a header that cannot be."""
+    numbers = {name: about[name] for name in _RANGES}
+    numbers["block_px"] = about["normalisation"]["block_px"]
+    for name, (low, high) in {**_RANGES, "block_px": _BLOCK_PX}.items():
+        if not low <= numbers[name] <= high:
+            raise Mismatch(f"{name} must be {low} to {high}")
 
 
 class Model:
@@ -130,7 +143,8 @@ class Model:
                 f"{quoted(self.network)} it names; the file is damaged or was made by another "
                 "program."
             )
-        if not all(torch.isfinite(v).all() for v in self.weights.values()):
+        below = any(k.endswith("running_var") and (v < 0).any() for k, v in self.weights.items())
+        if below or not all(torch.isfinite(v).all() for v in self.weights.values()):
             raise ModelError(
                 f"The weights of model '{self.name}' are not all numbers: its training failed or "
                 "the file is damaged; use another model."
@@ -176,6 +190,7 @@ class Model:
         try:
             about = {k: parse_json(v) for k, v in metadata.items() if k != "kind"}
             check(about, _ABOUT, "its header")
+            _check_ranges(about)
             version = int(about["format_version"])
             if version > FORMAT_VERSION:
                 raise ModelError(
@@ -354,6 +369,11 @@ class Model:
             output = (output / looks if looks > 1 else output)[0, 0, :rows, :cols].numpy()
         if binning > 1:
             output = spread(output, binning)[tuple(map(slice, shape))]
+        if not np.isfinite(output).all():
+            raise ModelError(
+                f"The output of model '{self.name}' is not a number everywhere: its weights are "
+                "impossible; use another model."
+            )
         return np.ascontiguousarray(output)
 
     def _view(self, x: torch.Tensor, quarters: int, mirrored: bool) -> torch.Tensor:

@@ -71,6 +71,28 @@ def label_image(mask: np.ndarray) -> np.ndarray:
         A value is no label: NaN, negative, a fraction among others, or above `LARGEST_ID`.
     """
     mask = np.asarray(mask)
+    if _is_binary(mask):
+        from scipy import ndimage as ndi
+
+        return ndi.label(mask != 0, EIGHT)[0].astype(np.int32, copy=False)
+    return mask.astype(np.int32)
+
+
+def spot_pixels(mask: np.ndarray) -> np.ndarray:
+    """Pixels of spots in a mask or label image, bool ``(rows, cols)``.
+
+    Raises
+    ------
+    ScanError
+        As for `label_image`.
+    """
+    mask = np.asarray(mask)
+    _is_binary(mask)
+    return mask != 0
+
+
+def _is_binary(mask: np.ndarray) -> bool:
+    """Whether an image is a mask and not labels; raises a ScanError if it is neither."""
     binary = mask.dtype.kind == "b" or mask.dtype == np.uint8
     if not binary and mask.size:
         top = mask.max()
@@ -88,11 +110,7 @@ def label_image(mask: np.ndarray) -> np.ndarray:
                 f"The masks hold a label of {top:g}, and labels may go up to {LARGEST_ID}; number "
                 "the spots of each projection from 1, or save masks as 0 and 255."
             )
-    if binary:
-        from scipy import ndimage as ndi
-
-        return ndi.label(mask != 0, EIGHT)[0].astype(np.int32, copy=False)
-    return mask.astype(np.int32)
+    return binary
 
 
 def measure(

@@ -16,6 +16,7 @@ import numpy as np
 
 from ...core.errors import ScanError, SettingsError
 from ...core.parameters import Param, Settings
+from ...spots.measurement import spot_pixels
 
 if TYPE_CHECKING:
     from ..settings import SynthesisSettings
@@ -90,6 +91,8 @@ class ReviewedPairs:
                     f"Pair {pair['index']} in {folder} lacks its frame or mask, or they differ in "
                     "size; save the pairs again."
                 )
+            for name in {"mask", "ignore"} & set(images):
+                spot_pixels(images[name])  # refuses what is neither mask nor labels
             for name in sorted(images):
                 digest.update(f"{name}{images[name].shape}{images[name].dtype}".encode())
                 digest.update(np.ascontiguousarray(images[name]))
