@@ -132,3 +132,15 @@ def test_every_public_name_loads():
         assert package.__all__
         for public in package.__all__:
             assert getattr(package, public) is not None
+
+
+def test_files_are_read_through_the_readers_that_check_what_they_declare():
+    """Whoever opens HDF5, NumPy archives or JSON by himself must be named, and say why."""
+    by_themselves = {
+        "h5py.File(": {"core.hdf5", "core.files", "grains.results"},  # the last two write
+        "np.load(": {"evaluation.phantoms"},  # its own cache; what is damaged is made again
+        "json.load(": set(),
+    }
+    for call, known in by_themselves.items():
+        found = {n for n, path in modules().items() if call in path.read_text(encoding="utf-8")}
+        assert found == known, f"read with core.hdf5, core.npz or core.schema instead of {call}"
