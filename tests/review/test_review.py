@@ -298,3 +298,32 @@ def test_a_damaged_first_line_costs_no_decision(tmp_path):
     path.write_bytes(b"\n".join([lines[0].replace(b"shape", b"shxpe"), *lines[1:]]))
     assert Review(SHAPE, path).statuses(0).tolist() == [0, 1, 1, 1]
     assert not Review(SHAPE, path).note
+
+
+def test_packed_numbers_that_repeat_without_end_are_set_aside(tmp_path):
+    """130 KB that stand for 16 million times the same spot; real ones are no such numbers."""
+    import base64
+    import zlib
+
+    path = tmp_path / "a.review.jsonl"
+    review = Review((4, 30, 40), path)
+    review.set_status([(1, 1)], ACCEPTED)
+
+    def packed(count: int) -> str:
+        return base64.b64encode(zlib.compress(np.zeros(count, "<i4").tobytes())).decode()
+
+    keys, codes = packed(1 << 25), packed(1 << 24)
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps({"do": "x", "keys": keys, "was": codes, "now": codes}) + "\n")
+    again = Review((4, 30, 40), path)
+    assert again.statuses(1)[1] == ACCEPTED
+    assert "1 damaged line" in again.note
+
+
+def test_every_spot_of_a_large_scan_may_be_accepted_at_once(tmp_path):
+    path = tmp_path / "a.review.jsonl"
+    keys = np.array([(frame, spot) for frame in range(20) for spot in range(1, 20_001)], np.int32)
+    Review((20, 600, 600), path).set_status(keys, ACCEPTED)
+    again = Review((20, 600, 600), path)
+    assert not again.note
+    assert all((again.statuses(frame)[1:] == ACCEPTED).sum() == 20_000 for frame in range(20))

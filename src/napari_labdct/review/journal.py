@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from ..core.reading import MOST_PACKED
 from ..spots.measurement import LARGEST_ID
 
 _NO_PIXELS = np.zeros(0, np.int32)
+_SMALL_BYTES = 1 << 18
 _LARGEST_BYTES = 1 << 27  # of one array: every pixel of 32 megapixels
 Sparse = tuple[np.ndarray, np.ndarray]
 
@@ -77,9 +79,12 @@ def _pack(array: np.ndarray) -> str:
     return base64.b64encode(zlib.compress(np.ascontiguousarray(array, "<i4").tobytes())).decode()
 
 
-def _unpack(text: str) -> np.ndarray:
+def _unpack(text: str, count: int | None = None) -> np.ndarray:
+    """The numbers of a text: `count` at most, or as many as so long a text can hold."""
+    most = min(_SMALL_BYTES + MOST_PACKED * len(text) if count is None else 4 * count + 4,
+               _LARGEST_BYTES)  # fmt: skip
     opened = zlib.decompressobj()
-    values = opened.decompress(base64.b64decode(text), _LARGEST_BYTES)
+    values = opened.decompress(base64.b64decode(text), most)
     if not opened.eof:
         raise ValueError("cut short, or more than any projection has")
     return np.frombuffer(values, "<i4").astype(np.int32)
@@ -131,10 +136,17 @@ def from_json(values: dict[str, Any]) -> Command:
     parts: dict[str, Any] = {}
     if "keys" in values:
         parts["keys"] = _unpack(values["keys"]).reshape(-1, 2)
-        parts["was"], parts["now"] = (_unpack(values[n]).astype(np.uint8) for n in ("was", "now"))
+        count = len(parts["keys"])
+        parts["was"], parts["now"] = (
+            _unpack(values[n], count).astype(np.uint8) for n in ("was", "now")
+        )
     if "frame" in values:
         parts["frame"] = int(values["frame"])
-        parts["index"], parts["old"], parts["new"] = (_unpack(a) for a in values["pixels"])
+        index, *labels = values["pixels"]
+        parts["index"] = _unpack(index)
+        parts["old"], parts["new"] = (_unpack(a, len(parts["index"])) for a in labels)
         if "base" in values:
-            parts["base"] = tuple(_unpack(a) for a in values["base"])
+            at, ids = values["base"]
+            at = _unpack(at)
+            parts["base"] = (at, _unpack(ids, len(at)))
     return Command(values["do"], **parts)
