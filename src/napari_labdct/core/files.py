@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import OutputError
+from .locks import alone
 from .schema import MOST_BYTES, parse_json
 
 if TYPE_CHECKING:
@@ -49,12 +50,13 @@ def atomic(path: str | Path, *, new_folder: bool = True) -> Iterator[Path]:
     Raises
     ------
     OutputError
-        The folder cannot be written, or the block raised an `OSError`.
+        The folder cannot be written, another process writes this file, or the block raised an
+        `OSError`.
     """
     path = Path(path)
-    with _renamed(path) as part:
-        if new_folder:
-            path.parent.mkdir(parents=True, exist_ok=True)
+    if new_folder:
+        make_folder(path.parent)
+    with alone(path), _renamed(path) as part:
         yield part
         with open(part, "r+b") as file:
             sync(file)
