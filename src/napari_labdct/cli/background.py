@@ -46,16 +46,15 @@ def run(given: argparse.Namespace) -> None:
     if given.frames:
         frames = measurement.extraction
         measurement.store = frames.open_store(given.frames, overwrite=given.overwrite)
-    if there and (measurement.store is None or measurement.store.complete):
-        print(f"{output} holds this background already.", file=sys.stderr)
-        print(output.absolute())
-    else:
-        make_folder(output.parent)
-        with alone(output):
+    make_folder(output.parent)
+    with alone(output):
+        if there and (measurement.store is None or measurement.store.complete):
+            print(f"{output} holds this background already.", file=sys.stderr)
+        else:
             show_progress(measurement.run(), "background")
-            if not there:
-                made = measurement.result(given.name)
-                made.save(output, overwrite=given.overwrite, inputs=[scan])
-        print(output.absolute())
+        if not there:
+            made = measurement.result(given.name)
+            made.save(output, overwrite=given.overwrite, inputs=[scan])
+    print(output.absolute())
     if measurement.store is not None:
         print(measurement.store.path)

@@ -62,7 +62,8 @@ def run(given: argparse.Namespace) -> None:
     output = report.report_folder(given.output, scan, a, b, truth, **how)
     if output.finished:
         print(f"{given.output} holds this comparison already.", file=sys.stderr)
-        numbers = read_numbers(output.path / "summary.csv")
+        with output.held():
+            numbers = read_numbers(output.path / "summary.csv")
     else:
         numbers = _compare(given.output, scan, a, b, truth, **how)
     for name, value in numbers.items():

@@ -11,6 +11,7 @@ import numpy as np
 from ..background.rolling_median import SPOT_WINDOW
 from ..core.errors import OutputError, SettingsError, quoted
 from ..core.frame_store import spare_inputs
+from ..core.outputs import held
 from ..core.parameters import add_arguments
 from ..spots.binarisation import BinaryFrames, SpotSettings, binarised
 from .common import (
@@ -99,7 +100,9 @@ def run(given: argparse.Namespace) -> None:
         review = Review(detections.shape, given.review)
         _check_review(given, scan, detections, review)
     kept = ReviewedFrames(detections, review, KEEP[given.keep])
-    _write(given, scan, detections, review, kept)
+    listed = given.pairs and Path(given.pairs) / "pairs.json"
+    with held(*given.output, given.write_mask, given.labels, listed):
+        _write(given, scan, detections, review, kept)
 
 
 def _check_review(given: argparse.Namespace, scan, detections, review) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import OutputError
-from .locks import alone
+from .locks import writing
 from .schema import MOST_BYTES, parse_json
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def atomic(path: str | Path, *, new_folder: bool = True) -> Iterator[Path]:
     path = Path(path)
     if new_folder:
         make_folder(path.parent)
-    with alone(path), _renamed(path) as part:
+    with writing(_part(path), path), _renamed(path) as part:
         yield part
         with open(part, "r+b") as file:
             sync(file)
@@ -64,7 +64,7 @@ def atomic(path: str | Path, *, new_folder: bool = True) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _renamed(path: Path) -> Iterator[Path]:
-    part = path.with_name(path.name + ".tmp")
+    part = _part(path)
     try:
         yield part
         os.replace(part, path)
@@ -73,6 +73,10 @@ def _renamed(path: Path) -> Iterator[Path]:
         if isinstance(error, OSError):
             raise cannot_write(path, error) from error
         raise
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + ".tmp")
 
 
 @contextlib.contextmanager

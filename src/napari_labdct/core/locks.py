@@ -68,10 +68,7 @@ def hold(path: str | Path, said: str | Path = "") -> None:
         try:
             file = _locked(_beside(path))
         except BlockingIOError:
-            raise OutputError(
-                f"Another process is writing {said or path} now; wait for its end, or choose "
-                "another name."
-            ) from None
+            raise _busy(said or path) from None
         _held[str(path)] = _Held(os.getpid(), file)
 
 
@@ -95,12 +92,47 @@ def release(path: str | Path) -> None:
                     os.unlink(_beside(path))
 
 
+@contextlib.contextmanager
+def writing(part: Path, path: Path) -> Iterator[None]:
+    """The block fills `part`, which then takes the place of `path`; nobody else does so meanwhile.
+
+    Raises
+    ------
+    OutputError
+        Another process, or another thread, does.
+    """
+    if os.name == "nt":  # where an open file cannot be renamed
+        yield
+        return
+    try:
+        file = _locked(part, whole=True)
+    except BlockingIOError:
+        raise _busy(path) from None
+    try:
+        yield
+    finally:
+        if file is not None:
+            os.close(file)
+
+
+def _busy(path: str | Path) -> OutputError:
+    return OutputError(
+        f"Another process is writing {path} now; wait for its end, or choose another name."
+    )
+
+
 def _beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.lock")
 
 
-def _locked(path: Path) -> int | None:
+def _locked(path: Path, whole: bool = False) -> int | None:
     """The descriptor of a locked file; None where files cannot be locked.
+
+    Parameters
+    ----------
+    path : path
+    whole : bool
+        The lock stays when this process opens and closes the file elsewhere.
 
     Raises
     ------
@@ -113,7 +145,7 @@ def _locked(path: Path) -> int | None:
         except OSError:
             return None
         try:
-            _lock(file)
+            _lock(file, whole)
             # The one before may have deleted the file between our opening and our locking it.
             if os.path.samestat(os.fstat(file), os.stat(path)):
                 return file
@@ -132,12 +164,12 @@ def _locked(path: Path) -> int | None:
 if os.name == "nt":
     import msvcrt
 
-    def _lock(file: int) -> None:
+    def _lock(file: int, whole: bool) -> None:
         msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
 
 else:
     import fcntl
 
-    def _lock(file: int) -> None:
-        # not flock, which a worker process would inherit and keep when we are killed
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def _lock(file: int, whole: bool) -> None:
+        # flock only where it must be: a worker process inherits it and keeps it when we are killed
+        (fcntl.flock if whole else fcntl.lockf)(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -47,16 +47,29 @@ def write_once(path: str | Path, data: bytes, overwrite: bool) -> bool:
         Something else is there, or the folder cannot be written.
     """
     path = Path(path).expanduser()
-    try:
-        if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
-            return False
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    if path.exists() and not overwrite:
-        raise taken(path)
+    make_folder(path.parent)
     with alone(path):
+        try:
+            if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
+                return False
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        if path.exists() and not overwrite:
+            raise taken(path)
         write_atomically(path, data)
     return True
+
+
+@contextlib.contextmanager
+def held(*paths: str | Path | None) -> Iterator[None]:
+    """The block writes these files: another process that wants to write one is told so."""
+    with contextlib.ExitStack() as stack:
+        for path in paths:
+            if path:
+                path = Path(path).expanduser()
+                make_folder(path.parent)
+                stack.enter_context(alone(path))
+        yield
 
 
 class ResultFolder:

@@ -86,7 +86,8 @@ def fine_tune(
     pairs = ReviewedPairs(folder, settings.pairs_part)
     job = _Job(settings, output, model, device, overwrite, pairs.recipe)
     if job.finished:
-        yield job.clear_up()
+        with job.held():
+            yield job.clear_up()
         return
     pairs.check_size(settings.crop_px)
     with job.held():
@@ -152,7 +153,8 @@ def fine_tune_on_scan(
     }
     job = _Job(settings, output, model, device, overwrite, source)
     if job.finished:
-        yield job.clear_up()
+        with job.held():
+            yield job.clear_up()
         return
     simulated = settings_of_scan(scan, **(simulation or {}))
     with job.held():
