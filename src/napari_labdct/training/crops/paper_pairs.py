@@ -24,6 +24,7 @@ from ...core.errors import OutputError, SettingsError
 from ...core.files import atomic, cannot_write, make_folder, read_json, remove, write_atomically
 from ...core.jobs import Progress
 from ...core.locks import alone
+from ...core.outputs import taken as taken_by_other
 from ...core.recipes import recipe_hash
 from ...io.spot_csv import write_spot_csv
 from ...io.tiff import write_frames
@@ -380,11 +381,10 @@ def _begin(folder: Path, recipe: dict[str, Any], count: int, overwrite: bool) ->
     there = read_json(path)
     same = there.get("hash") == made["hash"]
     if taken and not same:
-        if not overwrite or there.get("job", _JOB) != _JOB:
-            raise OutputError(
-                f"{folder} already holds something else; choose another folder or allow "
-                "overwriting."
-            )
+        if not overwrite:
+            raise taken_by_other(folder)
+        if there.get("job", _JOB) != _JOB:
+            raise OutputError(f"{folder} holds results of another kind; choose another folder.")
         discard(folder)
         folder.mkdir(exist_ok=True)
     write_atomically(path, json.dumps(made, indent=1))
