@@ -233,6 +233,11 @@ FILES = ("summary.csv", "frames.csv", "spots_[ab].csv", "snr_[ab].csv", "figure_
          "report.html")  # fmt: skip
 
 
+def holds_report(folder: str | Path) -> bool:
+    """Whether a folder holds files of the names of a report."""
+    return any(path for name in (*FILES, "recipe.json") for path in Path(folder).glob(name))
+
+
 def report_folder(
     folder: str | Path,
     scan: Scan,

@@ -94,6 +94,12 @@ def claim(path: str | Path | None, recipe: dict[str, Any], overwrite: bool) -> d
     return before or recipe
 
 
+def holds_pairs(folder: str | Path) -> bool:
+    """Whether a folder holds files of the names that `write_training_pairs` gives."""
+    names = ("pairs.json", *(f"{name}_*.tif" for name in _IMAGES))
+    return any(path for name in names for path in Path(folder).glob(name))
+
+
 def claim_pairs(
     folder: str | Path | None, recipe: dict[str, Any], overwrite: bool
 ) -> dict[str, Any]:
