@@ -6,6 +6,8 @@ The names below are the public library; each is loaded when it is first used, so
 
 from __future__ import annotations
 
+from . import _first_moments  # noqa: F401  # isort: skip  # before what takes time
+
 import lazy_loader as lazy
 
 from ._version import __version__

@@ -216,7 +216,7 @@ def test_the_command_gives_the_librarys_pixels(scan, tmp_path, capsys):
     np.testing.assert_array_equal(made.drift, library.drift)
     # said before the work is done again
     assert cli.main(command) == 1
-    assert "exists; choose another name or add --overwrite" in capsys.readouterr().err
+    assert "already holds something else; choose another name" in capsys.readouterr().err
 
 
 def test_a_run_that_was_not_finished_has_no_result(scan):

@@ -60,7 +60,9 @@ def test_a_cleaned_stack_is_cut_and_named(folder, capsys):
     tail = [str(folder / "b.tif"), "--scan", str(folder / "scan.tif"), "-o", str(folder / "o")]
     assert main(["compare", str(folder / "c.tif"), *tail]) == 0
     assert "spots_a: 10\n" in capsys.readouterr().out
-    assert main(["compare", str(folder / "c.tif"), *tail, "--threshold", "50"]) == 0
+    assert main(["compare", str(folder / "c.tif"), *tail, "--threshold", "50"]) == 1
+    assert "already holds something else" in capsys.readouterr().err
+    assert main(["compare", str(folder / "c.tif"), *tail, "--threshold", "50", "--overwrite"]) == 0
     assert "spots_a: 15\n" in capsys.readouterr().out
     assert "binarise.threshold" in (folder / "o" / "report.html").read_text()
 

@@ -120,6 +120,26 @@ def test_ctrl_c_while_modules_are_imported_is_no_traceback(tmp_path):
     assert err == "labdct: stopped; the same command begins again.\n"
 
 
+@pytest.mark.parametrize("module", ["lazy_loader", "argparse", "napari_labdct.cli.info", "yaml"])
+@pytest.mark.parametrize("way", ["labdct", "python -m"])
+def test_ctrl_c_in_the_first_moments_is_one_sentence(module, way, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Press:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Press())\n"
+    )
+    script = tmp_path / "labdct"  # as pip writes it
+    script.write_text("import sys\nfrom napari_labdct.cli import main\nsys.exit(main())\n")
+    path = os.pathsep.join([str(tmp_path), str(ROOT / "src")])
+    start = [str(script)] if way == "labdct" else ["-m", "napari_labdct"]
+    process = _python(*start, "info", str(DEMO), env={**os.environ, "PYTHONPATH": path})
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err == "labdct: stopped; the same command begins again.\n"
+
+
 @pytest.mark.parametrize(
     ("words", "unbuffered"),
     [(["--help"], ""), (["info", str(DEMO)], ""), (["info", str(DEMO)], "1")],

@@ -56,8 +56,15 @@ def test_the_command_maps_a_scan(small, tmp_path, capsys):
     assert str(out) in capsys.readouterr().out
     assert read_grainmapper(out).grains.n_grains >= 8
     assert sorted(p.name for p in out.parent.iterdir()) == ["grains.csv", "grains.h5"]
-    assert main(words) == 1
+    assert main([*words, "--confidence", "0.5"]) == 1
     assert "--overwrite" in capsys.readouterr().err
+    (out.parent / "grains.csv").unlink()  # as a kill before the table leaves it
+    before = out.read_bytes()
+    assert main(words) == 0
+    assert "holds this result already" in capsys.readouterr().err
+    assert out.read_bytes() == before
+    with open(out.parent / "grains.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == read_grainmapper(out).grains.n_grains
 
 
 def test_masks_keep_their_place(tmp_path):

@@ -9,18 +9,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..core.errors import OutputError, ScanError
+from ..core.errors import InputsChangedError, OutputError, ScanError
 from ..core.files import atomic_hdf5
-from ..core.frame_store import FrameStore
+from ..core.frame_store import FrameStore, state_of_inputs
 from ..core.hdf5 import attribute, data_set, item, open_hdf5, recipe_of, values
 from ..core.jobs import Progress
+from ..core.outputs import as_before, taken
 from ..core.reading import check_regular
 from ..core.schema import NUMBER, Mismatch, check, parse_json
 from ..scan.beam_stop import guess_beam_stop
@@ -191,8 +192,18 @@ class BackgroundSet:
 
     # ------------------------------------------------------------------------- files
 
-    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+    def save(
+        self, path: str | Path, *, overwrite: bool = False, inputs: Sequence[Any] = ()
+    ) -> Path:
         """Write the set; a crash leaves no half file.
+
+        Parameters
+        ----------
+        path : path
+        overwrite : bool
+            Replace a file that is there.
+        inputs : sequence, optional
+            What it was measured from, for `is_there`.
 
         Raises
         ------
@@ -206,6 +217,8 @@ class BackgroundSet:
             raise OutputError(f"{path} exists; choose another name or allow overwriting.")
         with atomic_hdf5(path) as file:
             self._write(file)
+            if inputs:
+                file.attrs["inputs"] = json.dumps(state_of_inputs(*inputs))
         return path
 
     def _write(self, file: Any) -> None:
@@ -373,6 +386,39 @@ def read_card(path: str | Path) -> Card:
         )
 
 
+def is_there(path: Path, measurement: Measurement, name: str, overwrite: bool) -> bool:
+    """Whether a file is the very set that a measurement will give; anything else is refused.
+
+    Raises
+    ------
+    OutputError
+        Something else is there, and may not be replaced.
+    InputsChangedError
+        The projections have changed since it was measured.
+    """
+    if not path.exists():
+        return False
+    try:
+        with _opened(path) as file:
+            made, inputs = (json.loads(file.attrs.get(k, "null")) for k in ("recipe", "inputs"))
+            called = str(file.attrs["name"])
+        same = called == (name or measurement.scan.name)
+        same = same and as_before(made, measurement.extraction.recipe()) is not None
+    except ScanError:  # not one of ours, or damaged
+        same, inputs = False, None
+    changed = inputs not in (None, json.loads(json.dumps(state_of_inputs(measurement.scan))))
+    if same and not changed:
+        return True
+    if not overwrite:
+        if not same:
+            raise taken(path)
+        raise InputsChangedError(
+            f"The projections have changed since {path} was made of them; make it anew with "
+            "--overwrite."
+        )
+    return False
+
+
 class Measurement:
     """Measures a set while the background is extracted.
 
@@ -408,6 +454,13 @@ class Measurement:
         ScanError
             Too few projections, or one that is constant.
         """
+        try:
+            yield from self._run()
+        finally:
+            if self.store is not None:
+                self.store.let_go()
+
+    def _run(self) -> Iterator[Progress]:
         ours, n = self.extraction, self.scan.n_frames
         self._recipe = ours.recipe()
         done, total = 0, ours.static_steps + 2 * n

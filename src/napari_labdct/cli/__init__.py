@@ -6,9 +6,12 @@ the job's settings class, so the command line, the docks and the Python library 
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 #: One module a command, in the order of work, and what ``labdct --help`` says of it.
 COMMANDS = {
@@ -42,19 +45,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     chosen = next((word for word in words if not word.startswith("-")), "")
-    try:
+    with _listening() as pressed:
         try:
-            return _run(words, chosen)
-        finally:
-            sys.stdout.flush()  # here, where a reader that went away can still be met
-    except KeyboardInterrupt:
-        what = "goes on where it stopped" if chosen in GO_ON else "begins again"
-        print(f"labdct: stopped; the same command {what}.", file=sys.stderr)
-        return STOPPED
-    except BrokenPipeError:
-        if not _output_is_gone():
-            raise
-        return READER_GONE
+            try:
+                return _run(words, chosen)
+            finally:
+                sys.stdout.flush()  # here, where a reader that went away can still be met
+        except KeyboardInterrupt:
+            return _stopped(chosen)
+        except BrokenPipeError:
+            if not _output_is_gone():
+                raise
+            return READER_GONE
+        except Exception:
+            if not pressed:
+                raise
+            return _stopped(chosen)  # extension modules make other faults of it
+
+
+def _stopped(chosen: str) -> int:
+    what = "goes on where it stopped" if chosen in GO_ON else "begins again"
+    print(f"labdct: stopped; the same command {what}.", file=sys.stderr)
+    return STOPPED
+
+
+@contextlib.contextmanager
+def _listening() -> Iterator[list[int]]:
+    """Ctrl-C is a KeyboardInterrupt, and noted; pressed again it ends at once."""
+    pressed: list[int] = []
+
+    def press(number: int, _frame: object) -> None:
+        if pressed:
+            os._exit(STOPPED)
+        pressed.append(number)
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGINT, press)
+    except ValueError:  # not in the main thread, where no signal comes
+        yield pressed
+        return
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _run(words: list[str], chosen: str) -> int:
@@ -112,8 +146,6 @@ def make_parser(chosen: str = ""):
 
 def _output_is_gone() -> bool:
     """Whether it is our reader that went away; if so, Python need not say it again at its end."""
-    import os
-
     try:  # pipes to other processes break, too, and that would be a fault
         sys.stdout.write("\n")
         sys.stdout.flush()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from ..core.errors import OutputError
+from ..core.files import make_folder
 from ..core.frame_store import spare_inputs
+from ..core.locks import alone
 from ..core.parameters import add_arguments, from_namespace
 from .common import add_scan, open_given, show_progress
 
@@ -29,22 +32,29 @@ def add_command(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> None:
     from ..background import ExtractionSettings, Measurement
+    from ..background.sets import is_there
 
     settings = from_namespace(ExtractionSettings, given)
     output = Path(given.output).expanduser()
     # Said before the work, not after it.
     if output.suffix.lower() not in (".h5", ".hdf5"):
         raise OutputError(f"{output.name} must end in .h5; give such a name.")
-    if output.exists() and not given.overwrite:
-        raise OutputError(f"{output} exists; choose another name or add --overwrite.")
     scan = open_given(given)
     spare_inputs([output, given.frames], scan)
     measurement = Measurement(scan, settings)
+    there = is_there(output, measurement, given.name, given.overwrite)
     if given.frames:
         frames = measurement.extraction
         measurement.store = frames.open_store(given.frames, overwrite=given.overwrite)
-    show_progress(measurement.run(), "background")
-    made = measurement.result(given.name)
-    print(made.save(output, overwrite=given.overwrite))
+    make_folder(output.parent)
+    with alone(output):
+        if there and (measurement.store is None or measurement.store.complete):
+            print(f"{output} holds this background already.", file=sys.stderr)
+        else:
+            show_progress(measurement.run(), "background")
+        if not there:
+            made = measurement.result(given.name)
+            made.save(output, overwrite=given.overwrite, inputs=[scan])
+    print(output.absolute())
     if measurement.store is not None:
         print(measurement.store.path)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from ..background.rolling_median import SPOT_WINDOW
 from ..core.jobs import Progress
 from ..core.parameters import add_arguments
 from ..evaluation import report
-from ..evaluation.comparison import Comparison, open_segmentation
+from ..evaluation.comparison import Comparison, open_segmentation, read_numbers
 from ..spots.binarisation import SpotSettings
 from .common import (
     EITHER,
@@ -35,6 +36,7 @@ def add_command(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", required=True, metavar="FOLDER", help="output: the report and its tables"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace another result")
     parser.add_argument(
         "--median-window",
         type=window,
@@ -56,16 +58,28 @@ def run(given: argparse.Namespace) -> None:
         check_stack(path, one.masks, scan, EITHER, coarse=True)
     if truth is not None:
         check_stack(given.truth, truth.masks, scan, MASK)
+    how = {"median_window": given.median_window, "overwrite": given.overwrite}
+    output = report.report_folder(given.output, scan, a, b, truth, **how)
+    if output.finished:
+        print(f"{given.output} holds this comparison already.", file=sys.stderr)
+        with output.held():
+            numbers = read_numbers(output.path / "summary.csv")
+    else:
+        numbers = _compare(given.output, scan, a, b, truth, **how)
+    for name, value in numbers.items():
+        print(f"{name}: {value:.6g}")
+    print(f"{given.output}/report.html")
+
+
+def _compare(*what, **how) -> dict[str, float]:
     results: list[Comparison] = []
 
     def steps():
-        for step in report.run(given.output, scan, a, b, truth, median_window=given.median_window):
+        for step in report.run(*what, **how):
             if isinstance(step, Progress):
                 yield step
             else:
                 results.append(step)
 
     show_progress(steps(), "compare")
-    for name, value in results[0].numbers().items():
-        print(f"{name}: {value:.6g}")
-    print(f"{given.output}/report.html")
+    return results[0].numbers()

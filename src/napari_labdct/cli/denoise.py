@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ..core.outputs import held
 from ..core.parameters import add_arguments, from_namespace
 from ..networks.denoising import Denoiser, DenoiseSettings, output_shape
 from ..spots.binarisation import SpotSettings
@@ -38,4 +39,5 @@ def run(given: argparse.Namespace) -> None:
         given.threshold = denoiser.model.threshold
     cut = from_namespace(SpotSettings, given)
     claim_spots(given, denoiser.recipe(), cut)
-    write_spots(given, scan, run_job(denoiser, given), cut)
+    with held(given.write_mask, given.table):
+        write_spots(given, scan, run_job(denoiser, given), cut)

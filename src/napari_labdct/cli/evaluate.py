@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import contextlib
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
+from .._version import __version__
 from ..core.errors import SettingsError
-from ..core.files import make_folder
 from ..core.jobs import Progress
+from ..core.outputs import ResultFolder
 from ..core.parameters import add_earlier_flag
 from ..evaluation.baselines import PEERS
 from .common import EITHER, MASK, add_scan_option, check_stack, show_progress, warn_implausible
+
+#: What is written into the folder of ``--output``.
+FILES = ("quality.json", "quality.csv", "snr.csv", "verdicts_*.png")
 
 
 def add_command(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +48,7 @@ def add_command(parser: argparse.ArgumentParser) -> None:
         help="with --scan, a full turn: how many spots of masks come back half a turn later",
     )
     parser.add_argument("-o", "--output", metavar="FOLDER", help="output: JSON, CSV and pictures")
+    parser.add_argument("--overwrite", action="store_true", help="replace another result")
     parser.add_argument("--quick", action="store_true", help="four scans only")
     parser.add_argument(
         "--peers", nargs="*", choices=tuple(PEERS), metavar="PEER",
@@ -74,12 +82,8 @@ def run(given: argparse.Namespace) -> None:
     from ..core.folders import cache_folder
     from ..evaluation import benchmark as quality
 
-    if given.output:  # said before the work, not after it
-        make_folder(given.output)
     if given.scan:
-        results = _with_truth(given)
-        print(results.table())
-        _write(results, given.output)
+        _with_truth(given)
         return
     folder = Path(given.cache) if given.cache else cache_folder() / "evaluation"
     methods = [
@@ -95,6 +99,17 @@ def run(given: argparse.Namespace) -> None:
         recipes = blank_recipes(blank, given.grain_map)
     else:
         recipes = quality.quick_recipes() if given.quick else quality.judging_recipes()
+    output = _claimed(
+        given, {"id": [r.key for r in recipes]}, [m.about for m in methods],
+        blank, given.grain_map,
+    )  # fmt: skip
+    with output.held() if output else contextlib.nullcontext():
+        _on_test_scans(given, methods, recipes, blank, folder, output)
+
+
+def _on_test_scans(given: argparse.Namespace, methods, recipes, blank, folder: Path, output):
+    from ..evaluation import benchmark as quality
+
     peers: dict[str, list[quality.Method]] = {}
     if given.peers is not None:
         names = given.peers or tuple(PEERS)
@@ -108,17 +123,37 @@ def run(given: argparse.Namespace) -> None:
     if given.changes:
         results = _last(quality.invariance(methods, folder, results), "changed inputs")
     print(results.table())
-    _write(results, given.output)
-    if blank is not None:
-        print(results.scan_table())
-        _print_false(methods, blank, recipes, peers, folder)
-    if given.pictures:
+
+    def pictures() -> Iterator[Path]:
         from ..evaluation.gallery import write_pictures
 
         few = len(methods) + 2  # the routine and its helped form beside the models
         shown = [r for r in recipes if r.exposure == 1.0]
         for group in dict.fromkeys(r.group for r in shown):
-            print(write_pictures(lambda r: chosen(r)[:few], group, shown, folder, given.output))
+            yield write_pictures(lambda r: chosen(r)[:few], group, shown, folder, output.path)
+
+    _write(results, output, pictures() if given.pictures else ())
+    if blank is not None:
+        print(results.scan_table())
+        _print_false(methods, blank, recipes, peers, folder)
+
+
+def _claimed(
+    given: argparse.Namespace, data: dict[str, Any], about: list[dict[str, Any]], *read: Any
+) -> ResultFolder | None:
+    """The folder of ``--output``, before the work begins."""
+    if not given.output:
+        return None
+    names = ("quick", "peers", "trials", "changes", "pictures", "augmentations")
+    made = {
+        "job": "evaluate",
+        "settings": {name: getattr(given, name) for name in names},
+        "input": data,
+        "methods": about,
+        "napari_labdct": __version__,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+    return ResultFolder(given.output, made, FILES, inputs=read, overwrite=given.overwrite)
 
 
 def _print_false(methods, blank, recipes, peers, folder: Path) -> None:
@@ -166,12 +201,14 @@ def _half_turn(given: argparse.Namespace) -> None:
             )
 
 
-def _write(results, output: str | None) -> None:
-    for path in results.write(output) if output else ():
-        print(path)
+def _write(results, output: ResultFolder | None, more: Iterable[Path] = ()) -> None:
+    if output is not None:
+        with output.written():
+            for path in (*results.write(output.path), *more):
+                print(path)
 
 
-def _with_truth(given: argparse.Namespace):
+def _with_truth(given: argparse.Namespace) -> None:
     """Models and mask stacks on a scan of the user's with its truth."""
     from ..evaluation import benchmark as quality
     from ..evaluation.comparison import open_segmentation
@@ -188,7 +225,13 @@ def _with_truth(given: argparse.Namespace):
             methods.append(found)
         else:
             methods += [quality.network(name, given.device, looks=n) for n in given.augmentations]
-    return _last(quality.evaluate_scan(methods, scan, truth), "evaluate")
+    about = [getattr(m, "about", None) or {"masks": m.name, "recipe": m.recipe} for m in methods]
+    masks = [getattr(m, "masks", None) for m in methods]
+    output = _claimed(given, {"id": scan.identity()}, about, scan, truth.masks, *masks)
+    with output.held() if output else contextlib.nullcontext():
+        results = _last(quality.evaluate_scan(methods, scan, truth), "evaluate")
+        print(results.table())
+        _write(results, output)
 
 
 def _last(steps: Iterator, what: str):

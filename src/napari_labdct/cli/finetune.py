@@ -70,7 +70,7 @@ def run(given: argparse.Namespace) -> None:
         )  # fmt: skip
     with stopping_on_signals(work_folder(given.output)) as asked:
         show_progress(told(steps), "finetune", "step")
-    if asked.interrupted and work_folder(given.output).exists():
+    if asked.interrupted:
         raise KeyboardInterrupt
     if work_folder(given.output).exists():  # stopped; the bar has said where
         print("The same command goes on from there.", file=sys.stderr)

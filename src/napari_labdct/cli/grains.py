@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from ..core.errors import OutputError
+from ..core.files import make_folder, remove
 from ..core.frame_store import spare_inputs
+from ..core.locks import alone
 from ..core.parameters import add_arguments, from_namespace
 from ..grains.settings import GrainSettings
 from .common import add_scan, open_given
@@ -32,10 +35,8 @@ def add_command(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
     from ..grains.mapping import GrainMapping, file_id
-    from ..grains.results import write_result
+    from ..grains.results import written
     from ..io import open_scan
 
     output = Path(given.output).expanduser()
@@ -45,17 +46,29 @@ def run(given: argparse.Namespace) -> None:
     scan = open_given(given)
     table = output.with_suffix(".csv")
     spare_inputs([output, table], scan, given.spots, settings.mask)
-    for path in (output, table):
-        if path.exists() and not given.overwrite:
-            raise OutputError(
-                f"{path} exists; choose another name or allow overwriting (--overwrite)."
-            )
     job = GrainMapping(
         scan, open_scan(given.spots).frames, settings, given.material, file_id(given.spots)
     )
     state = output.with_name(output.name + ".part.json")
-    state.parent.mkdir(parents=True, exist_ok=True)
-    steps = job.run(state)
+    there = written(output, job.recipe, job.points, given.overwrite)
+    if there:
+        remove(state)  # killed before it was
+        print(f"{output} holds this result already.", file=sys.stderr)
+    make_folder(output.parent)
+    with alone(output):
+        for path in there or _mapped(job, output, state):
+            print(path)
+    if job.result is not None and job.result.doubtful:
+        print(f"{job.result.doubtful} doubtful grains were left out.")
+
+
+def _mapped(job, output: Path, state: Path) -> list[Path]:
+    """Map the grains under a progress bar, and write them."""
+    from tqdm import tqdm
+
+    from ..grains.results import write_result
+
+    steps = job.run(state, keep_state=True)
     with tqdm(total=1000, bar_format="{l_bar}{bar}| {desc}") as bar:
         try:
             for step in steps:
@@ -63,7 +76,6 @@ def run(given: argparse.Namespace) -> None:
                 bar.update(step.done - bar.n)
         finally:
             steps.close()
-    for path in write_result(output, job.result):
-        print(path)
-    if job.result.doubtful:
-        print(f"{job.result.doubtful} doubtful grains were left out.")
+    paths = write_result(output, job.result)
+    remove(state)
+    return paths

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import sys
 
-from ..core.errors import OutputError, SettingsError
+from ..core.errors import SettingsError
+from ..core.outputs import write_once
 
 
 def add_command(parser: argparse.ArgumentParser) -> None:
@@ -50,9 +51,8 @@ def run(given: argparse.Namespace) -> None:
         name, path = given.export_onnx
         if not path.lower().endswith(".onnx"):
             raise SettingsError(f"{path} must end in .onnx; give such a name.")
-        if Path(path).expanduser().exists() and not given.overwrite:
-            raise OutputError(f"{path} exists; choose another name or add --overwrite.")
-        Model.load(name, "cpu").export_onnx(path)
+        if not write_once(path, Model.load(name, "cpu").as_onnx(), given.overwrite):
+            print(f"{path} holds this model already.", file=sys.stderr)
         print(path)
     else:
         for model in library.list_models():

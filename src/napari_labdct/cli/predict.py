@@ -35,7 +35,7 @@ def run(given: argparse.Namespace) -> None:
         "predict", settings, scan, geometry=scan.description.to_dict(),
         omega_deg=None if scan.omega_deg is None else scan.omega_deg.tolist(),
     )  # fmt: skip
-    claim(given.output, made, given.overwrite)
+    made = claim(given.output, made, given.overwrite)
     prediction = Prediction(scan, settings)
     tables = tqdm(prediction.run(), "predict", scan.n_frames, unit="frame")
     with described(given.output, made):

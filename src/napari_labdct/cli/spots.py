@@ -11,6 +11,7 @@ import numpy as np
 from ..background.rolling_median import SPOT_WINDOW
 from ..core.errors import OutputError, SettingsError, quoted
 from ..core.frame_store import spare_inputs
+from ..core.outputs import held
 from ..core.parameters import add_arguments
 from ..spots.binarisation import BinaryFrames, SpotSettings, binarised
 from .common import (
@@ -99,7 +100,9 @@ def run(given: argparse.Namespace) -> None:
         review = Review(detections.shape, given.review)
         _check_review(given, scan, detections, review)
     kept = ReviewedFrames(detections, review, KEEP[given.keep])
-    _write(given, scan, detections, review, kept)
+    listed = given.pairs and Path(given.pairs) / "pairs.json"
+    with held(*given.output, given.write_mask, given.labels, listed):
+        _write(given, scan, detections, review, kept)
 
 
 def _check_review(given: argparse.Namespace, scan, detections, review) -> None:
@@ -161,10 +164,11 @@ def _write(given: argparse.Namespace, scan, detections, review, kept) -> None:
     recipe = spots_recipe(
         scan, detections, review, given.median_window, keep=given.keep, where=given.where
     )
-
-    for name in (*given.output, given.write_mask, given.labels):
-        claim(name, recipe, given.overwrite)
-    claim_pairs(given.pairs, recipe, given.overwrite)
+    recipes = {
+        name: claim(name, recipe, given.overwrite)
+        for name in (*given.output, given.write_mask, given.labels)
+    }
+    of_pairs = claim_pairs(given.pairs, recipe, given.overwrite)
 
     def over(frames: Iterator, what: str) -> Iterator:
         return tqdm(frames, what, scan.n_frames)
@@ -175,14 +179,14 @@ def _write(given: argparse.Namespace, scan, detections, review, kept) -> None:
         table = np.concatenate(list(over(tables, "measure")))
         table = table[np.isin(table["status"], KEEP[given.keep]) & where(table, given.where)]
         for name in given.output:
-            print(export_table(name, table, recipe, kept, frame_names(scan)))
+            print(export_table(name, table, recipes[name], kept, frame_names(scan)))
     for name, binary in ((given.write_mask, True), (given.labels, False)):
         if name:
             frames = over(iter(range(scan.n_frames)), "binary" if binary else "labels")
             print(
                 export_stack(
-                    name, kept, recipe, binary=binary, longest_px=given.stack_px, order=frames,
-                    orientation=scan.orientation,
+                    name, kept, recipes[name], binary=binary, longest_px=given.stack_px,
+                    order=frames, orientation=scan.orientation,
                     table=table if given.where else None,
                 )
             )  # fmt: skip
@@ -193,5 +197,5 @@ def _write(given: argparse.Namespace, scan, detections, review, kept) -> None:
 
         measurer = FrameMeasurer(scan, given.median_window)
         pairs = training_pairs(measurer, detections, review)
-        count = sum(1 for _ in write_training_pairs(given.pairs, pairs, recipe))
+        count = sum(1 for _ in write_training_pairs(given.pairs, pairs, of_pairs))
         print(f"{given.pairs}: {count} pairs")

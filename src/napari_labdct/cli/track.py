@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..core.frame_store import spare_inputs
+from ..core.outputs import held
 from ..core.parameters import add_arguments, from_namespace
 from ..core.recipes import recipe_beside
 from ..spots.tracking import Tracker, TrackSettings
@@ -53,4 +54,5 @@ def run(given: argparse.Namespace) -> None:
     tracker = Tracker(scan, cleaned, settings, made)
     check_spots(given, scan, tracker.cleaned.shape, given.cleaned)
     claim_spots(given, tracker.recipe(), cut)
-    write_spots(given, scan, run_job(tracker, given), cut)
+    with held(given.write_mask, given.table):
+        write_spots(given, scan, run_job(tracker, given), cut)

@@ -35,6 +35,9 @@ def add_command(parser: argparse.ArgumentParser) -> None:
         help="take the spots of two crops in five from simulated scans kept in FILE (.npz), which "
         "is made if it is not there (1.1 GB, minutes)",
     )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a training with other settings"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, mps")
     parser.add_argument(
         "--workers", type=int, default=None, help="processes that draw crops; 0 is one thread"
@@ -57,7 +60,7 @@ def run(given: argparse.Namespace) -> None:
     from ..training.loop import train
     from ..training.run_folder import RunFolder, read_recipe, stopping_on_signals
 
-    before = read_recipe(given.folder)
+    before = {} if given.overwrite else read_recipe(given.folder)
     settings = _chosen(TrainSettings, given, before.get("train"))
     synthesis = _chosen(SynthesisSettings, given, before.get("synthesis"))
     inputs = {"start_from": None, "pairs": None, "pairs_part": 0.5, "simulated_scans": None,
@@ -76,7 +79,7 @@ def run(given: argparse.Namespace) -> None:
         source = simulated_scans(inputs["simulated_scans"])
     steps = train(
         settings, given.folder, synthesis, given.device, start, source, given.workers, inputs,
-        inputs["rendering"],
+        inputs["rendering"], given.overwrite,
     )  # fmt: skip
     first = rank_here() == 0
     with stopping_on_signals(given.folder, first) as asked:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import OutputError
+from .locks import writing
 from .reading import load_json
 
 if TYPE_CHECKING:
@@ -49,12 +50,13 @@ def atomic(path: str | Path, *, new_folder: bool = True) -> Iterator[Path]:
     Raises
     ------
     OutputError
-        The folder cannot be written, or the block raised an `OSError`.
+        The folder cannot be written, another process writes this file, or the block raised an
+        `OSError`.
     """
     path = Path(path)
-    with _renamed(path) as part:
-        if new_folder:
-            path.parent.mkdir(parents=True, exist_ok=True)
+    if new_folder:
+        make_folder(path.parent)
+    with writing(_part(path), path), _renamed(path) as part:
         yield part
         with open(part, "r+b") as file:
             sync(file)
@@ -62,7 +64,7 @@ def atomic(path: str | Path, *, new_folder: bool = True) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _renamed(path: Path) -> Iterator[Path]:
-    part = path.with_name(path.name + ".tmp")
+    part = _part(path)
     try:
         yield part
         os.replace(part, path)
@@ -71,6 +73,10 @@ def _renamed(path: Path) -> Iterator[Path]:
         if isinstance(error, OSError):
             raise cannot_write(path, error) from error
         raise
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + ".tmp")
 
 
 @contextlib.contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import threading
+import weakref
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +17,7 @@ import numpy as np
 
 from .errors import InputsChangedError, OutputError, quoted, reason
 from .files import cannot_write, read_json, remove, sync, write_atomically
+from .locks import hold, release
 from .recipes import recipe_hash, sidecar
 from .stacks import LazyStack
 
@@ -115,7 +118,8 @@ class FrameStore(LazyStack):
     renamed to ``NAME.tif``, so a file under its own name is always whole.  A sidecar
     ``NAME.tif.json`` keeps the recipe and which frames are done, so the same job goes on
     after a cancel or a crash, which costs one frame at most.  Reading and writing may
-    happen in different threads; a frame that is not done reads as zeros.
+    happen in different threads; a frame that is not done reads as zeros.  Other processes are
+    kept from writing the result from when it is opened until it is whole, or until `let_go`.
 
     Use `FrameStore.open_or_create`.
     """
@@ -129,6 +133,7 @@ class FrameStore(LazyStack):
         self.note = ""  # what the user should know before frames are made
         self._lock = threading.RLock()
         self._offset = 0
+        self._held: weakref.finalize | None = None
 
     @classmethod
     def open_or_create(
@@ -162,8 +167,8 @@ class FrameStore(LazyStack):
         Raises
         ------
         OutputError
-            The place is not writable, too small, or taken by something else; or the inputs
-            changed since the result was begun.
+            The place is not writable, too small, taken by something else, or being written by
+            another process; or the inputs changed since the result was begun.
         """
         path = Path(path).expanduser().absolute()
         dtype = np.dtype(dtype)
@@ -171,9 +176,43 @@ class FrameStore(LazyStack):
             raise OutputError(f"{path.name} must end in .tif or .tiff; give such a name.")
         store = cls(path, shape, dtype, made, np.zeros(shape[0], bool))
         store.inputs = state_of_inputs(*inputs)
-        if not store._go_on(overwrite):
-            store._allocate(orientation)
+        store._hold()
+        try:
+            if not store._go_on(overwrite):
+                store._allocate(orientation)
+        except BaseException:
+            store.let_go()
+            raise
+        if store.complete:
+            store.let_go()
         return store
+
+    def _hold(self) -> None:
+        with contextlib.suppress(OSError):  # said by what is written next
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        hold(self.path)
+        self._held = weakref.finalize(self, release, self.path)
+
+    def _take_up(self) -> bool:
+        """Hold it again after `let_go`; True if it was let go, and others may have added to it."""
+        if self._held is not None and self._held.alive:
+            return False
+        self._hold()
+        done = self._done_by(read_json(sidecar(self.path)))
+        if done is None:
+            self.let_go()
+            raise OutputError(
+                f"{self.path} was deleted or replaced while it was not written to; begin it again."
+            )
+        self.done[:] = done
+        return True
+
+    def let_go(self) -> None:
+        """Let other processes go on with it; writing to it again holds it again."""
+        with self._lock:
+            if self._held is not None:
+                self._held()
+                self._held = None
 
     def _go_on(self, overwrite: bool) -> bool:
         """Take up what is there; False if there is nothing, or nothing that shall stay."""
@@ -319,6 +358,8 @@ class FrameStore(LazyStack):
         if image.shape != self.shape[1:]:
             raise ValueError(f"frame of shape {image.shape} for a store of {self.shape[1:]}")
         with self._lock:
+            if self._take_up() and self.done[index]:
+                return
             try:
                 with open(_part(self.path), "r+b") as file:
                     file.seek(self._offset + index * image.nbytes)
@@ -333,6 +374,7 @@ class FrameStore(LazyStack):
                 raise cannot_write(self.path, error) from error
             if self.complete:
                 self._finish()
+                self.let_go()
 
     def _save_state(self) -> None:
         state = {
@@ -351,6 +393,7 @@ class FrameStore(LazyStack):
             self.done[:] = False
             for path in (_part(self.path), self.path, sidecar(self.path)):
                 remove(path)
+            self.let_go()
 
 
 def _part(path: Path) -> Path:

@@ -69,12 +69,15 @@ def fill(
     todo = store.missing(wanted)
     done = len(wanted) - len(todo)
     yield Progress(done, len(wanted), " ".join(part for part in (store.note, note) if part))
-    for index in todo:
-        for _ in prepare(index) if prepare else ():
-            yield Progress(done, len(wanted))
-        store.write(index, make(index))
-        done += 1
-        yield Progress(done, len(wanted), remark(index) if remark else "", frame=index)
+    try:
+        for index in todo:
+            for _ in prepare(index) if prepare else ():
+                yield Progress(done, len(wanted))
+            store.write(index, make(index))
+            done += 1
+            yield Progress(done, len(wanted), remark(index) if remark else "", frame=index)
+    finally:
+        store.let_go()
 
 
 @dataclass(frozen=True)

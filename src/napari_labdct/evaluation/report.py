@@ -14,6 +14,8 @@ import numpy as np
 from ..background.rolling_median import SPOT_WINDOW, RollingMedian
 from ..core.files import atomic, write_atomically
 from ..core.jobs import Progress
+from ..core.outputs import ResultFolder
+from ..core.recipes import recipe
 from ..scan.scan import Scan
 from . import figures as pictures
 from .comparison import Comparison, Segmentation, compare
@@ -226,6 +228,44 @@ def write_report(
     return path
 
 
+#: What a comparison writes into its folder, and nothing else there is touched.
+FILES = ("summary.csv", "frames.csv", "spots_[ab].csv", "snr_[ab].csv", "figure_[0-9].png",
+         "report.html")  # fmt: skip
+
+
+def holds_report(folder: str | Path) -> bool:
+    """Whether a folder holds files of the names of a report."""
+    return any(path for name in (*FILES, "recipe.json") for path in Path(folder).glob(name))
+
+
+def report_folder(
+    folder: str | Path,
+    scan: Scan,
+    a: Segmentation,
+    b: Segmentation,
+    truth: Segmentation | None = None,
+    *,
+    median_window: int = SPOT_WINDOW,
+    frames: Iterable[int] | None = None,
+    overwrite: bool = False,
+) -> ResultFolder:
+    """Where a comparison is written to, claimed before the work begins.
+
+    Raises
+    ------
+    OutputError
+        The folder holds another report, or what this one was made of has changed.
+    """
+    sides = {
+        key: side and {"name": side.name, "recipe": side.recipe}
+        for key, side in (("a", a), ("b", b), ("truth", truth))
+    }
+    made = recipe("compare", {"median_window": median_window}, scan, **sides,
+                  frames=None if frames is None else sorted(int(i) for i in frames))  # fmt: skip
+    read = (scan, a.masks, b.masks, truth and truth.masks)
+    return ResultFolder(folder, made, FILES, inputs=read, overwrite=overwrite)
+
+
 def run(
     folder: str | Path,
     scan: Scan,
@@ -235,6 +275,7 @@ def run(
     *,
     median_window: int = SPOT_WINDOW,
     frames: Iterable[int] | None = None,
+    overwrite: bool = False,
 ) -> Iterator[Progress | Comparison]:
     """Compare, and write CSV tables, pictures and the report into `folder`.
 
@@ -247,14 +288,20 @@ def run(
     ScanError, OutputError
     """
     wanted = list(range(scan.n_frames) if frames is None else frames)
+    output = report_folder(
+        folder, scan, a, b, truth, median_window=median_window,
+        frames=None if frames is None else wanted, overwrite=overwrite,
+    )  # fmt: skip
     result = Comparison((a.name, b.name))
     yield Progress(0, len(wanted))
-    steps = compare(scan, a, b, truth, median_window=median_window, frames=wanted)
-    for done, one in enumerate(steps, start=1):
-        result.add(one)
-        yield Progress(done, len(wanted), frame=one.frame)
-    result.write_csv(folder)
-    write_report(folder, scan, a, b, result, median_window)
+    with output.held():
+        steps = compare(scan, a, b, truth, median_window=median_window, frames=wanted)
+        for done, one in enumerate(steps, start=1):
+            result.add(one)
+            yield Progress(done, len(wanted), frame=one.frame)
+        with output.written():
+            result.write_csv(output.path)
+            write_report(output.path, scan, a, b, result, median_window)
     yield result
 
 

@@ -140,7 +140,9 @@ class GrainMapping:
             mask=file_id(mask) if mask else "",
         )
 
-    def run(self, state_path: str | Path | None = None) -> Iterator[Progress]:
+    def run(
+        self, state_path: str | Path | None = None, *, keep_state: bool = False
+    ) -> Iterator[Progress]:
         """Make the map; closing the generator cancels.
 
         Parameters
@@ -148,6 +150,9 @@ class GrainMapping:
         state_path : path, optional
             Where the grains found so far are kept. A file of the same recipe is gone on with, even
             after the process was killed; it is removed when the map is finished.
+        keep_state : bool
+            Leave that file, to be removed when the result is written: a kill in between then costs
+            the final pass, not the search.
 
         Yields
         ------
@@ -199,7 +204,7 @@ class GrainMapping:
                 fine = made
                 yield step(_SEARCH + (_FINAL - _SEARCH) * done, "final pass")
             self.result = assemble(self, fine, search.seeds, chance)
-        if state_path is not None:
+        if state_path is not None and not keep_state:
             remove(Path(state_path))
         yield Progress(1000, 1000, f"{len(self.result.table)} grains")
 
@@ -209,15 +214,19 @@ class GrainMapping:
         if saved.get("hash") == key:
             for count in search.resume(saved["search"]):
                 yield step(_CHANCE, f"{count} grains taken up")
-        last = time.monotonic()
+        began = last = time.monotonic()
+
+        def save() -> None:
+            write_atomically(Path(state_path), json.dumps({"hash": key, "search": search.state()}))
+
         for _ in search.run():
             if state_path is not None and time.monotonic() - last > _SAVE_S:
-                write_atomically(
-                    Path(state_path), json.dumps({"hash": key, "search": search.state()})
-                )
+                save()
                 last = time.monotonic()
             done = _CHANCE + (_SEARCH - _CHANCE) * search.progress
             yield step(done, f"{len(search.grains)} grains, {search.filled:.0%} filled")
+        if state_path is not None and last > began:  # a search that took long is not done again
+            save()
 
     def _finish(self, search: Search, grid: VoxelGrid) -> Iterator[tuple[float, FineMap | None]]:
         search.judge_again()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ..core.errors import OutputError, ScanError
-from ..core.files import cannot_write, make_folder, remove
+from ..core.files import atomic, make_folder, read_json, remove, write_atomically
+from ..core.locks import alone
+from ..core.outputs import as_before, taken
 from ..crystal import Material, ipf_colour, matrix_to_bunge, matrix_to_rodrigues
 from ..crystal.grain_map import GrainMap
 from ..io.grainmapper import write_grainmapper
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from .settings import GrainSettings
     from .spot_images import SpotImages
 
-__all__ = ["GRAIN_DTYPE", "GrainResult", "write_grain_csv", "write_result"]
+__all__ = ["GRAIN_DTYPE", "GrainResult", "write_grain_csv", "write_result", "written"]
 
 GRAIN_DTYPE = np.dtype(
     [
@@ -223,17 +225,61 @@ def write_grain_csv(path: str | Path, table: np.ndarray) -> Path:
         The file cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(table.dtype.names)
-            writer.writerows([[f"{v:.9g}" for v in row] for row in table.tolist()])
-        os.replace(temporary, path)
-    except OSError as error:
-        remove(temporary)
-        raise cannot_write(path, error) from error
+    with atomic(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(table.dtype.names)
+        writer.writerows([[f"{v:.9g}" for v in row] for row in table.tolist()])
     return path
+
+
+def written(
+    path: str | Path, made: dict[str, Any], points: bool, overwrite: bool = False
+) -> list[Path]:
+    """The files of the very result of a recipe, if it is there; anything else is refused.
+
+    A table that a kill left out is written from the map.
+
+    Parameters
+    ----------
+    path : path
+        As for `write_result`.
+    made : dict
+        The recipe.
+    points : bool
+        It is a list of point grains.
+    overwrite : bool
+        Whatever else is there may be replaced.
+
+    Raises
+    ------
+    OutputError
+        Something else is there.
+    """
+    path = Path(path).expanduser()
+    table, side = path.with_suffix(".csv"), path.with_suffix(".json")
+    if points:
+        if not path.exists() and as_before(read_json(side), made) is not None:
+            return [table, side] if table.exists() else []
+    elif path.exists():
+        before, rows = _stored(path)
+        if as_before(before, made) is not None:
+            if not table.exists():
+                write_grain_csv(table, rows)
+            return [path, table]
+    there = [p for p in (path, table, *([side] if points else [])) if p.exists()]
+    if there and not overwrite:
+        raise taken(there[0])
+    return []
+
+
+def _stored(path: Path) -> tuple[dict[str, Any], np.ndarray]:
+    """Recipe and table of a map of ours; nothing of another file."""
+    import h5py
+
+    with contextlib.suppress(OSError, KeyError, ValueError, TypeError), h5py.File(path) as file:
+        own = file["napari_labdct"]
+        return json.loads(own["Recipe"][()]), own["Grains"][()]
+    return {}, np.zeros(0, GRAIN_DTYPE)
 
 
 def write_result(path: str | Path, result: GrainResult) -> list[Path]:
@@ -250,49 +296,41 @@ def write_result(path: str | Path, result: GrainResult) -> list[Path]:
     if path.suffix.lower() not in (".h5", ".hdf5"):
         raise OutputError(f"{path.name} must end in .h5; give such a name.")
     make_folder(path.parent)
-    written = [write_grain_csv(path.with_suffix(".csv"), result.table)]
+    table = path.with_suffix(".csv")
     if result.grains is None:
-        from ..core.files import write_atomically
-
-        side = path.with_suffix(".json")
-        write_atomically(side, json.dumps(result.recipe, indent=1))
-        return [*written, side]
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        write_grainmapper(temporary, result.grains, result.material, **result.scan)
-        _add_fields(temporary, result)
-        os.replace(temporary, path)
-    except OSError as error:
-        remove(temporary)
-        raise cannot_write(path, error) from error
-    except OutputError:
-        remove(temporary)
-        raise
-    return [path, *written]
+        with alone(path):
+            # The recipe first, so that a table without it is somebody else's.
+            side = path.with_suffix(".json")
+            remove(path)  # a map that this list replaces
+            write_atomically(side, json.dumps(result.recipe, indent=1))
+            return [write_grain_csv(table, result.table), side]
+    with alone(path):
+        write_grainmapper(
+            path, result.grains, result.material, **result.scan,
+            more=lambda file: _add_fields(file, result),
+        )  # fmt: skip
+        return [path, write_grain_csv(table, result.table)]
 
 
-def _add_fields(path: Path, result: GrainResult) -> None:
-    """Completeness, orientation field, colours, table and recipe."""
-    import h5py
-
+def _add_fields(file: Any, result: GrainResult) -> None:
+    """Completeness, orientation field, colours, table and recipe, into an open HDF5 file."""
     parts = result.part_orientations
     vectors = np.concatenate([np.zeros((1, 3)), matrix_to_rodrigues(parts)]).astype(np.float32)
-    with h5py.File(path, "r+") as file:
-        data = file["LabDCT/Data"]
-        fields = {
-            "Completeness": result.completeness,
-            "Rodrigues": vectors[result.part_labels],
-        }
-        for name, direction in (
-            ("IPF100", (1, 0, 0)), ("IPF010", (0, 1, 0)), ("IPF001", (0, 0, 1)),
-        ):  # fmt: skip
-            colour = ipf_colour(parts, result.material.symmetry, direction) * 255
-            table = np.concatenate([np.zeros((1, 3)), colour]).round().astype(np.uint8)
-            fields[name] = table[result.part_labels]
-        for name, volume in fields.items():
-            if name in data:
-                del data[name]
-            data.create_dataset(name, data=volume, compression="gzip", compression_opts=1)
-        own = file.create_group("napari_labdct")
-        own["Grains"] = result.table
-        own["Recipe"] = json.dumps(result.recipe)
+    data = file["LabDCT/Data"]
+    fields = {
+        "Completeness": result.completeness,
+        "Rodrigues": vectors[result.part_labels],
+    }
+    for name, direction in (
+        ("IPF100", (1, 0, 0)), ("IPF010", (0, 1, 0)), ("IPF001", (0, 0, 1)),
+    ):  # fmt: skip
+        colour = ipf_colour(parts, result.material.symmetry, direction) * 255
+        table = np.concatenate([np.zeros((1, 3)), colour]).round().astype(np.uint8)
+        fields[name] = table[result.part_labels]
+    for name, volume in fields.items():
+        if name in data:
+            del data[name]
+        data.create_dataset(name, data=volume, compression="gzip", compression_opts=1)
+    own = file.create_group("napari_labdct")
+    own["Grains"] = result.table
+    own["Recipe"] = json.dumps(result.recipe)

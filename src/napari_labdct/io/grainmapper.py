@@ -6,7 +6,7 @@ A volume is (z, y, x), as GrainMapper3D and napari have it; positions in mm are 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -379,10 +379,12 @@ def write_grainmapper(
     sample_detector_mm: float | None = None,
     tube_kv: float | None = None,
     n_projections: int | None = None,
+    more: Callable[[Any], None] | None = None,
 ) -> Path:
     """Write a grain map in GrainMapper3D's layout (format version 4).
 
-    `material` is one, or one for each phase in ``grains.phases``.
+    `material` is one, or one for each phase in ``grains.phases``; `more` is given the open file,
+    to write more into it.
 
     Raises
     ------
@@ -429,4 +431,6 @@ def write_grainmapper(
             group_number = gemmi.find_spacegroup_by_name(crystal.space_group).number
             phase["SpaceGroup"] = np.array([group_number], np.int32)
             phase["UniversalHermannMauguin"] = np.array([crystal.space_group.encode()])
+        if more is not None:
+            more(file)
     return path

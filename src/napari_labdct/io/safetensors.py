@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,4 +70,18 @@ def write_file(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str,
     from safetensors.torch import save
 
     plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    write_atomically(path, save(plain, metadata))
+    write_atomically(path, _in_order(save(plain, metadata)))
+
+
+def _in_order(data: bytes) -> bytes:
+    """The file with its description in order, which the library shuffles: equal models are equal
+    files.
+    """
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    header = {name: header[name] for name in sorted(header)}
+    if "__metadata__" in header:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + data[8 + length :]

@@ -17,8 +17,10 @@ import numpy as np
 from ..core.errors import OutputError, ScanError, quoted, reason
 from ..core.files import atomic, atomic_hdf5, make_folder, remove, write_atomically
 from ..core.hdf5 import open_hdf5, parse_mapping, recipe_of, values
+from ..core.locks import alone
+from ..core.outputs import as_before, taken
 from ..core.reading import FAULTS, check_declared, load_json
-from ..core.recipes import recipe_beside, recipe_hash
+from ..core.recipes import recipe_beside
 from ..core.schema import Mismatch, check
 from ..core.spot_words import LATER_COLUMNS, WORDS
 from .coco import read_coco
@@ -49,20 +51,21 @@ def described(path: str | Path, recipe: dict[str, Any]) -> Iterator[None]:
     If the block fails, the recipe that was there comes back.
     """
     side = _side(path)
-    before = side.read_bytes() if side.exists() else None
     make_folder(side.parent)
-    write_recipe(path, recipe)
-    try:
-        yield
-    except BaseException:
-        if before is None:
-            remove(side)
-        else:
-            write_atomically(side, before)
-        raise
+    with alone(path):
+        before = side.read_bytes() if side.exists() else None
+        write_recipe(path, recipe)
+        try:
+            yield
+        except BaseException:
+            if before is None:
+                remove(side)
+            else:
+                write_atomically(side, before)
+            raise
 
 
-def claim(path: str | Path | None, recipe: dict[str, Any], overwrite: bool) -> None:
+def claim(path: str | Path | None, recipe: dict[str, Any], overwrite: bool) -> dict[str, Any]:
     """Refuse to replace anything but a result of the same recipe, before the work begins.
 
     Parameters
@@ -74,37 +77,49 @@ def claim(path: str | Path | None, recipe: dict[str, Any], overwrite: bool) -> N
     overwrite : bool
         The user has said that it may go.
 
+    Returns
+    -------
+    dict
+        The recipe to be written: that of the same result if it is there, so that making it again
+        gives the same file.
+
     Raises
     ------
     OutputError
         Something else is there.
     """
-    if not path or overwrite:
-        return
+    if not path:
+        return recipe
     path = Path(path).expanduser()
     if not path.exists() and not _side(path).exists():
-        return
-    with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
-        if recipe_hash(_recipe_of(path)) == recipe_hash(json.loads(json.dumps(recipe))):
-            return
-    raise OutputError(
-        f"{path} already holds something else; choose another name or allow overwriting "
-        "(--overwrite)."
-    )
+        return recipe
+    before = as_before(_recipe_of(path), recipe)
+    if before is None and not overwrite:
+        raise taken(path)
+    return before or recipe
 
 
-def claim_pairs(folder: str | Path | None, recipe: dict[str, Any], overwrite: bool) -> None:
+def holds_pairs(folder: str | Path) -> bool:
+    """Whether a folder holds files of the names that `write_training_pairs` gives."""
+    names = ("pairs.json", *(f"{name}_*.tif" for name in _IMAGES))
+    return any(path for name in names for path in Path(folder).glob(name))
+
+
+def claim_pairs(
+    folder: str | Path | None, recipe: dict[str, Any], overwrite: bool
+) -> dict[str, Any]:
     """As `claim`, for the folder of `write_training_pairs`."""
-    if not folder or overwrite:
-        return
+    if not folder:
+        return recipe
     listed = Path(folder).expanduser() / "pairs.json"
-    claim(listed, recipe, overwrite)
+    recipe = claim(listed, recipe, overwrite)
     images = [p for n in _IMAGES for p in listed.parent.glob(f"{n}_*.tif")]
-    if images and not listed.exists():
+    if images and not listed.exists() and not overwrite:
         raise OutputError(
             f"{listed.parent} already holds {images[0].name}; choose another folder or allow "
             "overwriting (--overwrite)."
         )
+    return recipe
 
 
 def _recipe_of(path: Path) -> dict[str, Any]:

@@ -250,10 +250,14 @@ class Model:
         OutputError
             The file cannot be written.
         """
+        write_atomically(Path(path), self.as_onnx())
+
+    def as_onnx(self) -> bytes:
+        """The content of that file."""
         from .runtimes import to_onnx
 
         metadata = {**self._metadata(), "multiple": str(self._multiple)}
-        write_atomically(Path(path), to_onnx(self._probability_network(), CHANNELS, metadata))
+        return to_onnx(self._probability_network(), CHANNELS, metadata)
 
     def _metadata(self) -> dict[str, str]:
         """Everything but the weights, as a file keeps it."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import re
 from pathlib import Path
 
 from ..core.errors import ModelError, OutputError
-from ..core.files import write_atomically
+from ..core.outputs import write_once
 from .library import SUFFIX, ListedModel, list_models, user_models_dir
 from .model import Model
 
@@ -33,14 +34,18 @@ def import_model(
         The folder cannot be written.
     """
     path = Path(path).expanduser()
-    target = _new_path(path.stem if name is None else name, overwrite)
+    name = path.stem if name is None else name
+    same = user_models_dir() / f"{name.strip().removesuffix(SUFFIX)}{SUFFIX}"
+    if _alike(path, same):
+        return ListedModel(same.stem, same, shipped=False)
+    target = _new_path(name, overwrite)
     Model.load(path, "cpu")  # says what is wrong with it
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         data = path.read_bytes()
     except OSError as error:
         raise OutputError(f"'{path}' cannot be copied ({error.strerror or error}).") from error
-    write_atomically(target, data)
+    write_once(target, data, overwrite)
     return ListedModel(target.stem, target, shipped=False)
 
 
@@ -77,6 +82,13 @@ def delete_model(name: str) -> None:
         path.unlink()
     except OSError as error:
         raise OutputError(f"'{path}' cannot be deleted ({error.strerror or error}).") from error
+
+
+def _alike(path: Path, other: Path) -> bool:
+    try:
+        return filecmp.cmp(path, other, shallow=False)
+    except OSError:
+        return False
 
 
 def _own(name: str) -> Path:

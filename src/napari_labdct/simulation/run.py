@@ -279,6 +279,11 @@ class SimulationOutput:
             write_spot_csv(self.spots_path, self._tables())
             self._part_path.unlink()
 
+    def let_go(self) -> None:
+        """Let other processes go on with it."""
+        for store in (self.frames, self.truth, self.labels):
+            store.let_go()
+
     def _tables(self) -> Iterator[np.ndarray]:
         """Spot tables in the order of frames; a frame written twice counts once."""
         columns = len(SIMULATED_DTYPE.names)
@@ -344,6 +349,31 @@ def simulate_scan(
     """
     simulation = simulation or Simulation(settings)
     output = output or SimulationOutput(settings, out_folder, overwrite=overwrite)
+    try:
+        yield from _simulated(settings, output, simulation)
+    finally:
+        output.let_go()
+
+
+def _simulated(
+    settings: SimulateSettings, output: SimulationOutput, simulation: Simulation
+) -> Iterator[Progress]:
+    missing = output.frames.missing()
+    if missing or not all((output.folder / n).exists() for n in ("scan.yaml", "grains.h5")):
+        _describe(settings, output, simulation)
+    omega = settings.omega_deg
+    for done, index in enumerate(missing, settings.frames - len(missing) + 1):
+        projection = simulation.project(omega[index], index)
+        output.write(index, simulation.grey(projection, index), projection)
+        if done == settings.frames:
+            output.finish()
+        visible = int((projection.spots["area_px"] > 0).sum())
+        yield Progress(done, settings.frames, f"{visible} spots", index)
+    output.finish()
+
+
+def _describe(settings: SimulateSettings, output: SimulationOutput, simulation: Simulation) -> None:
+    """Write what the scan is of, and how it was taken."""
     omega = settings.omega_deg
     scan = Scan(output.frames, omega, simulation.description(), output.folder.name)
     write_scan_yaml(output.folder / "scan.yaml", scan, ["frames.tif"])
@@ -356,12 +386,3 @@ def simulate_scan(
         tube_kv=settings.tube_kv,
         n_projections=settings.frames,
     )
-    missing = output.frames.missing()
-    for done, index in enumerate(missing, settings.frames - len(missing) + 1):
-        projection = simulation.project(omega[index], index)
-        output.write(index, simulation.grey(projection, index), projection)
-        if done == settings.frames:
-            output.finish()
-        visible = int((projection.spots["area_px"] > 0).sum())
-        yield Progress(done, settings.frames, f"{visible} spots", index)
-    output.finish()

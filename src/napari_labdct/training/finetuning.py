@@ -8,14 +8,18 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..background import BackgroundSet, ExtractionSettings, Measurement
 from ..background.extraction import Extraction
-from ..core.errors import OutputError, SettingsError
-from ..core.files import cannot_write, read_json, remove, write_atomically
+from ..core.errors import ModelError, OutputError, SettingsError
+from ..core.files import cannot_write, make_folder, read_json, remove, write_atomically
+from ..core.frame_store import state_of_inputs
 from ..core.jobs import Progress
+from ..core.locks import alone
+from ..core.outputs import taken
 from ..core.recipes import recipe_hash
 from ..networks.library import SUFFIX
 from ..networks.model import Model
@@ -79,15 +83,18 @@ def fine_tune(
     OutputError
         The output exists or cannot be written.
     """
-    job = _Job(settings, output, model, device, overwrite, str(Path(folder).resolve()))
-    if job.finished:
-        yield job.clear_up()
-        return
     pairs = ReviewedPairs(folder, settings.pairs_part)
+    job = _Job(settings, output, model, device, overwrite, pairs.recipe)
+    if job.finished:
+        with job.held():
+            yield job.clear_up()
+        return
     pairs.check_size(settings.crop_px)
-    job.load()
-    tests = ReviewedPairs(folder, 1.0)
-    yield from job.learn(pairs, tests, "other places of the same reviewed pairs", lambda *_: [])
+    with job.held():
+        job.load()
+        tests = ReviewedPairs(folder, 1.0)
+        where = "other places of the same reviewed pairs"
+        yield from job.learn(pairs, tests, where, lambda *_: [])
 
 
 def fine_tune_on_scan(
@@ -135,15 +142,30 @@ def fine_tune_on_scan(
     SettingsError, ModelError, OutputError
         As in `fine_tune`.
     """
-    from .crops.own_scan import MixedScan, settings_of_scan
-    from .crops.own_scan_settings import MixSettings
+    from .crops.own_scan import settings_of_scan
 
-    job = _Job(settings, output, model, device, overwrite, scan.identity())
+    source = {
+        "scan": scan.identity(),
+        "projections": state_of_inputs(scan),
+        "simulation": simulation or {},
+        "mixing": mixing and mixing.to_dict(),
+        "background": background and background.identity(),
+    }
+    job = _Job(settings, output, model, device, overwrite, source)
     if job.finished:
-        yield job.clear_up()
+        with job.held():
+            yield job.clear_up()
         return
     simulated = settings_of_scan(scan, **(simulation or {}))
-    job.load()
+    with job.held():
+        job.load()
+        yield from _on_scan(job, scan, simulated, background, mixing)
+
+
+def _on_scan(job: _Job, scan: Scan, simulated, background, mixing) -> Iterator[Progress]:
+    from .crops.own_scan import MixedScan
+    from .crops.own_scan_settings import MixSettings
+
     kept = job.work / "background.h5"
     if background is None:
         extraction = ExtractionSettings()
@@ -154,7 +176,7 @@ def fine_tune_on_scan(
             measurement.result().save(kept)
         background = BackgroundSet.load(kept)
     mixing = mixing or MixSettings(snr_min=0.5, snr_max=10.0)
-    source = MixedScan(background, simulated, mixing, settings.pairs_part, FRAMES)
+    source = MixedScan(background, simulated, mixing, job.settings.pairs_part, FRAMES)
     other = simulated.replace(seed=simulated.seed + 1)
     tests = MixedScan(background, other, mixing, 1.0, TEST_FRAMES)
     where = "simulated spots of another sample over the background of the scan"
@@ -165,7 +187,7 @@ class _Job:
     """What both kinds of fine-tuning do alike."""
 
     def __init__(
-        self, settings: FineTuneSettings, output, model, device, overwrite, source: str
+        self, settings: FineTuneSettings, output, model, device, overwrite, source: dict[str, Any]
     ) -> None:
         self.settings, self.model, self.device = settings, model, device
         self.output = Path(output).expanduser()
@@ -178,22 +200,38 @@ class _Job:
             )
         # What is written before the first result appears, so that a killed run knows its own.
         self._note = self.work / "finished.json"
-        self._made = {"settings": settings.to_dict(), "model": str(model), "source": source}
+        self._made = {"settings": settings.to_dict(), "model": _named(model), "source": source}
         there = read_json(self._note)
         ours = there.get("made") == json.loads(json.dumps(self._made))
-        self.finished = ours and self.output.exists() and there["sha256"] == _sha256(self.output)
-        taken = [p for p in (self.output, *self._beside) if p.exists()]
-        if taken and not overwrite and not (ours and (self.finished or not self.output.exists())):
-            with contextlib.suppress(OSError):  # killed at the very end: nothing is in it
-                self.work.rmdir()
-            raise OutputError(
-                f"{taken[0]} exists; choose another name, or allow it to be replaced (--overwrite)."
-            )
+        self.finished = self._is_there()
+        found = [p for p in (self.output, *self._beside) if p.exists()]
+        if found and not overwrite and not ((ours and not self.output.exists()) or self.finished):
+            raise taken(found[0])
+
+    @property
+    def _key(self) -> str:
+        """Equal for two fine-tunings that must give the same model."""
+        return hashlib.sha256(json.dumps(self._made, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _is_there(self) -> bool:
+        """Whether the output is what this very fine-tuning gives."""
+        if not self.output.exists():
+            return False
+        try:
+            made = Model.load(self.output, "cpu").training.get("fine_tuning", {})
+            return made.get("recipe") == self._key
+        except (ModelError, AttributeError):
+            return False
 
     @property
     def _beside(self) -> list[Path]:
         """Numbers, picture and curve."""
         return [self.output.with_suffix(end) for end in (".json", ".png", ".log.jsonl")]
+
+    def held(self) -> AbstractContextManager[None]:
+        """The block makes the output: another process that wants to is told so."""
+        make_folder(self.output.parent)
+        return alone(self.output)
 
     def load(self) -> None:
         """The model to begin with; crops must suit its network."""
@@ -228,12 +266,11 @@ class _Job:
         with_median = synthesis.replace(no_median=0.0)
         crops = [tests.mixed(with_median, TEST_SEED, k) for k in range(s.validation_crops)]
         numbers = compare(start, best, crops)
-        best.training["fine_tuning"] = {"judged_on": where, **numbers}
+        best.training["fine_tuning"] = {"judged_on": where, **numbers, "recipe": self._key}
         # The model comes last: while it is missing, the same command makes the rest again.
         new = self.work / f"finished{SUFFIX}"
         best.save(new)
-        made = {"made": self._made, "sha256": _sha256(new)}
-        write_atomically(self._note, json.dumps(made, indent=1))
+        write_atomically(self._note, json.dumps({"made": self._made}, indent=1))
         path, picture, log = self._beside
         write_numbers(path, best.training["fine_tuning"])
         write_picture(picture, [*more_rows(start, best), *crop_rows(start, best, crops)])
@@ -248,7 +285,7 @@ class _Job:
         """Checkpoints have done their work; the note goes last, for it tells that they have."""
         count = self.settings.iterations
         numbers = read_json(self._beside[0])
-        for path in self.work.iterdir():
+        for path in self.work.iterdir() if self.work.is_dir() else ():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             elif path != self._note:
@@ -259,8 +296,10 @@ class _Job:
         return Progress(count, count, verdict(numbers) if "before" in numbers else "")
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _named(model: str | Path) -> str:
+    """A model by its name, or by what its file holds."""
+    path = Path(model).expanduser()
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else str(model)
 
 
 def work_folder(output: Path | str) -> Path:

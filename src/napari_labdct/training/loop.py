@@ -83,6 +83,7 @@ def train(
     workers: int | None = None,
     given: dict[str, Any] | None = None,
     rendering: str = "auto",
+    overwrite: bool = False,
 ) -> Iterator[TrainProgress]:
     """Train a network, from scratch or from a model, or go on with a stopped training.
 
@@ -110,6 +111,8 @@ def train(
         ``cpu`` draws crops on the processor, ``device`` makes whole batches where they are learnt
         from (synthetic crops only): other crops of the same kind. ``auto`` goes on as the training
         in the folder began; a new one takes the device if that is a CUDA GPU.
+    overwrite : bool
+        Replace a training with other settings in the folder instead of refusing.
 
     Yields
     ------
@@ -124,21 +127,24 @@ def train(
         The settings contradict each other, or the source has no crops of this size or none made
         on the device.
     OutputError
-        The folder cannot be written; the checkpoint before stays.
+        The folder cannot be written, and the checkpoint before stays; or it holds something else,
+        or another process trains in it.
     """
     with ranks_here(device) as (ranks, device):
         settings = settings.replace(parts=max(settings.parts, ranks.world))
-        run = _Run(settings, folder, synthesis or SynthesisSettings(), resolve_device(device),
-                   ranks, start_from, source, given, rendering)  # fmt: skip
-        yield from run.loop(_workers(run) if workers is None else workers)
+        place = RunFolder(folder, writes=ranks.first)
+        with place.held():
+            run = _Run(settings, place, synthesis or SynthesisSettings(), resolve_device(device),
+                       ranks, start_from, source, given, rendering, overwrite)  # fmt: skip
+            yield from run.loop(_workers(run) if workers is None else workers)
 
 
 class _Run:
     """One training between two stops."""
 
     def __init__(
-        self, settings, folder, synthesis, device, ranks: Ranks, start_from, source, given,
-        rendering,
+        self, settings, folder: RunFolder, synthesis, device, ranks: Ranks, start_from, source,
+        given, rendering, overwrite,
     ):  # fmt: skip
         if device.type == "cpu":  # one core draws crops while the others learn
             torch.set_num_threads(min(torch.get_num_threads(), max(available_cores() - 1, 1)))
@@ -151,10 +157,11 @@ class _Run:
         if source is not None:
             source.check_size(synthesis.crop_px)
             self.recipe[source.kind] = source.recipe
-        self.folder = RunFolder(folder, writes=ranks.first)
+        self.folder = folder
         self.on_device = self._renders_on_device(rendering)
         if self.on_device:
             self.recipe["rendering"] = "device"
+        self.folder.claim(self.recipe, overwrite)
         resuming = self.folder.last.exists()
         self.learner = Learner(settings, device, ranks, start_from, resuming)
         self.state: dict[str, Any] = {

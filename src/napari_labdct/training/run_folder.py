@@ -18,7 +18,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,10 @@ from typing import Any
 import numpy as np
 
 from .._version import __version__
-from ..core.errors import ModelError, OutputError, reason
+from ..core.errors import ModelError, OutputError, SettingsError, reason
 from ..core.files import atomic, cannot_write, read_json, remove, write_atomically
+from ..core.locks import alone
+from ..core.outputs import taken
 from ..core.reading import FAULTS, read_bytes
 from ..core.schema import MOST_BYTES, check, parse_json
 from ..io.safetensors import read_file, write_file
@@ -68,6 +70,55 @@ class RunFolder:
         """What ``recipe.json`` says; empty if there is none."""
         return read_recipe(self.path)
 
+    def claim(self, recipe: dict[str, Any], overwrite: bool) -> None:
+        """Refuse a folder that holds something else than a training like this; or empty it.
+
+        Parameters
+        ----------
+        recipe : dict
+            All that decides the weights.
+        overwrite : bool
+            Another training may go. One with the same settings is gone on with all the same.
+
+        Raises
+        ------
+        OutputError
+            Something else is there. A checkpoint with other settings is refused by `load`.
+        """
+        if not self.writes:
+            return
+        there = self.recipe
+        found = [p for p in (self.path / "recipe.json", self._log, self.best, self.last,
+                             *self._pictures()) if p.exists()]  # fmt: skip
+        if not found or self._goes_on(there, recipe):
+            return
+        if not overwrite:
+            if "train" in there and self.last.exists():
+                return
+            raise taken(found[0] if not there else self.path)
+        for path in (self.last, *reversed(found)):
+            remove(path)
+
+    def _goes_on(self, there: dict[str, Any], recipe: dict[str, Any]) -> bool:
+        notes = ("job", "given", "napari_labdct", "created")
+        there = {k: v for k, v in there.items() if k not in notes}
+        try:
+            done = 0
+            if self.last.exists():
+                metadata = read_file(self.last)[1]
+                there, done = json.loads(metadata["recipe"]), json.loads(metadata["state"])
+                done = done["iteration"]
+            return "train" in there and _same_so_far(there, recipe, done)
+        except (ModelError, SettingsError, KeyError, TypeError, ValueError):
+            return False
+
+    def _pictures(self) -> list[Path]:
+        return sorted(self.path.glob("validation/*.npz"))
+
+    def held(self) -> AbstractContextManager[None]:
+        """The block trains here: another process that wants to is told so."""
+        return alone(self.path / "recipe.json", self.path) if self.writes else nullcontext()
+
     def begin(self, recipe: dict[str, Any], iteration: int) -> None:
         """Write the recipe, and forget what came after an iteration: it will come again."""
         if not self.writes:
@@ -77,7 +128,7 @@ class RunFolder:
         write_atomically(self.path / "recipe.json", json.dumps(made, indent=1) + "\n")
         lines = [line for line in read_log(self.path) if line["done"] <= iteration]
         write_atomically(self._log, "".join(json.dumps(line) + "\n" for line in lines))
-        for picture in (self.path / "validation").glob("*.npz"):
+        for picture in self._pictures():
             if not picture.stem.isdecimal() or int(picture.stem) > iteration:
                 remove(picture)
         try:

@@ -222,8 +222,11 @@ def test_the_command_makes_a_model_and_keeps_the_one_that_is_there(folder, tmp_p
     assert printed.out.strip() == str(output)
     assert "validation F1" in printed.err
     assert Model.load(output, "cpu").training["pairs"]["pairs"] == 3
-    assert cli.main([*command, *small]) == 1
-    assert "exists" in capsys.readouterr().err
+    before = output.read_bytes()
+    assert cli.main([*command, *small]) == 0  # it is there already
+    assert cli.main([*command, *small, "--pairs-part", "1"]) == 1
+    assert "already holds something else" in capsys.readouterr().err
+    assert output.read_bytes() == before
     assert cli.main([*command, *small, "--overwrite", "--pairs-part", "1"]) == 0
     assert Model.load(output, "cpu").training["pairs"]["part"] == 1
     with pytest.raises(OutputError, match="let it end in"):

@@ -205,13 +205,18 @@ def read_recipes(sides: Sides) -> Iterator[tuple[Segmentation, Segmentation, Seg
     yield sides.fixed()
 
 
-def write_everything(folder: Path, sides: Sides, result: Comparison) -> Iterator[Progress]:
+def write_everything(
+    folder: Path, sides: Sides, result: Comparison, overwrite: bool = False
+) -> Iterator[Progress]:
     """Write CSV tables, pictures and the report of what was compared."""
     from ...evaluation import report
 
     yield Progress(0, 2)
-    a, b, _ = sides.fixed()
-    result.write_csv(folder)
-    yield Progress(1, 2)
-    report.write_report(folder, sides.engine.scan, a, b, result)
+    a, b, truth = sides.fixed()
+    scan, frames = sides.engine.scan, sorted(result.results)
+    output = report.report_folder(folder, scan, a, b, truth, frames=frames, overwrite=overwrite)
+    with output.written():
+        result.write_csv(folder)
+        yield Progress(1, 2)
+        report.write_report(folder, scan, a, b, result)
     yield Progress(2, 2, f"In {folder}")

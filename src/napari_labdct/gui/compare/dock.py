@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QGridLayout,
     QHBoxLayout,
+    QMessageBox,
     QPushButton,
     QTextBrowser,
     QVBoxLayout,
@@ -23,6 +24,7 @@ from qtpy.QtWidgets import (
 from ...core.errors import LabDCTError
 from ...evaluation.comparison import Comparison, FrameResult, Segmentation, open_segmentation
 from ...evaluation.figures import preset_lines
+from ...evaluation.report import holds_report
 from ...scan.scan import Scan
 from ...spots.log_routine import RoutineSettings
 from ..app.job import LatestJob
@@ -420,15 +422,19 @@ class CompareDock(Dock):
 
     def _ask_report(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Folder for tables, pictures and report")
-        if folder:
-            self.write_report(folder)
+        if folder and (not holds_report(folder) or self._may_replace(folder)):
+            self.write_report(folder, overwrite=True)
 
-    def write_report(self, folder: str | Path) -> None:
+    def _may_replace(self, folder: str) -> bool:
+        text = f"{folder} holds a report already. Replace it?"
+        return QMessageBox.question(self, "Write report", text) == QMessageBox.StandardButton.Yes
+
+    def write_report(self, folder: str | Path, overwrite: bool = False) -> None:
         """Write CSV tables, pictures and the report of what was compared."""
         sides, result = self.run.sides, self.result
         if sides is not None and result.results and not self.side_job.running:
             self.side_job.start(
-                lambda: write_everything(Path(folder), sides, result), "Write report"
+                lambda: write_everything(Path(folder), sides, result, overwrite), "Write report"
             )
 
     def show_recipes(self) -> None:

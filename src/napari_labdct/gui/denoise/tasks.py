@@ -6,7 +6,6 @@ when its dock is closed and a reopened dock finds it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...core.files import write_atomically
 from ...core.frame_store import FrameStore
 from ...core.jobs import FrameJob, Progress
 from ...networks.denoising import Denoiser, DenoiseSettings, output_shape
@@ -113,6 +111,7 @@ def save_frames(
 ) -> Generator[Progress, None, None]:
     """Write a stack as TIFF, one page a projection, and its recipe beside it."""
     from ...io import write_frames
+    from ...io.spot_tables import described
 
     total = int(stack.shape[0])
 
@@ -122,8 +121,8 @@ def save_frames(
             yield np.asarray(stack[index])
 
     yield Progress(0, total)
-    write_frames(path, frames(), orientation=orientation, count=total)
-    write_atomically(path.with_name(f"{path.name}.json"), json.dumps({"recipe": made}, indent=1))
+    with described(path, {"recipe": made}):
+        write_frames(path, frames(), orientation=orientation, count=total)
     yield Progress(total, total, f"Wrote {path}")
 
 

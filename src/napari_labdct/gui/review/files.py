@@ -14,6 +14,7 @@ from ...core.errors import SettingsError
 from ...core.files import atomic
 from ...core.frame_store import spare_inputs
 from ...core.jobs import Progress
+from ...core.outputs import held
 from ...io import label_stacks, spot_tables
 from ...io.training_pairs import write_training_pairs
 from ...review.export import export_stack, export_table, frame_names
@@ -68,7 +69,8 @@ def export(
     elif kind == "pairs":
         measurer = FrameMeasurer(scan, SPOT_WINDOW)
         pairs = training_pairs(measurer, measured.spots, measured.review)
-        count = sum(1 for _ in write_training_pairs(path, pairs, recipe))
+        with held(Path(path) / "pairs.json"):
+            count = sum(1 for _ in write_training_pairs(path, pairs, recipe))
         if not count:
             raise SettingsError("Accept or correct some spots first; there is no pair to save.")
         yield Progress(total, total, f"Wrote {count} pairs to {path}")
@@ -94,10 +96,8 @@ def write_picture(
     from imageio.v3 import imwrite
 
     yield Progress(0, 1)
-    path = path.with_suffix(".png")
-    with atomic(path) as part:
+    with spot_tables.described(path, recipe), atomic(path) as part:
         imwrite(part, image, extension=".png")
-    spot_tables.write_recipe(path, recipe)
     yield Progress(1, 1, f"Wrote {path}")
 
 

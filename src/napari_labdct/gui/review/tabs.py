@@ -13,12 +13,14 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QGridLayout,
     QHBoxLayout,
+    QMessageBox,
     QPushButton,
     QSpinBox,
     QVBoxLayout,
     QWidget,
 )
 
+from ...io.spot_tables import holds_pairs
 from ...review.corrections import GrowSettings
 from ...review.review import ACCEPTED, REJECTED
 from ..widgets.dock import button, heading, wrapped
@@ -250,15 +252,22 @@ class ExportTab(QWidget):
 
     def _pairs(self) -> None:
         path = QFileDialog.getExistingDirectory(self, "Folder for the training pairs")
-        if path:
+        if path and (not holds_pairs(path) or self._may_replace(path)):
             self.write(path, "pairs")
+
+    def _may_replace(self, folder: str) -> bool:
+        """A dialog for a folder does not ask about what is in it."""
+        text = f"{folder} holds training pairs already. Replace them?"
+        yes = QMessageBox.StandardButton.Yes
+        return QMessageBox.question(self, "Training pairs", text) == yes
 
     def _picture(self) -> None:
         path, _ = QFileDialog.getSaveFileName(
             self, "Save the view", self._name("view.png"), "PNG (*.png)"
         )
         if path:
-            self._controller.save_picture(Path(path))
+            png = Path(path).suffix.lower() == ".png"
+            self._controller.save_picture(Path(path if png else path + ".png"))
 
     def _read_decisions(self) -> None:
         path, _ = QFileDialog.getOpenFileName(

@@ -21,8 +21,10 @@ from ..._version import __version__
 from ...background.sets import BackgroundSet
 from ...background.steps import resize
 from ...core.errors import OutputError, SettingsError
-from ...core.files import atomic, cannot_write, read_json, remove, write_atomically
+from ...core.files import atomic, cannot_write, make_folder, read_json, remove, write_atomically
 from ...core.jobs import Progress
+from ...core.locks import alone
+from ...core.outputs import taken as taken_by_other
 from ...core.recipes import recipe_hash
 from ...io.spot_csv import write_spot_csv
 from ...io.tiff import write_frames
@@ -224,6 +226,11 @@ class TrainingSet:
         # Tried before anything is written, so that refused settings leave no files behind.
         if not (folder / "snr.png").exists():
             self._simulation(0)
+        make_folder(folder)
+        with alone(folder / "recipe.json", folder):
+            yield from self._write(folder, overwrite)
+
+    def _write(self, folder: Path, overwrite: bool) -> Iterator[Progress]:
         todo = _begin(folder, self.recipe, len(self), overwrite)
         done = len(self) - len(todo)
         yield Progress(done, len(self), self.note)
@@ -358,23 +365,26 @@ def discard(folder: str | Path) -> None:
             empty.rmdir()
 
 
+# What is there before the recipe is, and after a kill.
+_UNFINISHED = ("recipe.json.tmp", "recipe.json.lock")
+
+
 def _begin(folder: Path, recipe: dict[str, Any], count: int, overwrite: bool) -> list[int]:
     """Numbers of the pairs that are still to be made; an empty folder is begun."""
     path = folder / "recipe.json"
     made = {**recipe, "hash": recipe_hash(recipe)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        taken = any(folder.iterdir())
+        taken = any(entry.name not in _UNFINISHED for entry in folder.iterdir())
     except OSError as error:
         raise cannot_write(folder, error) from error
     there = read_json(path)
     same = there.get("hash") == made["hash"]
     if taken and not same:
-        if not overwrite or there.get("job", _JOB) != _JOB:
-            raise OutputError(
-                f"{folder} already holds something else; choose another folder or allow "
-                "overwriting."
-            )
+        if not overwrite:
+            raise taken_by_other(folder)
+        if there.get("job", _JOB) != _JOB:
+            raise OutputError(f"{folder} holds results of another kind; choose another folder.")
         discard(folder)
         folder.mkdir(exist_ok=True)
     write_atomically(path, json.dumps(made, indent=1))
