@@ -8,7 +8,7 @@ import re
 import struct
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain, islice
 from operator import length_hint
 from pathlib import Path
@@ -21,7 +21,10 @@ from ..core.errors import OutputError, ScanError
 from ..core.files import atomic
 from ..core.frame_store import ORIENTATION_TAG
 from ..core.stacks import LazyStack
+from ..scan.scan import Scan
+from .facts import Facts
 from .regular import check_regular
+from .scan_yaml import description_file
 
 SUFFIXES = (".tif", ".tiff")
 _CACHE_FRAMES = 8
@@ -354,6 +357,18 @@ def write_frames(
     return path
 
 
+def open_tiff(path: Path) -> Scan:
+    """The scan of one TIFF, with what its description tells."""
+    return open_tiffs([path])
+
+
+def open_tiffs(paths: Sequence[Path]) -> Scan:
+    """The scan of several TIFFs in the order given."""
+    frames = TiffFrames(paths)
+    facts = Facts(paths[0].name)
+    return facts.scan(frames, paths[0].stem, frames.orientation)
+
+
 def read_mask(path: str | Path) -> LazyStack:
     """A binary stack as lazy frames ``(n, rows, cols)``; any non-zero pixel is spot."""
     return TiffFrames([path])
@@ -374,7 +389,7 @@ def is_stack(path: Path) -> bool:
             )
             axes = [n for n in shape[:-2] if n > 1]
             single = not axes and len(tif.series) == 1
-            alone = single and not (path.parent / "scan.yaml").exists()
+            alone = single and description_file(path.parent) is None
             return not (colour or len(axes) > 1 or alone)
     except Exception:
         return True
