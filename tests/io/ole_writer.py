@@ -105,8 +105,8 @@ def _directory(streams: Mapping[str, Content]) -> list[_Entry]:
         entries.append(_Entry(name, 2))
         entries[-1].content = content
     for entry in entries:
-        numbers = sorted(entry.children.values(), key=lambda k: (len(entries[k].name),
-                                                                 entries[k].name.upper()))  # fmt: skip
+        names = sorted(entry.children, key=lambda name: (len(name), name.upper()))
+        numbers = [entry.children[name] for name in names]
         entry.child = _tree(entries, numbers)
     return entries
 

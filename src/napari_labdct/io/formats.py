@@ -102,6 +102,23 @@ FORMATS: Registry[Format] = Registry(
         "txrm": Format(
             (".txrm", ".xrm"), f"{_HERE}.txrm:open_txrm", f"{_HERE}.txrm:is_txrm", words="Zeiss",
         ),
+        **{
+            name: Format(
+                suffixes, f"{_HERE}.detector_files:open_{name}", sniff,
+                opens_all=f"{_HERE}.detector_files:open_{name}s", single=True, words=words,
+            )
+            for name, words, suffixes, sniff in (
+                ("edf", "EDF", (".edf", ".edf.gz", ".edf.bz2"), None),
+                ("cbf", "CBF", (".cbf", ".cbf.gz"), None),
+                ("marccd", "MarCCD", (".mccd", ".marccd"), None),
+                ("adsc", "ADSC", (".img",), f"{_HERE}.detector_files:is_adsc"),
+            )
+        },
+        "hdf5": Format(
+            (".h5", ".hdf5", ".hdf", ".nxs", ".nx", ".nexus"), f"{_HERE}.nexus:open_hdf5",
+            f"{_HERE}.nexus:is_hdf5", opens_all=f"{_HERE}.nexus:open_hdf5s", inside=True,
+            words="HDF5",
+        ),
     },
 )  # fmt: skip
 

@@ -47,7 +47,7 @@ class _Container:
     def __init__(self, path: Path) -> None:
         self.path = path
         check_regular(path)
-        olefile = needed("olefile", "olefile", "A Zeiss .txrm or .xrm file")
+        olefile = needed("olefile", "olefile", "Reading Zeiss .txrm and .xrm files")
         with open(path, "rb") as file:
             if file.read(8) != _MAGIC:
                 raise ScanError(
