@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import ScanError
+from ..core.errors import OutputError, ScanError
+from ..core.files import atomic
 from ..core.stacks import LazyStack
 from ..scan.scan import Scan
-from .facts import Facts, check_frame, needed
+from .facts import Facts, check_frame, entries_of, needed
 from .regular import check_regular
 from .tiff import TiffFrames
 
@@ -208,6 +209,7 @@ class _Edf(_Kind):
         facts.take("exposure_s", _number(exposure), "s")
         facts.take("binning", _number(first.get("binning_1") or first.get("bsize_1")))
         facts.detail("date", first.get("date") or first.get("time_of_day"))
+        facts.entries({k: first.get(f"labdct_{k}") for k in _EDF_OWN}, len(headers))
 
 
 _EXPOSURES = ("exposuretime", "exposure_time", "count_time", "acq_expo_time", "time_of_frame")
@@ -412,6 +414,57 @@ _ADSC_TYPES = {
 }  # fmt: skip
 
 
+# ------------------------------------------------------------------------------ writing
+
+#: Types of pixels that EDF has, and what others are written as.
+_EDF_TYPES = {"b": "u1", "f2": "f4"}
+
+
+_EDF_KEYS = (
+    ("PSize_1", "pixel_um", 1e-6),
+    ("PSize_2", "pixel_um", 1e-6),
+    ("SampleDistance", "sample_detector_mm", 1e-3),
+    ("ExposureTime", "exposure_s", 1.0),
+    ("Binning_1", "binning", 1),
+)
+
+
+def write_edf(path: Path, scan: Scan, recipe: Mapping[str, Any]) -> Path:
+    """A stack as one EDF of many images, each with its angle.
+
+    Raises
+    ------
+    OutputError
+        fabio is not installed, or the folder cannot be written.
+    """
+    try:
+        module = needed("fabio.edfimage", "fabio", "Writing EDF files")
+    except ScanError as error:
+        raise OutputError(str(error).replace("open it", "write it")) from None
+    told = entries_of(scan)
+    same = {"title": scan.name}
+    for key, field, factor in _EDF_KEYS:
+        if field in told:
+            same[key] = f"{told[field] * factor:.9g}"
+    same |= {f"labdct_{k}": str(v) for k, v in told.items() if k in _EDF_OWN}
+    kind = (
+        "u1" if scan.dtype.kind == "b" else _EDF_TYPES.get(scan.dtype.str[1:], scan.dtype.str[1:])
+    )
+    with atomic(path) as part, open(part, "wb") as file:
+        for index in range(scan.n_frames):
+            header = dict(same)
+            if scan.omega_deg is not None:
+                header["omega"] = f"{scan.omega_deg[index]:.9g}"
+            data = np.ascontiguousarray(np.asarray(scan.frames[index]).astype(kind, copy=False))
+            frame = module.EdfFrame(data=data, header=header)
+            frame._index = index
+            file.write(frame.get_edf_block())
+    return Path(path)
+
+
+_EDF_OWN = ("source_sample_mm", "tube_kv", "material", "orientation")
+
+
 # ------------------------------------------------------------------------------ opening
 
 
@@ -419,7 +472,8 @@ def _scan(paths: Sequence[Path], kind: _Kind) -> Scan:
     frames = DetectorFrames(paths, kind)
     facts = Facts(paths[0].name if len(paths) == 1 else paths[0].parent.name or paths[0].name)
     kind.gather([image.header for image in frames.images], facts)
-    return facts.scan(frames, paths[0].stem)
+    orientation = _number(frames.images[0].header.get("labdct_orientation")) or 1
+    return facts.scan(frames, paths[0].stem, int(orientation) if 1 <= orientation <= 8 else 1)
 
 
 def open_edf(path: Path) -> Scan:

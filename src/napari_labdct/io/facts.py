@@ -5,7 +5,9 @@ A value that cannot be is left out with a sentence in the notes, so that the sca
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
@@ -188,6 +190,25 @@ class Facts:
             return
         self.omega_deg = np.round(omega, 5) if single else np.round(omega, 9)
 
+    def entries(self, told: Mapping[str, Any], n_frames: int) -> None:
+        """What `entries_of` wrote into a file of ours."""
+        for name in _UNITS.keys() | {"binning"}:
+            self.take(name, told.get(name))
+        material = told.get("material")
+        if isinstance(material, str) and material:
+            self.values["material"] = material
+        center = told.get("detector_center_px")
+        if isinstance(center, (list, tuple)) and len(center) == 2:
+            with contextlib.suppress(SettingsError):
+                known = ScanDescription(detector_center_px=tuple(center))
+                self.values["detector_center_px"] = known.detector_center_px
+        omega = told.get("omega_deg")
+        if isinstance(omega, (list, tuple)):
+            try:
+                self.angles(np.asarray(omega, float), n_frames)
+            except (TypeError, ValueError):
+                self.note(f"{self.name} holds angles that are no numbers; enter them yourself.")
+
     def scan(self, frames: Any, name: str, orientation: int = 1, **more: Any) -> Scan:
         """The scan, with what was gathered."""
         if self.omega_deg is not None and self.omega_deg.size != frames.shape[0]:
@@ -203,3 +224,12 @@ class Facts:
             known=known,
             **more,
         )
+
+
+def entries_of(scan: Scan) -> dict[str, Any]:
+    """What is known of a scan as plain values, for files that have a place for such."""
+    default, known = ScanDescription().to_dict(), scan.description.to_dict()
+    told = {k: v for k, v in known.items() if v != default[k] and k != "beam_stop_px"}
+    if scan.omega_deg is not None:
+        told["omega_deg"] = [float(v) for v in scan.omega_deg]
+    return {**told, "orientation": scan.orientation}

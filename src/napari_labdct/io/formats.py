@@ -5,11 +5,12 @@ A format is known by the end of the name. To add one: docs/architecture.md, "A n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ..core.errors import ScanError
+from ..core.errors import OutputError, ScanError
 from ..core.registry import Registry, load
 from ..scan.scan import Scan
 from .joined import joined
@@ -42,6 +43,9 @@ class Format:
         From one file to the whole set that it says it belongs to, in order.
     describes : bool
         It is a description of a scan that names the files, as ``scan.yaml`` is.
+    writes : str or callable, optional
+        ``writes(path, scan, recipe)`` writes the frames of a scan, one at a time, with what is
+        known of it.
     words : str
         What the kind is called in a sentence.
     """
@@ -55,6 +59,7 @@ class Format:
     inside: bool = False
     members: str | Callable[[Path], list[Path]] | None = None
     describes: bool = False
+    writes: str | Callable[[Path, Scan, Mapping[str, Any]], Path] | None = None
     words: str = ""
 
     def open(self, path: Path, inside: str = "") -> Scan:
@@ -73,6 +78,21 @@ class Format:
     def is_scan(self, path: Path) -> bool:
         """Whether a file of such a name is a scan."""
         return self.sniff is None or bool(_called(self.sniff)(path))
+
+    def write(self, path: Path, scan: Scan, recipe: Mapping[str, Any] | None = None) -> Path:
+        """Write the frames of a scan, a mask or labels.
+
+        Raises
+        ------
+        OutputError
+            This kind of file is not written, or the folder cannot be written.
+        """
+        if self.writes is None:
+            raise OutputError(
+                f"{self.words or path.suffix} files are read but not written; choose one of "
+                f"{', '.join(written_ends())}."
+            )
+        return _called(self.writes)(Path(path), scan, recipe or {})
 
     def set_of(self, path: Path) -> list[Path]:
         """The whole set that a file says it belongs to; empty if it is alone."""
@@ -93,7 +113,7 @@ FORMATS: Registry[Format] = Registry(
         "tiff": Format(
             (".tif", ".tiff"), f"{_HERE}.tiff:open_tiff", f"{_HERE}.tiff:is_stack",
             opens_all=f"{_HERE}.tiff:open_tiffs", single=True,
-            members=f"{_HERE}.tiff:set_members", words="TIFF",
+            members=f"{_HERE}.tiff:set_members", writes=f"{_HERE}.tiff:write_tiff", words="TIFF",
         ),
         "scan.yaml": Format(
             (".yaml", ".yml"), f"{_HERE}.opening:open_description", describes=True,
@@ -106,6 +126,7 @@ FORMATS: Registry[Format] = Registry(
             name: Format(
                 suffixes, f"{_HERE}.detector_files:open_{name}", sniff,
                 opens_all=f"{_HERE}.detector_files:open_{name}s", single=True, words=words,
+                writes=f"{_HERE}.detector_files:write_edf" if name == "edf" else None,
             )
             for name, words, suffixes, sniff in (
                 ("edf", "EDF", (".edf", ".edf.gz", ".edf.bz2"), None),
@@ -117,7 +138,12 @@ FORMATS: Registry[Format] = Registry(
         "hdf5": Format(
             (".h5", ".hdf5", ".hdf", ".nxs", ".nx", ".nexus"), f"{_HERE}.nexus:open_hdf5",
             f"{_HERE}.nexus:is_hdf5", opens_all=f"{_HERE}.nexus:open_hdf5s", inside=True,
-            words="HDF5",
+            writes=f"{_HERE}.nexus:write_nxtomo", words="HDF5",
+        ),
+        "zarr": Format(
+            (".zarr", ".ome.zarr"), f"{_HERE}.zarr_stacks:open_zarr",
+            f"{_HERE}.zarr_stacks:is_zarr", folder=True, inside=True,
+            writes=f"{_HERE}.zarr_stacks:write_zarr", words="Zarr",
         ),
     },
 )  # fmt: skip
@@ -162,6 +188,12 @@ def dialog_filter() -> str:
     kinds = [known for known in FORMATS.usable() if not known.folder]
     ends = dict.fromkeys(f"*{suffix}" for known in kinds for suffix in known.suffixes)
     return f"Projections ({' '.join(ends)})"
+
+
+def written_ends() -> list[str]:
+    """Ends of names that stacks can be written with."""
+    kinds = [known for known in FORMATS.usable() if known.writes is not None]
+    return [".ome.tif", *(s for known in kinds for s in known.suffixes if s.count(".") < 2)]
 
 
 def known_kinds() -> str:

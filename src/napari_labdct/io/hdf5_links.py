@@ -34,6 +34,11 @@ class Links:
         self._places: dict[tuple[int, int], str] = {}
         self.root = self._open(self.path)
 
+    def paths(self) -> list[Path]:
+        """The file, and those that were opened through its links."""
+        first = self.path.absolute().resolve()
+        return [self.path, *(path for path in self._files if path != first)]
+
     def close(self) -> None:
         """Close all files."""
         for file in self._files.values():

@@ -38,6 +38,7 @@ class JoinedFrames(LazyStack):
                     "of a scan must be alike, so move the odd one away."
                 )
         self.stacks = list(stacks)
+        self.paths = [path for stack in stacks for path in getattr(stack, "paths", ())]
         self._starts = np.cumsum([0, *(s.shape[0] for s in stacks)])
         super().__init__((int(self._starts[-1]), *first.shape[1:]), first.dtype)
 

@@ -6,9 +6,10 @@ a file cannot lead out of the folder that it lies in.
 
 from __future__ import annotations
 
+import json
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ import h5py
 import numpy as np
 
 from ..core.errors import ScanError
+from ..core.files import atomic_hdf5
+from ..core.schema import parse_json
 from ..core.stacks import LazyStack
 from ..scan.scan import Scan
-from .facts import MOST_FRAME_BYTES, Facts, check_frame, needed
+from .facts import MOST_FRAME_BYTES, Facts, check_frame, entries_of, needed
 from .hdf5_links import Links
 from .joined import joined
 from .regular import check_regular
@@ -29,6 +32,8 @@ _PROJECTION, _KEYS = 0, {1: "flats", 2: "darks", 3: "invalid images"}
 #: Where programs put the projections, beside what NeXus declares.
 _PLACES = ("entry/instrument/detector/data", "entry/data/data", "exchange/data")
 _TURNS = ("rotation_angle", "omega", "diffrz", "srot", "hrsrot", "rot", "theta", "phi")
+#: Attribute of files of ours with what NeXus has no place for.
+_KNOWN = "napari-labdct"
 _PARTS = re.compile(r"data_\d+$")
 
 
@@ -48,7 +53,7 @@ class Hdf5Frames(LazyStack):
     def __init__(
         self, links: Links, datasets: Sequence[h5py.Dataset], kept: np.ndarray | None = None
     ) -> None:
-        self.paths = [links.path]
+        self.paths = links.paths()
         self._links, self._datasets = links, list(datasets)
         first = datasets[0]
         counts = [d.shape[0] if d.ndim > 2 else 1 for d in datasets]
@@ -100,8 +105,15 @@ def open_hdf5(path: Path, inside: str = "") -> Scan:
         count = sum(d.shape[0] if d.ndim > 2 else 1 for d in datasets)
         kept = _projections(around, count, facts)
         around.gather(facts, count, kept)
+        own = _own(links)
+        facts.entries({k: v for k, v in own.items() if k not in facts.values}, count)
         facts.inside = inside
-        return facts.scan(Hdf5Frames(links, datasets, kept), path.stem)
+        orientation = own.get("orientation", 1)
+        return facts.scan(
+            Hdf5Frames(links, datasets, kept),
+            path.stem,
+            orientation if orientation in range(1, 9) else 1,
+        )
     except ScanError:
         links.close()
         raise
@@ -109,6 +121,15 @@ def open_hdf5(path: Path, inside: str = "") -> Scan:
         links.close()
         detail = " ".join(str(error).split())[:150]
         raise ScanError(f"{path.name} is a damaged HDF5 file ({detail}); copy it again.") from error
+
+
+def _own(links: Links) -> dict[str, Any]:
+    """What a file of ours says beside what NeXus has a place for; empty for others."""
+    try:
+        told = parse_json(_text(links.root.attrs.get(_KNOWN, "{}")))
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def open_hdf5s(paths: Sequence[Path]) -> Scan:
@@ -126,6 +147,70 @@ def is_hdf5(path: Path) -> bool:
         return bool(_declared(links))
     finally:
         links.close()
+
+
+#: Where NeXus has a value; lengths are counted along the beam from the sample.
+_WRITTEN = (
+    ("detector/x_pixel_size", "pixel_um", "um", 1),
+    ("detector/y_pixel_size", "pixel_um", "um", 1),
+    ("detector/distance", "sample_detector_mm", "mm", 1),
+    ("detector/count_time", "exposure_s", "s", 1),
+    ("detector/x_binning", "binning", "", 1),
+    ("source/distance", "source_sample_mm", "mm", -1),
+    ("source/voltage", "tube_kv", "kV", 1),
+)
+
+
+def write_nxtomo(path: Path, scan: Scan, recipe: Mapping[str, Any]) -> Path:
+    """A stack as NXtomo, with units and angles, packed projection by projection.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    """
+    told = entries_of(scan)
+    dtype = np.dtype(np.uint8) if scan.dtype.kind == "b" else scan.dtype
+    with atomic_hdf5(path) as file:
+        entry = _group(file, "entry", "NXentry")
+        file.attrs["default"], entry.attrs["default"] = "entry", "data"
+        entry["definition"], entry["title"] = "NXtomo", scan.name
+        instrument = _group(entry, "instrument", "NXinstrument")
+        detector, source = (
+            _group(instrument, name, kind)
+            for name, kind in (("detector", "NXdetector"), ("source", "NXsource"))
+        )
+        data = detector.create_dataset(
+            "data", (scan.n_frames, *scan.shape), dtype, chunks=(1, *scan.shape),
+            compression="gzip", compression_opts=1, shuffle=dtype.itemsize > 1,
+        )  # fmt: skip
+        for index in range(scan.n_frames):
+            data[index] = np.asarray(scan.frames[index])
+        detector["image_key"] = np.zeros(scan.n_frames, np.int32)
+        sample, shown = _group(entry, "sample", "NXsample"), _group(entry, "data", "NXdata")
+        sample["name"] = scan.name
+        groups = {"detector": detector, "source": source}
+        for place, field, unit, factor in _WRITTEN:
+            where, name = place.split("/")
+            group = groups[where]
+            if field in told:
+                group[name] = factor * told[field]
+                group[name].attrs["units"] = unit
+        if scan.omega_deg is not None:
+            sample["rotation_angle"] = scan.omega_deg
+            sample["rotation_angle"].attrs["units"] = "degree"
+            shown["rotation_angle"] = h5py.SoftLink("/entry/sample/rotation_angle")
+        shown["data"] = h5py.SoftLink("/entry/instrument/detector/data")
+        shown.attrs["signal"] = "data"
+        file.attrs[_KNOWN] = json.dumps(told)
+        file.attrs["recipe"] = json.dumps(dict(recipe))
+    return Path(path)
+
+
+def _group(parent: h5py.Group, name: str, kind: str) -> h5py.Group:
+    made = parent.create_group(name)
+    made.attrs["NX_class"] = kind
+    return made
 
 
 # --------------------------------------------------------------------- finding the stack

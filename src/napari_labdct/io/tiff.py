@@ -8,10 +8,11 @@ import re
 import struct
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, islice
 from operator import length_hint
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -25,6 +26,7 @@ from ..scan.scan import Scan
 from .facts import Facts
 from .regular import check_regular
 from .scan_yaml import description_file
+from .tiff_facts import gather, ome_metadata
 
 SUFFIXES = (".tif", ".tiff")
 _CACHE_FRAMES = 8
@@ -366,7 +368,32 @@ def open_tiffs(paths: Sequence[Path]) -> Scan:
     """The scan of several TIFFs in the order given."""
     frames = TiffFrames(paths)
     facts = Facts(paths[0].name)
+    gather(paths[0], len(frames), facts)
     return facts.scan(frames, paths[0].stem, frames.orientation)
+
+
+def write_tiff(path: Path, scan: Scan, recipe: Mapping[str, Any]) -> Path:
+    """A stack as TIFF; as OME-TIFF with units and angles if the name ends in ``.ome.tif``.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    """
+    path = Path(path)
+    dtype = np.dtype(np.uint8) if scan.dtype.kind == "b" else scan.dtype
+    frames = (np.asarray(scan.frames[i]).astype(dtype, copy=False) for i in range(scan.n_frames))
+    if not path.name.lower().endswith((".ome.tif", ".ome.tiff")):
+        return write_frames(path, frames, orientation=scan.orientation, count=scan.n_frames)
+    shape = (scan.n_frames, *scan.shape)
+    big = math.prod(shape) * dtype.itemsize > _CLASSIC_BYTES
+    tags = [(ORIENTATION_TAG, "H", 1, scan.orientation, True)]
+    with atomic(path) as part, tifffile.TiffWriter(part, bigtiff=big, ome=True) as tif:
+        tif.write(
+            frames, shape=shape, dtype=dtype, photometric="minisblack", extratags=tags,
+            metadata=ome_metadata(scan, recipe),
+        )  # fmt: skip
+    return path
 
 
 def read_mask(path: str | Path) -> LazyStack:
