@@ -13,7 +13,7 @@ from ..core.errors import ScanError, SettingsError, quoted
 from ..core.files import write_atomically
 from ..scan.description import NO_MASK, ScanDescription
 from ..scan.scan import Scan, angles
-from .angle_log import read_angles_csv
+from .angle_log import read_angles
 from .regular import read_bytes
 
 FILE_NAME = "scan.yaml"
@@ -115,7 +115,7 @@ def _read_omega(path: Path, omega: Any, csv_name: Any) -> dict | list | None:
     if not isinstance(csv_name, str | None):
         raise ScanError(f"{path}: omega_csv must be a file name, such as 'angles.csv'.")
     if omega is None and csv_name:
-        return read_angles_csv(path.parent / csv_name)
+        return read_angles(path.parent / csv_name)
     if isinstance(omega, dict):
         try:
             return {"start": float(omega["start"]), "step": float(omega["step"])}
