@@ -219,13 +219,20 @@ class _Pages:
         self._map_offset = None if self._single else series.dataoffset
         self._stored = np.dtype(tif.byteorder + series.dtype.char)
         size = os.path.getsize(path)
+        frame_bytes = self.frame_shape[0] * self.frame_shape[1] * self.dtype.itemsize
+        self._offsets: list[int] | None = None  # of uncompressed pages, to read without tifffile
         if self._map_offset is not None:
-            end = (
-                self._map_offset
-                + self.count * self.frame_shape[0] * self.frame_shape[1] * self.dtype.itemsize
-            )
+            end = self._map_offset + self.count * frame_bytes
+            self._offsets = [self._map_offset + k * frame_bytes for k in range(self.count)]
         else:
-            for p in self._pages(tif):
+            pages = list(self._pages(tif))
+            if (
+                self._planes == 1
+                and len(pages) == self.count
+                and all(p.is_contiguous and sum(p.databytecounts) == frame_bytes for p in pages)
+            ):
+                self._offsets = [p.dataoffsets[0] for p in pages]
+            for p in pages:
                 # tifffile would fill the strips or tiles that are not listed with zeros
                 listed = min(len(p.dataoffsets), len(p.databytecounts))
                 if not p.is_contiguous and listed < math.prod(p.chunked):
@@ -234,7 +241,7 @@ class _Pages:
                         "copy it again from the instrument or move it away."
                     )
             end = max(
-                (o + n for p in self._pages(tif) for o, n in zip(p.dataoffsets, p.databytecounts)),
+                (o + n for p in pages for o, n in zip(p.dataoffsets, p.databytecounts)),
                 default=0,
             )
         if end > size:
@@ -250,11 +257,10 @@ class _Pages:
 
     def read(self, page: int) -> np.ndarray:
         try:
-            if self._map_offset is not None:
+            if self._offsets is not None:
                 shape = self.frame_shape
-                step = shape[0] * shape[1] * self.dtype.itemsize
                 with open(self.path, "rb") as file:
-                    file.seek(self._map_offset + page * step)
+                    file.seek(self._offsets[page])
                     flat = np.fromfile(file, self._stored, shape[0] * shape[1])
                 return flat.reshape(shape).astype(self.dtype, copy=False)
             with _open(self.path) as tif:
