@@ -207,7 +207,7 @@ def test_file_open_of_a_zeiss_scan_fills_the_scan_dock(viewer, tmp_path, dock, m
     assert panel.form.controls["source_sample_mm"].widget.text() == "20"
     assert "from the file" in panel.form.controls["tube_kv"].widget.toolTip()
     assert "From the file: rotation angles, pixel size" in panel.told.text()
-    assert "date: 06/26/23" in panel.told.text()
+    assert "Date: 06/26/23" in panel.told.text()
     panel.controller.describe(layer, tube_kv=140.0)  # it can be overruled
     assert "from the file" not in panel.form.controls["tube_kv"].widget.toolTip()
     assert "tube voltage" not in panel.told.text()

@@ -86,7 +86,8 @@ def told_by_file(scan: Scan) -> str:
     if scan.source_of("omega_deg") == FROM_NAMES:
         parts.append("From the file names: rotation angles.")
     if scan.known.details:
-        parts.append("; ".join(f"{name}: {value}" for name, value in scan.known.details) + ".")
+        told = "; ".join(f"{name}: {value}" for name, value in scan.known.details)
+        parts.append(f"{told[0].upper()}{told[1:]}.")
     return " ".join(parts)
 
 
