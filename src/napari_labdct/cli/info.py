@@ -6,7 +6,7 @@ import argparse
 
 import numpy as np
 
-from ..scan.plausibility import meaning
+from ..scan.plausibility import about_values, meaning
 from ..scan.scan import STEPS, Scan
 from .common import add_scan, open_given
 
@@ -34,7 +34,7 @@ def run(given: argparse.Namespace) -> None:
         print(f"{name}: {value}")
     for sentence in filter(None, [*meaning(scan), scan.about_mask().rstrip(".")]):
         print(sentence[0].lower() + sentence[1:])
-    for note in scan.notes:
+    for note in (*scan.notes, *about_values(scan)):
         print(f"note: {note}")
     for step in STEPS:
         missing = scan.missing_for(step)
