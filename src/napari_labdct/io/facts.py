@@ -226,10 +226,14 @@ class Facts:
         )
 
 
+#: What only `scan.yaml` holds: polygons, and names of files beside it.
+_OURS = ("beam_stop_px", "mask")
+
+
 def entries_of(scan: Scan) -> dict[str, Any]:
     """What is known of a scan as plain values, for files that have a place for such."""
     default, known = ScanDescription().to_dict(), scan.description.to_dict()
-    told = {k: v for k, v in known.items() if v != default[k] and k != "beam_stop_px"}
+    told = {k: v for k, v in known.items() if v != default[k] and k not in _OURS}
     if scan.omega_deg is not None:
         told["omega_deg"] = [float(v) for v in scan.omega_deg]
     return {**told, "orientation": scan.orientation}
