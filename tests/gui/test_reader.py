@@ -11,6 +11,7 @@ from napari_labdct.gui.app.layers import layer_data, scan_layer
 from napari_labdct.gui.app.reader import get_reader
 from napari_labdct.gui.app.session import session_of
 from napari_labdct.io import TiffFrames
+from napari_labdct.io.formats import FORMATS, Format
 from napari_labdct.scan.scan import Scan
 
 pytestmark = pytest.mark.gui
@@ -150,3 +151,81 @@ def test_swapped_axes_are_swapped_on_the_screen_only(viewer, tmp_path, frames):
     (layer,) = viewer.open(tmp_path, plugin="napari-labdct")
     assert viewer.dims.order == (0, 2, 1)
     np.testing.assert_array_equal(layer.data[2], frames[2])
+
+
+@pytest.fixture
+def toy():
+    """Files that end in .toy hold a NumPy array; another package brings the format."""
+    opened = Format((".toy",), lambda path: Scan(np.load(path)), lambda p: p.stat().st_size > 200)
+    FORMATS.register("toy", opened)
+    yield
+    FORMATS.forget("toy")
+
+
+def write_toy(path, frames):
+    with path.open("wb") as file:
+        np.save(file, frames)
+    return str(path)
+
+
+def test_a_format_of_another_package_is_a_scan_alone_in_lists_and_in_folders(toy, tmp_path, frames):
+    paths = [write_toy(tmp_path / f"{k}.toy", frames[k : k + 2]) for k in (0, 2)]
+    for given, count in ((paths[0], 2), (paths, 4), (str(tmp_path), 4)):
+        data, *_ = get_reader(given)(given)[0]
+        np.testing.assert_array_equal(data[:], frames[:count])
+    (tmp_path / "empty.toy").touch()
+    assert get_reader(str(tmp_path / "empty.toy")) is None  # its own sniff says no
+    assert get_reader([paths[0], str(tmp_path / "empty.toy")]) is None
+    assert get_reader([paths[0], str(tmp_path / "a.tif")]) is None
+
+
+def test_file_open_finds_a_format_of_another_package_through_its_manifest(
+    toy, viewer, tmp_path, frames
+):
+    from npe2 import DynamicPlugin
+
+    path = write_toy(tmp_path / "iron.toy", frames)
+    with DynamicPlugin("toy-package") as plugin:
+        plugin.contribute.reader(filename_patterns=["*.toy"])(get_reader)
+        viewer.window._qt_viewer._qt_open([path], stack=False)  # what File > Open and drops call
+    (layer,) = viewer.layers
+    assert layer.name == "iron"
+    assert session_of(viewer).stack is layer
+    np.testing.assert_array_equal(layer.data[2], frames[2])
+
+
+def test_file_open_of_a_zeiss_scan_fills_the_scan_dock(viewer, tmp_path, dock, make_frames):
+    from ole_writer import txrm_streams, write_ole
+
+    frames = make_frames(5)
+    path = write_ole(tmp_path / "iron.txrm", txrm_streams(frames))
+    viewer.window._qt_viewer._qt_open([str(path)], stack=False)
+    (layer,) = viewer.layers
+    np.testing.assert_allclose(layer.scale, (1, 3.36, 3.36), rtol=1e-4)
+    panel = dock("Scan")
+    assert panel.angles.text() == "5 angles: -180 to 108 deg, from the file"
+    assert panel.form.controls["source_sample_mm"].widget.text() == "20"
+    assert "from the file" in panel.form.controls["tube_kv"].widget.toolTip()
+    assert "From the file: rotation angles, pixel size" in panel.told.text()
+    assert "Date: 06/26/23" in panel.told.text()
+    panel.controller.describe(layer, tube_kv=140.0)  # it can be overruled
+    assert "from the file" not in panel.form.controls["tube_kv"].widget.toolTip()
+    assert "tube voltage" not in panel.told.text()
+    saved = panel.controller.save(layer)
+    assert "frames: [iron.txrm]" in saved.read_text()
+    viewer.window._qt_viewer._qt_open([str(path)], stack=False)
+    again = session_of(viewer).scan(viewer.layers[-1])
+    assert again.description.tube_kv == 140
+    assert any("the file says 160" in note for note in again.notes)
+
+
+def test_data_of_other_kinds_in_files_of_known_ends_is_left_alone(tmp_path):
+    import h5py
+    import zarr
+
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["volume"] = np.zeros((9, 9, 9))
+    zarr.create_array(str(tmp_path / "b.zarr"), shape=(3, 4, 5, 6), dtype="u1")
+    (tmp_path / "c.img").write_bytes(bytes(500))
+    for name in ("a.h5", "b.zarr", "c.img"):
+        assert get_reader(str(tmp_path / name)) is None, name

@@ -12,7 +12,7 @@ from napari_labdct.core.errors import OutputError
 from napari_labdct.core.recipes import recipe_beside
 from napari_labdct.gui.app import layers as factory
 from napari_labdct.gui.app.layers import scan_layer
-from napari_labdct.gui.app.writer import write_binary_stack
+from napari_labdct.gui.app.writer import write_binary_stack, write_stack
 from napari_labdct.io import open_scan
 from napari_labdct.io.tiff import write_frames
 
@@ -68,3 +68,35 @@ def test_a_folder_that_is_a_file_is_said(tmp_path, mask):
     (tmp_path / "taken").write_text("")
     with pytest.raises(OutputError, match="taken"):
         write_binary_stack(str(tmp_path / "taken" / "mask.tif"), mask, {})
+
+
+@pytest.mark.parametrize("end", [".edf", ".h5", ".nxs", ".zarr", ".ome.tif"])
+def test_masks_and_stacks_are_saved_in_each_format(tmp_path, frames, mask, end):
+    from napari.layers import Layer
+
+    from napari_labdct.gui.app.layers import layer_data
+    from napari_labdct.scan.description import ScanDescription
+    from napari_labdct.scan.scan import Scan, angles
+
+    scan = Scan(frames, angles(5, 2, len(frames)), ScanDescription(pixel_um=3.36), name="iron")
+    data, meta, _ = Layer.create(*layer_data(scan)).as_layer_data_tuple()
+    (path,) = write_stack(str(tmp_path / f"stack{end}"), data, meta)
+    again = open_scan(path)
+    np.testing.assert_array_equal(again.frames[:], frames)
+    np.testing.assert_allclose(again.omega_deg, scan.omega_deg)
+    assert again.description.pixel_um == 3.36
+    layer = Layer.create(*layer_data(scan))
+    data, meta, _ = factory.make_result(layer, mask, "truth").as_layer_data_tuple()
+    (path,) = write_binary_stack(str(tmp_path / f"mask{end}"), data, meta)
+    again = open_scan(path)
+    np.testing.assert_array_equal(again.frames[:], np.where(mask, 255, 0))
+    assert again.description.pixel_um == 3.36  # of the layer it lies over
+
+
+def test_a_scan_is_not_saved_over_its_own_file_and_a_strange_end_is_said(tmp_path, stack):
+    data, meta, _ = stack.as_layer_data_tuple()
+    with pytest.raises(OutputError, match="read by this job"):
+        write_stack(str(tmp_path / "scan.tif"), data, meta)
+    with pytest.raises(OutputError, match="must end in one of"):
+        write_stack(str(tmp_path / "scan.png"), data, meta)
+    assert open_scan(tmp_path / "scan.tif").n_frames == len(data)

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from napari_labdct.core.errors import ScanError
-from napari_labdct.io.angle_log import read_angles_csv
+from napari_labdct.io.angle_log import read_angles, read_angles_csv
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,48 @@ def test_long_cells_pipes_and_huge_files_are_refused_shortly(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ScanError, match="pipe or a device"):
         read_angles_csv(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Projection,Angle(deg),Time(s)\n1,-180.0,0\n2,-177.5,40\n3,90,80\n",
+        "omega_deg;current_uA\n-180,0;62\n-177,5;62\n90,0;62\n",
+        "Proj:\tAngle\n1:\t-180.0\n2:\t-177.5\n3:\t90\n",  # Nikon's .ang
+        "1: -180.0\n2: -177.5\n3: 90\n",
+    ],
+    ids=str,
+)
+def test_a_column_that_is_called_an_angle_counts_wherever_it_stands(tmp_path, content):
+    (tmp_path / "log.ang").write_text(content)
+    assert read_angles(tmp_path / "log.ang") == [-180, -177.5, 90]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[-180, -177.5, 90]",
+        '{"omega_deg": [-180, -177.5, 90], "pixel": 3}',
+        '{"angles": [{"angle": -180}, {"angle": -177.5}, {"angle": 90}]}',
+    ],
+)
+def test_angles_of_json(tmp_path, content):
+    (tmp_path / "a.json").write_text(content)
+    assert read_angles(tmp_path / "a.json") == [-180, -177.5, 90]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[1, NaN]", "entry 1: nan is not an angle"),
+        ("[1, true]", "entry 1: True is not an angle"),
+        ('[1, "left"]', "entry 1: 'left' is not an angle"),
+        ('{"a": 1}', "no list of angles"),
+        ("[" * 5000, "cannot be read as JSON"),
+        ("3", "no list of angles"),
+    ],
+)
+def test_json_without_angles_is_said(tmp_path, content, words):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(ScanError, match=words):
+        read_angles(tmp_path / "a.json")

@@ -8,7 +8,7 @@ import pytest
 from napari_labdct.cli import main
 from napari_labdct.core.errors import SettingsError
 from napari_labdct.scan.description import ScanDescription
-from napari_labdct.scan.plausibility import implausible, meaning
+from napari_labdct.scan.plausibility import about_values, implausible, meaning
 from napari_labdct.scan.scan import Scan
 
 GOOD = {
@@ -83,3 +83,16 @@ def test_the_command_line_warns(tmp_path, capsys):
     assert "did you mean 13.4 um (0.0134 mm)?" in err
     assert "Unobtainium" in err
     assert "pixel_um: 0.0134" in out  # never changed
+
+
+def test_saturated_pixels_and_a_lost_sign_are_told():
+    frames = np.full((5, 9, 9), 300, np.uint16)
+    assert about_values(Scan(frames)) == []
+    frames[4, 2, :3] = 65535
+    (sentence,) = about_values(Scan(frames))
+    assert "Projection 4 has 3 saturated pixels (65535" in sentence
+    frames[0, 0, 0] = 40_000
+    told = about_values(Scan(frames.view(np.int16)))
+    assert "values down to -25536; counts without a sign" in told[0]
+    assert about_values(Scan(np.full((3, 9, 9), 255, np.uint8))) == []  # a mask
+    assert about_values(Scan(np.full((3, 9, 9), -3, np.int16))) == []  # dark level taken away

@@ -26,6 +26,7 @@ COMMANDS = {
     "grains": "map the grains that the spots come from",
     "compare": "two masks of a scan: numbers, tables, pictures, a report",
     "spots": "measure every spot, and write tables, masks and labels",
+    "convert": "write scans, masks and tables in the formats of other programs",
     "train": "train a network",
     "finetune": "fine-tune a trained network on reviewed spots or on a scan's own background",
     "models": "list trained networks, show their cards, import them, write ONNX",

@@ -29,7 +29,10 @@ OWN_THRESHOLD = {"threshold": "the model's own"}
 def add_scan(parser: argparse.ArgumentParser) -> None:
     """The positional SCAN argument, read by `open_given`."""
     parser.add_argument(
-        "scan", nargs="+", metavar="SCAN", help="a TIFF, several, a folder, or a scan.yaml"
+        "scan",
+        nargs="+",
+        metavar="SCAN",
+        help="a file (docs/formats.md), several, a folder, or a scan.yaml",
     )
 
 

@@ -6,7 +6,7 @@ import argparse
 
 import numpy as np
 
-from ..scan.plausibility import meaning
+from ..scan.plausibility import about_values, meaning
 from ..scan.scan import STEPS, Scan
 from .common import add_scan, open_given
 
@@ -20,23 +20,31 @@ def run(given: argparse.Namespace) -> None:
     scan = open_given(given, notes=False)  # they are part of the answer
     rows, cols = scan.shape
     print(f"{scan.name}: {scan.n_frames} projections of {rows} x {cols}, {scan.dtype}")
-    print(f"source: {scan.source}")
+    print(f"source: {scan.address}")
     print(f"id: {scan.identity()}")
     print(f"TIFF orientation: {scan.orientation}")
     if scan.omega_deg is None:
         print("angles: not given")
     else:
-        print(f"angles: {_angles(scan)}")
+        print(f"angles: {_angles(scan)}{_source(scan, 'omega_deg')}")
     for name, value in scan.description.to_dict().items():
         if value not in (None, [], [0.0, 0.0, 0.0]):
-            print(f"{name}: {value}")
+            print(f"{name}: {value}{_source(scan, name)}")
+    for name, value in scan.known.details:
+        print(f"{name}: {value}")
     for sentence in filter(None, [*meaning(scan), scan.about_mask().rstrip(".")]):
         print(sentence[0].lower() + sentence[1:])
-    for note in scan.notes:
+    for note in (*scan.notes, *about_values(scan)):
         print(f"note: {note}")
     for step in STEPS:
         missing = scan.missing_for(step)
         print(f"for {step}: {'complete' if not missing else 'missing ' + ', '.join(missing)}")
+
+
+def _source(scan: Scan, name: str) -> str:
+    """Where a value came from, if it was not typed."""
+    source = scan.source_of(name)
+    return f" ({source})" if source else ""
 
 
 def _angles(scan: Scan) -> str:

@@ -26,6 +26,7 @@ from .common import (
     window,
 )
 
+_TABLES = (".csv", ".parquet", ".h5", ".hdf5", ".json", ".flt")
 _LONGEST_STACK_PX = 32_768
 
 KEEP = {"all": (0, 1, 2), "not-rejected": (0, 1), "accepted": (1,)}
@@ -51,7 +52,8 @@ def add_command(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="SPOTS.csv",
-        help="output: the table, .csv, .parquet, .h5 (with labels) or .json (COCO); repeatable",
+        help="output: the table, .csv, .parquet, .h5 (with labels), .json (COCO) or .flt "
+        "(ImageD11); repeatable",
     )
     made.add_argument(WRITE_MASK, metavar="MASK.tif", help="output: the mask, 8-bit, 0 and 255")
     made.add_argument("--binary", dest="write_mask", help=argparse.SUPPRESS)  # its earlier name
@@ -144,8 +146,8 @@ def _check(given: argparse.Namespace) -> None:
         raise SettingsError("Say what to write: -o, --write-mask, --labels or --pairs.")
     where(np.zeros(0, REVIEW_DTYPE), given.where)  # refused before the spots are measured
     for name in given.output:
-        if Path(name).suffix.lower() not in (".csv", ".parquet", ".h5", ".hdf5", ".json"):
-            raise SettingsError(f"{name} must end in .csv, .parquet, .h5 or .json.")
+        if Path(name).suffix.lower() not in _TABLES:
+            raise SettingsError(f"{name} must end in .csv, .parquet, .h5, .json or .flt.")
 
 
 def _write(given: argparse.Namespace, scan, detections, review, kept) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,6 +126,35 @@ class _Guarded(io.FileIO):
         """Raise the first failure, if there was one."""
         if self._failure is not None:
             raise self._failure
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """As `atomic`, a folder to be filled; one that is there is replaced when the block ends well.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written, or the block raised an `OSError`.
+    """
+    path = Path(path)
+    part, before = (path.with_name(path.name + end) for end in (".tmp", ".before"))
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        yield part
+        if path.exists():
+            shutil.rmtree(before, ignore_errors=True)
+            os.replace(path, before)
+        os.replace(part, path)
+        shutil.rmtree(before, ignore_errors=True)
+    except BaseException as error:
+        shutil.rmtree(part, ignore_errors=True)
+        if before.exists() and not path.exists():
+            os.replace(before, path)
+        if isinstance(error, OSError):
+            raise cannot_write(path, error) from error
+        raise
 
 
 def sync(file) -> None:

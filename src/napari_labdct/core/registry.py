@@ -36,6 +36,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self.group = group
         self._ours: dict[str, T | str] = dict(ours)
         self._loaded: dict[str, T] = {}  # of other packages
+        self._places: dict[str, str] | None = None  # looked up once: every package is asked
 
     def register(self, name: str, thing: T) -> T:
         """Add something for as long as this Python runs; entry points add it for good."""
@@ -47,7 +48,9 @@ class Registry(Mapping[str, T], Generic[T]):
         self._ours.pop(name, None)
 
     def _theirs(self) -> dict[str, str]:
-        found = {e.name: e.value for e in entry_points(group=self.group)}
+        if self._places is None:
+            self._places = {e.name: e.value for e in entry_points(group=self.group)}
+        found = self._places
         return {name: found[name] for name in sorted(found.keys() - self._ours.keys())}
 
     def __iter__(self) -> Iterator[str]:

@@ -8,20 +8,74 @@ import re
 from pathlib import Path
 
 from ..core.errors import ScanError, quoted, reason
+from ..core.schema import parse_json
 from .regular import read_bytes
 
 _COMMENT = ("#", "%", "//", "!")
 _NUMBER = r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?"
 _PAIR = re.compile(r"\s*([+-]?\d+),(\d+)\s*")
+_COUNTED = re.compile(r"^\s*(\d+)\s*:\s*")
+_ANGLE = re.compile(r"angle|omega|theta|phi|\bdeg|rotation|\u00b0", re.IGNORECASE)
 Row = tuple[int, list[str]]
 
 
-def read_angles_csv(path: str | Path, *, show: bool = True) -> list[float]:
-    """Angles in degrees from the last column of a text file.
+def read_angles(path: str | Path, *, show: bool = True) -> list[float]:
+    """Angles in degrees from a JSON file or a table of text.
 
-    Columns are parted by commas, semicolons, tabs or spaces; a comma within a cell is the decimal
-    point.  Lines that begin with ``#``, ``%``, ``!`` or ``//`` and lines of words before the first
-    number are passed over.  UTF-8, UTF-16 and Latin-1 are read.
+    JSON is a list of numbers, of objects with such an entry each, or an object that holds one of
+    these as ``omega_deg``, ``angles_deg``, ``angles``, ``omega`` or ``rotation_angle``.  Tables
+    are read by `read_angles_csv`.
+
+    Raises
+    ------
+    ScanError
+        The file is missing or holds no angles.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".json":
+        return _json(path, show)
+    return read_angles_csv(path, show=show)
+
+
+_ENTRIES = ("omega_deg", "angles_deg", "angle_deg", "angles", "omega", "angle", "rotation_angle")
+
+
+def _json(path: Path, show: bool) -> list[float]:
+    try:
+        found = parse_json(_decoded(read_bytes(path)))
+    except OSError as error:
+        raise ScanError(f"{path} cannot be read ({error.strerror}).") from error
+    except ValueError as error:
+        raise ScanError(
+            f"{path} cannot be read as JSON ({reason(error)}); choose another file."
+        ) from error
+    if isinstance(found, dict):
+        found = next((found[name] for name in _ENTRIES if name in found), found)
+    if isinstance(found, dict) and {"start", "step", "count"} <= found.keys():
+        raise ScanError(f"{path}: write start and step as omega_deg of scan.yaml.")
+    if not isinstance(found, list):
+        raise ScanError(f"{path} holds no list of angles; name it omega_deg.")
+    made = []
+    for number, entry in enumerate(found):
+        if isinstance(entry, dict):
+            entry = next((entry[name] for name in _ENTRIES if name in entry), None)
+        usable = isinstance(entry, (int, float)) and not isinstance(entry, bool)
+        if not usable or not math.isfinite(entry):
+            what = quoted(entry) if show else "what stands there"
+            raise ScanError(
+                f"{path}, entry {number}: {what} is not an angle; write a number of degrees."
+            )
+        made.append(float(entry))
+    return made
+
+
+def read_angles_csv(path: str | Path, *, show: bool = True) -> list[float]:
+    """Angles in degrees from a column of a text file.
+
+    It is the column whose header speaks of an angle, or else the last.  Columns are parted by
+    commas, semicolons, tabs, spaces or a colon behind a counter (``12: -33.5``); a comma within a
+    cell is the decimal point.  Lines that begin with ``#``, ``%``, ``!`` or ``//`` and lines of
+    words before the first number are passed over.  UTF-8, UTF-16 and Latin-1 are read.
 
     Parameters
     ----------
@@ -41,14 +95,23 @@ def read_angles_csv(path: str | Path, *, show: bool = True) -> list[float]:
     except OSError as error:
         raise ScanError(f"{path} cannot be read ({error.strerror}).") from error
     try:
-        rows = _rows(text)
+        header, rows = _rows(text)
     except csv.Error as error:
         raise ScanError(
             f"{path} cannot be read as CSV ({reason(error)}); choose another file."
         ) from error
     while rows and all(len(cells) > 1 and not cells[-1].strip() for _, cells in rows):
         rows = [(number, cells[:-1]) for number, cells in rows]  # every line ends in a comma
-    return [_angle(path, number, cells[-1], show) for number, cells in rows]
+    at = _named_column(header, rows)
+    return [_angle(path, number, cells[at], show) for number, cells in rows]
+
+
+def _named_column(header: list[str], rows: list[Row]) -> int:
+    """The column whose header speaks of an angle; -1, the last, if none or several do."""
+    if len(header) < 2 or any(len(cells) != len(header) for _, cells in rows):
+        return -1
+    named = [k for k, cell in enumerate(header) if _ANGLE.search(cell)]
+    return named[0] if len(named) == 1 else -1
 
 
 def _decoded(content: bytes) -> str:
@@ -63,13 +126,15 @@ def _decoded(content: bytes) -> str:
         return content.decode("latin-1")  # only a header can hold more than ASCII
 
 
-def _rows(text: str) -> list[Row]:
-    """Number of the line and cells of each line from the first one with a number."""
+def _rows(text: str) -> tuple[list[str], list[Row]]:
+    """Cells of the header, then number of the line and cells from the first one with a number."""
     lines = [
         (k, line)
         for k, line in enumerate(text.splitlines(), 1)
         if line.strip() and not line.lstrip().startswith(_COMMENT)
     ]
+    if lines and _COUNTED.match(lines[-1][1]):  # as in Nikon's .ang
+        lines = [(k, _COUNTED.sub(r"\1\t", line)) for k, line in lines]
     last = lines[-1][1] if lines else ""
     delimiter = next((d for d in ";\t" if d in last), None)
     if delimiter is None:
@@ -84,7 +149,8 @@ def _rows(text: str) -> list[Row]:
         parted = csv.reader((line for _, line in lines), delimiter=delimiter, strict=False)
         rows = [(lines[parted.line_num - 1][0], cells) for cells in parted]
     first = next((k for k, (_, cells) in enumerate(rows) if any(map(_is_number, cells))), 0)
-    return rows[first:]
+    header = rows[first - 1][1] if first else []
+    return [cell.strip() for cell in header], rows[first:]
 
 
 def _decimal_commas(lines: list[str]) -> bool:

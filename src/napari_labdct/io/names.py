@@ -32,6 +32,7 @@ class _Name:
     numbers: tuple[float, ...]
     marked: tuple[bool, ...]  # with a sign, a decimal point, or a word such as deg beside it
     written: tuple[str, ...] = ()  # the numbers as they stand in the name
+    worded: tuple[bool, ...] = ()  # with such a word
 
     @property
     def key(self) -> tuple:
@@ -52,18 +53,26 @@ def natural_order(paths: Iterable[Path]) -> list[Path]:
     return sorted(paths, key=lambda p: (folders[p.parent], read[p].key, p.name))
 
 
-def angles_from_names(paths: Sequence[Path]) -> np.ndarray | None:
+def angles_from_names(paths: Sequence[Path], worded: bool = False) -> np.ndarray | None:
     """Rotation angles that the names of the projections tell, degrees ``(n,)``.
 
     One number that differs from name to name is taken for the angle if it has a sign or
     decimals in some names, or stands beside a word such as ``deg`` or ``omega``.  None if no
     number, or more than one, is so.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        In the order of the projections.
+    worded : bool
+        Only a number beside such a word counts, so that nothing is guessed.
     """
     names = _read([p.stem for p in paths])
     if len(names) < 2 or len({name.texts for name in names}) > 1:
         return None
     numbers = np.array([name.numbers for name in names])
-    marked = np.array([name.marked for name in names], bool)
+    marks = [name.worded if worded else name.marked for name in names]
+    marked = np.array(marks, bool)
     found = [
         column
         for column, is_marked in zip(numbers.T, marked.T)
@@ -236,7 +245,7 @@ def _rules(stems: Sequence[str]) -> _Rules:
 
 
 def _parse(stem: str, rules: _Rules) -> _Name:
-    texts, numbers, marked, written, at = [""], [], [], [], 0
+    texts, numbers, marked, written, words, at = [""], [], [], [], [], 0
     for match in _NUMBER.finditer(stem):
         before = stem[at : match.start()]
         last = stem[: match.start()][-1:]
@@ -258,7 +267,8 @@ def _parse(stem: str, rules: _Rules) -> _Name:
             numbers.append((factor if k == 0 else 1.0) * float(value))
             marked.append(decimal or is_sign or worded)
             written.append((sign if is_sign and k == 0 else "") + (match[2] if decimal else value))
+            words.append(worded)
             texts.append("")
         at = match.end()
     texts[-1] += stem[at:]
-    return _Name(tuple(texts), tuple(numbers), tuple(marked), tuple(written))
+    return _Name(tuple(texts), tuple(numbers), tuple(marked), tuple(written), tuple(words))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
 from itertools import chain
 from pathlib import Path
 
@@ -10,25 +11,27 @@ import numpy as np
 
 from ..core.errors import ScanError, quoted
 from ..core.recipes import recipe_beside
+from ..scan.description import ScanDescription
+from ..scan.knowledge import FROM_NAMES, about_angles, contradictions
 from ..scan.scan import Scan
 from .detector_masks import mask_file, read_detector_mask
-from .formats import format_of
-from .names import about_names, missing_names, natural_order, odd_names
+from .formats import FORMATS, Format, format_of, known_kinds
+from .names import about_names, angles_from_names, missing_names, natural_order, odd_names
 from .patterns import matching_files
 from .regular import check_regular
 from .scan_yaml import ScanFile, description_file, read_scan_yaml
-from .tiff import SUFFIXES, TiffFrames, set_members
 
 
 def open_scan(source: str | Path | Sequence[str | Path] | np.ndarray) -> Scan:
-    """Open projections lazily, with the angles and geometry found beside them.
+    """Open projections lazily, with the angles and geometry found in them and beside them.
 
     Parameters
     ----------
     source : path, list of paths, or array-like
-        A multi-page TIFF, a folder of TIFFs (natural order), a list of TIFFs (natural order,
-        folder by folder), a ``scan.yaml``, one file of an OME-TIFF set (the whole set is opened
-        if it is there), or any array-like ``(n, rows, cols)``.
+        A file of a known kind (docs/formats.md), a folder of them (natural order), a list of
+        them (natural order, folder by folder), a ``scan.yaml``, ``file.h5::/path`` for one of
+        several data sets in a file, one file of an OME-TIFF set (the whole set is opened if it
+        is there), or any array-like ``(n, rows, cols)``.
 
     Returns
     -------
@@ -41,46 +44,62 @@ def open_scan(source: str | Path | Sequence[str | Path] | np.ndarray) -> Scan:
     """
     if hasattr(source, "shape"):
         return Scan(source)
-    given = [source] if isinstance(source, (str, Path)) else source
-    paths = [Path(p).expanduser() for p in given]
+    given = [source] if isinstance(source, (str, Path)) else list(source)
     try:
-        if len(paths) == 1:
-            return _open_path(paths[0])
+        places = [place(p) for p in given]
+        paths = [path for path, _ in places]
+        if len(places) == 1:
+            return _open_path(*places[0])
+        if any(inside for _, inside in places):
+            raise ScanError("Give one 'file::/path' at a time; several files are joined whole.")
         return _from_files(natural_order(paths), paths[0].parent if paths else Path())
     except OSError as error:  # such as a folder that may not be entered
         raise ScanError(
-            f"{paths[0]} cannot be opened ({error.strerror or error}); check who may read it."
+            f"{given[0]} cannot be opened ({error.strerror or error}); check who may read it."
         ) from error
 
 
-def _open_path(path: Path) -> Scan:
-    if path.is_dir():
+def place(given: str | Path) -> tuple[Path, str]:
+    """The file, and the data set inside it, that ``file.h5::/path`` names."""
+    path = Path(given).expanduser()
+    outer, mark, inside = str(path).partition("::")
+    if not mark or path.exists():
+        return path, ""
+    return Path(outer), inside
+
+
+def _open_path(path: Path, inside: str = "") -> Scan:
+    known = format_of(path)
+    if path.is_dir() and not (known is not None and known.folder):
         described = description_file(path)
         if described is not None:
             return open_description(described)
-        files = _beside(path)
+        files = files_of(path)
         if not files:
-            raise ScanError(f"{path} holds no TIFF file; choose the folder of the projections.")
+            raise ScanError(
+                f"{path} holds no TIFF file and none of another known kind ({known_kinds()}); "
+                "choose the folder of the projections."
+            )
         return _from_files(files, path, name=path.name)
     if not path.exists():
         raise ScanError(f"{path} does not exist; check the name.")
-    known = format_of(path)
     if known is None:
-        raise ScanError(f"{path.name} is not a TIFF file; export the projections as TIFF.")
-    return known.open(path)
-
-
-def open_tiff(path: Path) -> Scan:
-    """A TIFF as a scan, or the whole set that it is a member of."""
+        raise ScanError(
+            f"{path.name} is not a TIFF file or one of another known kind ({known_kinds()}); "
+            "export the projections as TIFF."
+        )
     check_regular(path)
-    members = [p for p in set_members(path) if p.exists()]
+    if known.describes:
+        return known.open(path)
+    members = [p for p in known.set_of(path) if p.exists()]
     whole = len(members) > 1 and path in members
-    return _from_files(members if whole else [path], path.parent, name=path.stem)
+    files = members if whole else [path]
+    return _from_files(files, path.parent, name=_stem(path, known), inside=inside)
 
 
-def _lacking(files: list[Path]) -> list[str]:
+def _lacking(known: Format, files: Sequence[Path]) -> list[str]:
     """A sentence on the members of an OME-TIFF set that are not there; none if all are."""
-    lacking = [p.name for p in set_members(files[0]) if not p.exists()]
+    lacking = [p.name for p in known.set_of(files[0]) if not p.exists()]
     if not lacking:
         return []
     more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
@@ -91,16 +110,50 @@ def _lacking(files: list[Path]) -> list[str]:
     ]
 
 
-def _beside(folder: Path) -> list[Path]:
-    """The projections of a folder in natural order, or in that of the OME-TIFF set they are."""
-    files = natural_order(_projections(p for p in folder.iterdir() if _is_tiff(p)))
-    members = set_members(files[0]) if len(files) > 1 else []
-    return [p for p in members if p in files] if set(files) <= set(members) else files
+def _stem(path: Path, known: Format) -> str:
+    """The name without the end that tells the format."""
+    ends = sorted((s for s in known.suffixes if path.name.lower().endswith(s)), key=len)
+    return path.name[: -len(ends[-1])] if ends else path.stem
 
 
-def _is_tiff(path: Path) -> bool:
-    hidden = path.name.startswith(".") or path.stem.endswith(".part")
-    return path.suffix.lower() in SUFFIXES and path.is_file() and not hidden
+def files_of(folder: Path) -> list[Path]:
+    """The projections of a folder in natural order, or in that of the OME-TIFF set they are.
+
+    TIFFs if there are any, else the files of the kind that is there.
+
+    Raises
+    ------
+    ScanError
+        There are several other kinds, so that nobody knows which is meant.
+    """
+    kinds: dict[int, tuple[Format, list[Path]]] = {}
+    formats = FORMATS.usable()
+    for path in sorted(folder.iterdir()):
+        known = None if _hidden(path) else format_of(path, formats)
+        if known is None or known.describes or path.is_dir() != known.folder:
+            continue
+        kinds.setdefault(id(known), (known, []))[1].append(path)
+    tiff = FORMATS["tiff"]
+    if id(tiff) in kinds:
+        found = {id(tiff): kinds[id(tiff)]}
+    else:
+        found = {
+            key: (known, members)
+            for key, (known, files) in kinds.items()
+            if (members := [p for p in files if known.single or known.is_scan(p)])
+        }
+    if len(found) > 1:
+        several = ", ".join(f"{len(files)} {known.words}" for known, files in found.values())
+        raise ScanError(f"{folder} holds several kinds of files ({several}); choose one of them.")
+    for known, several in found.values():
+        files = natural_order(_projections(several))
+        members = known.set_of(files[0]) if len(files) > 1 else []
+        return [p for p in members if p in files] if set(files) <= set(members) else files
+    return []
+
+
+def _hidden(path: Path) -> bool:
+    return path.name.startswith(".") or path.stem.endswith(".part")
 
 
 def _projections(files: Iterable[Path]) -> list[Path]:
@@ -118,51 +171,89 @@ def named_files(described: ScanFile, folder: Path) -> list[Path]:
 
     Patterns keep the order in which they are given; the files of each come in natural order.
     """
-    found = [matching_files(pattern, folder) for pattern in described.frames]
+    found = [matching_files(_inside(pattern, folder)[0], folder) for pattern in described.frames]
     return list(dict.fromkeys(chain(*found)))
+
+
+def _inside(pattern: str, folder: Path) -> tuple[str, str]:
+    """A pattern, and the data set of the file that it names with ``::``."""
+    outer, mark, inside = pattern.partition("::")
+    return (outer, inside) if mark and not (folder / pattern).exists() else (pattern, "")
 
 
 def open_description(path: Path) -> Scan:
     """The scan that a ``scan.yaml`` describes."""
     described, folder = read_scan_yaml(path), path.parent
     named = described.frames
-    files = _projections(named_files(described, folder)) if named else _beside(folder)
+    files = _projections(named_files(described, folder)) if named else files_of(folder)
     mask = mask_file(described.description)
     files = [p for p in files if mask is None or p.absolute() != mask]
     if not files:
         wanted = ", ".join(map(quoted, described.frames[:5])) or "*.tif"
         raise ScanError(f"{path} names the projections {wanted}, but none is beside it.")
-    return _make(files, described, path.absolute().parent.name, folder)
+    inside = _inside(named[0], folder)[1] if len(files) == 1 and len(named) == 1 else ""
+    scan = _read(files, inside)
+    return _with_description(scan, files, described, path.absolute().parent.name, folder)
 
 
-def _from_files(files: list[Path], folder: Path, name: str | None = None) -> Scan:
+def _from_files(files: list[Path], folder: Path, name: str | None = None, inside: str = "") -> Scan:
     described = ScanFile()
     beside = description_file(folder)
     if beside is not None:
         described = read_scan_yaml(beside)
         named = [p.absolute() for p in named_files(described, folder)]
-        if described.frames and files[0].absolute() not in named:
+        if described.frames and (not files or files[0].absolute() not in named):
             described = ScanFile()  # it speaks of other files in the same folder
-    return _make(files, described, name or folder.name, folder)
+    if not inside and len(described.frames) == 1:
+        inside = _inside(described.frames[0], folder)[1]
+    return _with_description(_read(files, inside), files, described, name or folder.name, folder)
 
 
-def _make(files: list[Path], described: ScanFile, name: str, folder: Path) -> Scan:
-    frames = TiffFrames(files)
-    n_frames = frames.shape[0]
-    omega = described.omega_deg(n_frames)
-    one_each = n_frames == len(files)
-    if omega is not None and omega.size != n_frames and one_each:
+def _read(files: Sequence[Path], inside: str = "") -> Scan:
+    """The scan of files of one kind, with what they know themselves."""
+    formats = FORMATS.usable()
+    of_each = [format_of(path, formats) for path in files]
+    kinds = {id(known): known for known in of_each}
+    if None in of_each or not files:
+        odd = files[of_each.index(None)].name if files else ""
+        what = (
+            f"{odd} is not a TIFF file or one of another known kind" if odd else "No file is given"
+        )
+        raise ScanError(f"{what}; choose the files of the projections.")
+    if len(kinds) > 1:
+        words = " and ".join(known.words or known.suffixes[0] for known in kinds.values())
+        raise ScanError(f"The files are of several kinds ({words}); open those of one kind.")
+    (known,) = kinds.values()
+    scan = known.open(files[0], inside) if len(files) == 1 else known.open_all(files)
+    lacking = _lacking(known, files)
+    return scan.replace(notes=(*lacking, *scan.notes)) if lacking else scan
+
+
+def _with_description(
+    scan: Scan, files: list[Path], described: ScanFile, name: str, folder: Path
+) -> Scan:
+    """A scan with what a ``scan.yaml`` says, and where that is silent what the file knows."""
+    one_each = scan.n_frames == len(files)
+    omega = described.omega_deg(scan.n_frames)
+    if omega is not None and omega.size != scan.n_frames and one_each:
         _tell_which(files, omega, name)
     mask = mask_file(described.description)
-    return Scan(
-        frames,
+    known = replace(scan.known, omega_deg=scan.omega_deg, description=scan.description)
+    if known.omega_deg is None and one_each:
+        told = angles_from_names(files, worded=True)
+        known = replace(known, omega_deg=told, omega_from=FROM_NAMES)
+    omega = known.omega_deg if omega is None else omega
+    notes = [*scan.notes, *(about_names(files, omega) if one_each else ())]
+    notes += contradictions(known, described.description)
+    notes += about_angles(omega) if omega is not None and omega.size == scan.n_frames else []
+    return scan.replace(
         omega_deg=omega,
-        description=described.description,
-        mask=None if mask is None else read_detector_mask(mask),
+        description=_over(described.description, known.description),
+        mask=scan.mask if mask is None else read_detector_mask(mask),
         name=name,
         source=str(files[0] if len(files) == 1 else folder),
-        orientation=frames.orientation,
-        notes=(*_lacking(files), *(about_names(files, omega) if one_each else ())),
+        notes=tuple(dict.fromkeys(notes)),
+        known=known,
     )
 
 
@@ -182,3 +273,11 @@ def _tell_which(files: list[Path], omega: np.ndarray, name: str) -> None:
     else:
         return  # `Scan` says what there is to say
     raise ScanError(said)
+
+
+def _over(said: ScanDescription, told: ScanDescription) -> ScanDescription:
+    """What `said` says, and what `told` tells where `said` is as it is by itself."""
+    default = ScanDescription()
+    names = [f.name for f in fields(ScanDescription)]
+    given = {n: getattr(said, n) for n in names if getattr(said, n) != getattr(default, n)}
+    return replace(told, **given)

@@ -13,7 +13,7 @@ from ..core.errors import ScanError, SettingsError, listed, quoted, reason
 from ..core.files import write_atomically
 from ..scan.description import NO_MASK, ScanDescription
 from ..scan.scan import Scan, angles
-from .angle_log import read_angles_csv
+from .angle_log import read_angles
 from .regular import read_bytes
 
 FILE_NAME = "scan.yaml"
@@ -131,7 +131,7 @@ def _read_omega(path: Path, omega: Any, csv_name: Any) -> dict | list | None:
             ours = listed_in.resolve().is_relative_to(path.parent.resolve())
         except (OSError, ValueError, RuntimeError):  # a null byte, a link to itself
             raise ScanError(f"{path}: omega_csv {quoted(csv_name)} is no file name.") from None
-        return read_angles_csv(listed_in, show=ours)
+        return read_angles(listed_in, show=ours)
     if isinstance(omega, dict):
         try:
             return {"start": float(omega["start"]), "step": float(omega["step"])}

@@ -8,10 +8,11 @@ import re
 import struct
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, islice
 from operator import length_hint
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -23,7 +24,11 @@ from ..core.frame_store import ORIENTATION_TAG
 from ..core.reading import check_declared
 from ..core.schema import Mismatch
 from ..core.stacks import LazyStack
+from ..scan.scan import Scan
+from .facts import Facts
 from .regular import check_regular
+from .scan_yaml import description_file
+from .tiff_facts import gather, ome_metadata
 
 SUFFIXES = (".tif", ".tiff")
 _CACHE_FRAMES = 8
@@ -222,13 +227,20 @@ class _Pages:
         self._stored = np.dtype(tif.byteorder + series.dtype.char)
         size = os.path.getsize(path)
         self._check_size(page, size)
+        frame_bytes = self.frame_shape[0] * self.frame_shape[1] * self.dtype.itemsize
+        self._offsets: list[int] | None = None  # of uncompressed pages, to read without tifffile
         if self._map_offset is not None:
-            end = (
-                self._map_offset
-                + self.count * self.frame_shape[0] * self.frame_shape[1] * self.dtype.itemsize
-            )
+            end = self._map_offset + self.count * frame_bytes
+            self._offsets = [self._map_offset + k * frame_bytes for k in range(self.count)]
         else:
-            for p in self._pages(tif):
+            pages = list(self._pages(tif))
+            if (
+                self._planes == 1
+                and len(pages) == self.count
+                and all(p.is_contiguous and sum(p.databytecounts) == frame_bytes for p in pages)
+            ):
+                self._offsets = [p.dataoffsets[0] for p in pages]
+            for p in pages:
                 # tifffile would fill the strips or tiles that are not listed with zeros
                 listed = min(len(p.dataoffsets), len(p.databytecounts))
                 if not p.is_contiguous and listed < math.prod(p.chunked):
@@ -237,7 +249,7 @@ class _Pages:
                         "copy it again from the instrument or move it away."
                     )
             end = max(
-                (o + n for p in self._pages(tif) for o, n in zip(p.dataoffsets, p.databytecounts)),
+                (o + n for p in pages for o, n in zip(p.dataoffsets, p.databytecounts)),
                 default=0,
             )
         if end > size:
@@ -270,11 +282,10 @@ class _Pages:
 
     def read(self, page: int) -> np.ndarray:
         try:
-            if self._map_offset is not None:
+            if self._offsets is not None:
                 shape = self.frame_shape
-                step = shape[0] * shape[1] * self.dtype.itemsize
                 with open(self.path, "rb") as file:
-                    file.seek(self._map_offset + page * step)
+                    file.seek(self._offsets[page])
                     flat = np.fromfile(file, self._stored, shape[0] * shape[1])
                 return flat.reshape(shape).astype(self.dtype, copy=False)
             with _open(self.path) as tif:
@@ -379,6 +390,43 @@ def write_frames(
     return path
 
 
+def open_tiff(path: Path) -> Scan:
+    """The scan of one TIFF, with what its description tells."""
+    return open_tiffs([path])
+
+
+def open_tiffs(paths: Sequence[Path]) -> Scan:
+    """The scan of several TIFFs in the order given."""
+    frames = TiffFrames(paths)
+    facts = Facts(paths[0].name)
+    gather(paths[0], len(frames), facts)
+    return facts.scan(frames, paths[0].stem, frames.orientation)
+
+
+def write_tiff(path: Path, scan: Scan, recipe: Mapping[str, Any]) -> Path:
+    """A stack as TIFF; as OME-TIFF with units and angles if the name ends in ``.ome.tif``.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    """
+    path = Path(path)
+    dtype = np.dtype(np.uint8) if scan.dtype.kind == "b" else scan.dtype
+    frames = (np.asarray(scan.frames[i]).astype(dtype, copy=False) for i in range(scan.n_frames))
+    if not path.name.lower().endswith((".ome.tif", ".ome.tiff")):
+        return write_frames(path, frames, orientation=scan.orientation, count=scan.n_frames)
+    shape = (scan.n_frames, *scan.shape)
+    big = math.prod(shape) * dtype.itemsize > _CLASSIC_BYTES
+    tags = [(ORIENTATION_TAG, "H", 1, scan.orientation, True)]
+    with atomic(path) as part, tifffile.TiffWriter(part, bigtiff=big, ome=True) as tif:
+        tif.write(
+            frames, shape=shape, dtype=dtype, photometric="minisblack", extratags=tags,
+            metadata=ome_metadata(scan, recipe),
+        )  # fmt: skip
+    return path
+
+
 def read_mask(path: str | Path) -> LazyStack:
     """A binary stack as lazy frames ``(n, rows, cols)``; any non-zero pixel is spot."""
     return TiffFrames([path])
@@ -399,7 +447,7 @@ def is_stack(path: Path) -> bool:
             )
             axes = [n for n in shape[:-2] if n > 1]
             single = not axes and len(tif.series) == 1
-            alone = single and not (path.parent / "scan.yaml").exists()
+            alone = single and description_file(path.parent) is None
             return not (colour or len(axes) > 1 or alone)
     except Exception:
         return True

@@ -14,6 +14,7 @@ from ..background.rolling_median import SPOT_WINDOW
 from ..core.recipes import recipe_hash
 from ..io import label_stacks, spot_tables
 from ..io.coco import write_coco
+from ..io.flt import write_flt
 from ..scan.scan import Scan
 from ..spots.binarisation import BINARISED, binarised
 from ..spots.detections import Detections, measure_frame
@@ -99,7 +100,8 @@ def export_table(
     Parameters
     ----------
     path : path
-        ``.csv``, ``.parquet``, ``.h5`` (table and label images) or ``.json`` (COCO-like).
+        ``.csv``, ``.parquet``, ``.flt`` (ImageD11), ``.h5`` (table and label images) or ``.json``
+        (COCO-like).
     table : structured array of `review.REVIEW_DTYPE`
         Ordered by frame and id; spots to be written.
     recipe : dict
@@ -118,6 +120,8 @@ def export_table(
         return spot_tables.write_csv(path, table, recipe)
     if kind == ".parquet":
         return spot_tables.write_parquet(path, table, recipe)
+    if kind == ".flt":
+        return write_flt(path, table, recipe)
     only = (_only(frames[i], table, i) for i in range(len(frames)))
     if kind == ".json":
         return write_coco(path, table, recipe, only, frames.shape, names)

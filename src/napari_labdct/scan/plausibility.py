@@ -150,5 +150,32 @@ def meaning(scan: Scan) -> list[str]:
     return said
 
 
+def about_values(scan: Scan) -> list[str]:
+    """What is odd about the pixels of three projections: saturated ones, and a sign that was lost.
+
+    Returns
+    -------
+    list of str
+        A sentence each; masks of 8 bit are never saturated.
+    """
+    if scan.dtype.kind not in "ui" or scan.dtype.itemsize < 2:
+        return []
+    top, said = int(np.iinfo(scan.dtype).max), []
+    for index in sorted({0, scan.n_frames // 2, scan.n_frames - 1}):
+        frame = scan.frame(index)
+        count = int(np.count_nonzero(frame == top))
+        if count:
+            said.append(
+                f"Projection {index} has {count} saturated pixel{'s' if count > 1 else ''} ({top}, "
+                "the largest value); their intensity is a lower bound."
+            )
+        if scan.dtype.kind == "i" and int(frame.min()) < -(top // 16):
+            said.append(
+                f"Projection {index} holds values down to {int(frame.min())}; counts without a "
+                "sign may have been stored as signed numbers."
+            )
+    return said
+
+
 def _length(mm: float) -> str:
     return f"{mm / 1000:.3g} m" if mm >= 1000 else f"{mm:.3g} mm"

@@ -19,6 +19,7 @@ from ..core.stacks import FrameStack
 from .description import NO_MASK, ScanDescription
 from .detector_mask import FoundMask, Reading, checked_mask, either, filled, judged, native
 from .geometry import ScanGeometry, polygon_mask
+from .knowledge import FROM_FILE, FileKnowledge
 
 #: What each later step cannot do without; `Scan.missing_for` reads it.
 _NEEDS = {
@@ -61,6 +62,8 @@ class Scan:
     mask : bool array (rows, cols), optional
         True for pixels that carry no information; they are found if it is not given, and the
         polygons of ``description.mask`` are added.
+    known : FileKnowledge
+        What the file itself says; `source_of` compares with it.
 
     Raises
     ------
@@ -77,6 +80,7 @@ class Scan:
     notes: tuple[str, ...] = ()
     mask: np.ndarray | None = None
     _found: FoundMask | None = field(default=None, repr=False)
+    known: FileKnowledge = field(default_factory=FileKnowledge)
 
     def __post_init__(self) -> None:
         frames = self.frames
@@ -269,6 +273,27 @@ class Scan:
             for name in _NEEDS[step]
             if (self.omega_deg is None if name == "omega_deg" else not _given(self, name))
         ]
+
+    @property
+    def address(self) -> str:
+        """What `io.open_scan` opens this scan from: the source, and the data set inside it."""
+        inside = self.known.inside
+        return f"{self.source}::{inside}" if self.source and inside else self.source
+
+    def source_of(self, name: str) -> str:
+        """Where a value came from: `FROM_FILE`, `FROM_NAMES`, or empty if it was typed.
+
+        Parameters
+        ----------
+        name : str
+            ``omega_deg`` or a field of `ScanDescription`.
+        """
+        if name == "omega_deg":
+            told = self.known.omega_deg
+            same = told is not None and self.omega_deg is not None
+            return self.known.omega_from if same and np.array_equal(told, self.omega_deg) else ""
+        told, value = (getattr(d, name) for d in (self.known.description, self.description))
+        return FROM_FILE if value == told and value != getattr(ScanDescription(), name) else ""
 
     def beam_stop_mask(self) -> np.ndarray:
         """Boolean ``(rows, cols)``: True in the shadow of the beam stop."""

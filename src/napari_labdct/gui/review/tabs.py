@@ -142,7 +142,11 @@ class CorrectTab(QWidget):
         self._controller.erase(self._keys())
 
 
-_TABLES = "CSV (*.csv);;HDF5 with labels (*.h5);;COCO-like JSON (*.json);;Parquet (*.parquet)"
+_TABLES = (
+    "CSV (*.csv);;HDF5 with labels (*.h5);;COCO-like JSON (*.json);;Parquet (*.parquet);;"
+    "ImageD11 (*.flt)"
+)
+_TABLE_ENDS = (".csv", ".h5", ".hdf5", ".json", ".parquet", ".flt")
 _TIFF = "TIFF (*.tif)"
 
 
@@ -235,7 +239,7 @@ class ExportTab(QWidget):
         )
         if path:
             end = chosen.rsplit("*", 1)[-1].rstrip(")")
-            known = Path(path).suffix.lower() in (".csv", ".h5", ".hdf5", ".json", ".parquet")
+            known = Path(path).suffix.lower() in _TABLE_ENDS
             self.write(path if known else path + end, "table")
 
     def _binary(self) -> None:

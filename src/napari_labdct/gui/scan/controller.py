@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, Signal
 from ...core.errors import LabDCTError, ScanError
 from ...scan.beam_stop import guess_beam_stop
 from ...scan.description import LABELS, Polygon, ScanDescription
+from ...scan.knowledge import FROM_FILE, FROM_NAMES
 from ...scan.plausibility import implausible, meaning
 from ...scan.scan import STEPS, Scan, needs_of
 from ..app import layers as factory
@@ -76,6 +77,20 @@ def checks(scan: Scan) -> list[tuple[bool, str]]:
     return found
 
 
+def told_by_file(scan: Scan) -> str:
+    """What stands in the file of the projections and is used, and what else it tells."""
+    fields_ = [n for n in LABELS if scan.source_of(n) == FROM_FILE]
+    others = [n for n in ("exposure_s", "binning") if scan.source_of(n) == FROM_FILE]
+    words = [LABELS.get(n, n.removesuffix("_s")) for n in [*fields_, *others]]
+    parts = [f"From the file: {', '.join(words)}."] if words else []
+    if scan.source_of("omega_deg") == FROM_NAMES:
+        parts.append("From the file names: rotation angles.")
+    if scan.known.details:
+        told = "; ".join(f"{name}: {value}" for name, value in scan.known.details)
+        parts.append(f"{told[0].upper()}{told[1:]}.")
+    return " ".join(parts)
+
+
 def _labels(names: Iterable[str]) -> str:
     return ", ".join(LABELS.get(name, name) for name in names)
 
@@ -131,14 +146,14 @@ class ScanController(QObject):
         self._session.set_scan(layer, self._session.scan(layer).replace(omega_deg=omega_deg))
 
     def load_angles(self, layer: Layer, path: Path) -> None:
-        """Take the angles of a CSV or a ``scan.yaml``.
+        """Take the angles of a table, a JSON file or a ``scan.yaml``.
 
         Raises
         ------
         ScanError
             The file is unreadable, has no angles, or another number of them.
         """
-        from ...io.angle_log import read_angles_csv
+        from ...io.angle_log import read_angles
         from ...io.scan_yaml import read_scan_yaml
 
         if path.suffix.lower() in (".yaml", ".yml"):
@@ -146,7 +161,7 @@ class ScanController(QObject):
             if omega is None:
                 raise ScanError(f"{path.name} holds no omega_deg; choose another file.")
         else:
-            omega = np.asarray(read_angles_csv(path))
+            omega = np.asarray(read_angles(path))
         self.set_angles(layer, omega)
 
     def save(self, layer: Layer, path: Path | None = None) -> Path:
@@ -161,6 +176,7 @@ class ScanController(QObject):
             The folder cannot be written.
         """
         from ...io.detector_masks import keep_mask
+        from ...io.formats import format_of
         from ...io.opening import named_files
         from ...io.scan_yaml import FILE_NAME, description_file, read_scan_yaml, write_scan_yaml
 
@@ -169,10 +185,12 @@ class ScanController(QObject):
         if path is None:
             if not scan.source:
                 raise ScanError("This scan came from no file; choose where scan.yaml shall stand.")
-            source = Path(scan.source)
-            folder = source if source.is_dir() else source.parent
+            source, kind = Path(scan.source), format_of(scan.source)
+            whole = source.is_dir() and not (kind is not None and kind.folder)
+            folder = source if whole else source.parent
             path = description_file(folder) or folder / FILE_NAME
-            frames = None if source.is_dir() else [source.name]
+            inside = f"::{scan.known.inside}" if scan.known.inside else ""
+            frames = None if whole else [source.name + inside]
         if path.exists():
             known, files = read_scan_yaml(path), getattr(scan.frames, "paths", [])
             named = [file.absolute() for file in named_files(known, path.parent)]
@@ -302,4 +320,4 @@ def _outlines(shapes: Layer) -> tuple[Polygon, ...]:
     return tuple(outlines)
 
 
-__all__ = ["ScanController", "ScanDescription", "checks", "find_beam_stop"]
+__all__ = ["ScanController", "ScanDescription", "checks", "find_beam_stop", "told_by_file"]

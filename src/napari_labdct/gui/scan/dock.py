@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Layer
-from qtpy.QtCore import QSignalBlocker
+from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLabel, QLineEdit
 
 from ...core.errors import LabDCTError, ScanError
@@ -17,8 +17,10 @@ from ...scan.plausibility import implausible
 from ...scan.scan import Scan, angles
 from ..widgets.dock import Dock, button, describe, heading, wrapped
 from ..widgets.forms import WRONG, OptionalNumber, SettingsForm, tame
-from .controller import ScanController, checks
+from .controller import ScanController, checks, told_by_file
 from .mask import MaskController
+
+_ANGLE_FILES = "*.csv *.txt *.ang *.dat *.json *.yaml *.yml"
 
 
 class ScanDock(Dock):
@@ -37,6 +39,10 @@ class ScanDock(Dock):
         self.form.refused.connect(self._refused)
         self.body.addWidget(self.form)
         self._build_detector()
+        self.told = wrapped()
+        self.told.setAccessibleName("What the file of the projections says")
+        self.told.setTextFormat(Qt.TextFormat.PlainText)
+        self.body.addWidget(self.told)
         self._build_beam_stop()
         self._build_mask()
         self.checks = wrapped()
@@ -63,7 +69,7 @@ class ScanDock(Dock):
             row.addWidget(label)
             row.addWidget(line, 1)
         row.addWidget(
-            button("From file...", "Angles from a CSV (last column) or a scan.yaml", self._load)
+            button("From file...", "Angles from a table, a JSON file or a scan.yaml", self._load)
         )
         self.body.addLayout(row)
         self.angles = wrapped()
@@ -142,7 +148,12 @@ class ScanDock(Dock):
             return
         self.form.set_settings(scan.description, quietly=True)
         omega = scan.omega_deg
-        self._show_angles(omega)
+        self._show_angles(omega, scan.source_of("omega_deg"))
+        told = told_by_file(scan)
+        self.told.setText(told)
+        self.told.setVisible(bool(told))
+        for name, control in self.form.controls.items():
+            control.told(scan.source_of(name))
         d = scan.description
         with QSignalBlocker(self.centre), QSignalBlocker(self.tilt):
             self.centre.setText(_join(d.detector_center_px))
@@ -182,7 +193,7 @@ class ScanDock(Dock):
             f"border: 1px solid {WRONG};" if "detector_center_px" in odd else ""
         )
 
-    def _show_angles(self, omega: np.ndarray | None) -> None:
+    def _show_angles(self, omega: np.ndarray | None, source: str = "") -> None:
         even = omega is not None and (
             omega.size < 2
             or np.allclose(omega, angles(omega[0], omega[1] - omega[0], omega.size), atol=1e-6)
@@ -195,8 +206,9 @@ class ScanDock(Dock):
         if omega is None:
             self.angles.setText("Not given: type start and step, or take them from a file.")
         else:
-            kind = "" if even else ", uneven"
-            self.angles.setText(f"{omega.size} angles{kind}: {omega[0]:g} to {omega[-1]:g} deg")
+            kind, where = "" if even else ", uneven", f", {source}" if source else ""
+            span = f"{omega[0]:g} to {omega[-1]:g} deg"
+            self.angles.setText(f"{omega.size} angles{kind}: {span}{where}")
 
     def _show_guessing(self) -> None:
         running = self.controller.job.running
@@ -257,7 +269,10 @@ class ScanDock(Dock):
     def _load(self) -> None:
         layer = self.session.stack
         path, _ = QFileDialog.getOpenFileName(
-            self, "Rotation angles", "", "Angles (*.csv *.txt *.yaml *.yml)"
+            self,
+            "Rotation angles",
+            "",
+            "Angles (*.csv *.txt *.ang *.dat *.json *.yaml *.yml);;All files (*)",
         )
         if layer is not None and path:
             self._try(lambda: self.controller.load_angles(layer, Path(path)))

@@ -312,7 +312,7 @@ class TrainForm(QWidget):
         scan = self._scan
         if self.kind.currentText() != SCAN or scan is None:
             return
-        saved = open_scan(scan.source)
+        saved = open_scan(scan.address)
         if saved.description != scan.description or saved.n_frames != scan.n_frames:
             raise SettingsError(
                 f"The description of '{scan.name}' differs from the one on disk, which the "
@@ -339,7 +339,7 @@ class TrainForm(QWidget):
         scan.geometry()  # says what is missing
         chosen = self.background.currentData()
         return (
-            "--scan", str(Path(scan.source).absolute()),
+            "--scan", str(Path(scan.address).absolute()),
             *(("--background", chosen) if chosen else ()),
             *(w for w in arguments_of(self.spots.settings(), always=_SPOT_FIELDS) if _is_spot(w)),
         )  # fmt: skip

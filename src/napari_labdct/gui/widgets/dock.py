@@ -242,10 +242,10 @@ class _EmptyState(QWidget):
         )
         row = QHBoxLayout()
         row.addWidget(
-            button("Open files...", "Open one or several TIFF files as one scan", self._ask_files)
+            button("Open files...", "Open one or several files as one scan", self._ask_files)
         )
         row.addWidget(
-            button("Open folder...", "Open a folder of TIFF files as one scan", self._ask_folder)
+            button("Open folder...", "Open a folder of projections as one scan", self._ask_folder)
         )
         row.addWidget(
             button("Open sample", "Open the small scan that comes with LabDCT", self._sample)

@@ -95,6 +95,7 @@ class Control:
         if param.min is not None and param.max is not None and field.type is not bool:
             span = f" ({param.min:g} to {param.max:g}{' ' + param.unit if param.unit else ''})"
         tame(self.widget, param.label, (param.help or param.label) + span)
+        self._tooltip, self._why, self._source = self.widget.toolTip(), "", ""
 
     def _make(self) -> QWidget:
         field, param = self.field, self.field.param
@@ -129,10 +130,18 @@ class Control:
 
     def mark(self, why: str) -> None:
         """Mark the value as hardly meant, in red, and say why in the tooltip; empty: unmark."""
-        if not hasattr(self, "_tooltip"):
-            self._tooltip = self.widget.toolTip()
+        self._why = why
         self.widget.setStyleSheet(f"border: 1px solid {WRONG};" if why else "")
-        self.widget.setToolTip(f"{why}\n{self._tooltip}" if why else self._tooltip)
+        self._explain()
+
+    def told(self, source: str) -> None:
+        """Say in the tooltip where the value came from; empty: it was typed."""
+        self._source = source
+        self._explain()
+
+    def _explain(self) -> None:
+        parts = (self._why, self._tooltip, f"This value is {self._source}." if self._source else "")
+        self.widget.setToolTip("\n".join(part for part in parts if part))
 
     @property
     def changed(self) -> Any:
