@@ -21,6 +21,7 @@ COMMANDS = {
     "track": "confirm the spots of a cleaned stack by the projections before and after",
     "routine": "rolling median and LoG, the standard routine",
     "grains": "map the grains that the spots come from",
+    "convert": "write a grain map in the format of another program",
     "compare": "two masks of a scan: numbers, tables, pictures, a report",
     "spots": "measure every spot, and write tables, masks and labels",
     "train": "train a network",

@@ -66,8 +66,8 @@ def read_mask_volume(
     Parameters
     ----------
     path : path
-        GrainMapper3D HDF5 (``/AbsorptionCT/Data``, else ``/LabDCT/Data/Mask``), any other HDF5 file
-        with one 3-D data set, or a TIFF volume.
+        GrainMapper3D HDF5 (``/AbsorptionCT/Mask`` or ``Data``, else ``/LabDCT/Data/Mask``), any
+        other HDF5 file with one 3-D data set, or a TIFF volume.
     voxel_um : float, optional
         Edge of a voxel, for files that do not tell.
 
@@ -112,7 +112,8 @@ def _hdf5_volume(path: Path) -> tuple[np.ndarray, float | None, np.ndarray]:
     try:
         with h5py.File(path, "r") as file:
             for group, name in (
-                ("AbsorptionCT", "Data"), ("LabDCT", "Data/Mask"), ("LabDCT", "Data/GrainId"),
+                ("AbsorptionCT", "Mask"), ("AbsorptionCT", "Data"), ("LabDCT", "Data/Mask"),
+                ("LabDCT", "Data/GrainId"),
             ):  # fmt: skip
                 if f"{group}/{name}" in file and isinstance(file[f"{group}/{name}"], h5py.Dataset):
                     spacing = np.ravel(file[group]["Spacing"][()]).astype(float)

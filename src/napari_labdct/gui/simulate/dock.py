@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from ...core.errors import LabDCTError, SettingsError
+from ...io.grain_map_files import grain_dialog_filter
 from ...scan.scan import Scan
 from ...simulation.prediction import PredictSettings, command_line, missing_for_prediction
 from ...simulation.settings import SimulateSettings
@@ -345,7 +346,7 @@ class SimulateDock(Dock):
         self.predict_button.setEnabled(ready and bool(self.map_line.text().strip()))
 
     def _ask_map(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Grain map", "", "Grain maps (*.h5 *.hdf5)")
+        path, _ = QFileDialog.getOpenFileName(self, "Grain map", "", grain_dialog_filter())
         if path:
             self.map_line.setText(path)
 
