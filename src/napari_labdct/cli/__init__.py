@@ -22,6 +22,7 @@ COMMANDS = {
     "routine": "rolling median and LoG, the standard routine",
     "grains": "map the grains that the spots come from",
     "convert": "write a grain map in the format of another program",
+    "compare-maps": "compare grain maps with a better one: pairs, boundaries, a report",
     "compare": "two masks of a scan: numbers, tables, pictures, a report",
     "spots": "measure every spot, and write tables, masks and labels",
     "train": "train a network",
@@ -107,7 +108,7 @@ def make_parser(chosen: str = ""):
     for name, line in COMMANDS.items():
         command = commands.add_parser(name, help=line, description=f"{line[0].upper()}{line[1:]}.")
         if name == chosen:
-            importlib.import_module(f".{name}", __name__).add_command(command)
+            importlib.import_module(f".{name.replace('-', '_')}", __name__).add_command(command)
     return parser
 
 
