@@ -23,6 +23,7 @@ from napari_labdct.io.grain_map_files import (
     GRAIN_FORMATS,
     GrainFormat,
     convert_grain_map,
+    grain_ends,
     is_grain_map,
     read_grain_map,
     write_grain_map,
@@ -509,6 +510,9 @@ def test_what_is_a_grain_map(tmp_path):
     assert is_grain_map(tmp_path / "a.h5")
     assert not is_grain_map(tmp_path / "other.h5")
     assert not is_grain_map(tmp_path / "a.tif")
+    assert grain_ends() == [
+        ".h5", ".hdf5", ".hdf", ".dream3d", ".tesr", ".ubi", ".map", ".xdmf", ".csv",
+    ]  # fmt: skip
 
 
 def test_the_truth_of_a_simulation_from_a_dream3d(tmp_path):

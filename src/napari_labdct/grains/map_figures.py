@@ -60,9 +60,13 @@ def detection(rows: Sequence[tuple], names: Sequence[str]) -> Figure:
     for k, (name, colour) in enumerate(zip(names, COLOURS, strict=False)):
         share = [row[2 + k] / row[1] for row in rows]
         axes.bar(at + (k - (len(names) - 1) / 2) * width, share, width, color=colour, label=name)
-    axes.set_xticks(at, [f"from {row[0]}\nn = {row[1]}" for row in rows])
-    axes.set(xlabel="diameter in the reference (um)", ylabel="share found", ylim=(0, 1.05))
-    axes.legend(frameon=False, loc="lower right")
+    axes.set_xticks(at, [f"≥ {row[0]}\n({row[1]})" for row in rows])
+    axes.set(
+        xlabel="diameter in the reference (um); number of grains in brackets",
+        ylabel="share found",
+        ylim=(0, 1.05),
+    )
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return figure
 
 

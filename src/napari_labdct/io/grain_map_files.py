@@ -154,6 +154,11 @@ def write_grain_map(path: str | Path, measured: MeasuredMap) -> list[Path]:
     return writes(path, measured)
 
 
+def grain_ends() -> list[str]:
+    """Ends of names that grain maps are written with."""
+    return _suffixes("writes")
+
+
 def convert_grain_map(
     source: str | Path,
     target: str | Path,
