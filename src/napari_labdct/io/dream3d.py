@@ -24,7 +24,7 @@ from ..crystal import (
     quaternions_to_matrices,
 )
 from .grain_phases import FilePhase
-from .grainmapper import MapContent, MeasuredMap, checked_volume, say
+from .grainmapper import MapContent, MeasuredMap, say
 
 #: Numbers of Laue classes in ``CrystalStructures``, by gemmi's name of the class.
 LAUE_NUMBERS = {
@@ -33,6 +33,7 @@ LAUE_NUMBERS = {
 }  # fmt: skip
 _TURNED = {0, 2, 9, 10}  # whose x axis is a, not a*
 _KNOWN_VERSIONS = (6.0, 8.0)
+MOST_VALUES = 2_000_000_000
 
 
 def read_dream3d(path: Path) -> MapContent:
@@ -148,7 +149,13 @@ def _cells(path: Path, cells: Any, name: str, shape: tuple, width: int) -> np.nd
             f"{path.name}: {name} is stored as (x, y, z); DREAM.3D's order is (z, y, x), so "
             "transpose it."
         )
-    return checked_volume(path, cells, name, 4, (*shape, width))
+    if given != (*shape, width):
+        raise ScanError(f"{path.name}: {name} must have the shape {(*shape, width)}, not {given}.")
+    if cells[name].dtype.kind not in "iufb":
+        raise ScanError(f"{path.name}: {name} must hold numbers, not {cells[name].dtype}.")
+    if np.prod(given, dtype=float) > MOST_VALUES:
+        raise ScanError(f"{path.name}: {name} of {given} is too large to be read; crop the map.")
+    return np.asarray(cells[name][()])
 
 
 def _rotations(path: Path, cells: Any, shape: tuple) -> tuple[str, np.ndarray]:

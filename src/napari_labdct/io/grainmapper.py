@@ -283,24 +283,24 @@ def _content(path: Path, file: Any) -> MapContent:
         )
     group = file["LabDCT"]
     data = group["Data"]
-    ids = checked_volume(path, data, "GrainId", 3)
+    ids = _volume(path, data, "GrainId", 3)
     if not np.isfinite(ids).all() or (ids != np.round(ids)).any():
         raise ScanError(f"{path.name}: GrainId must hold whole numbers in every voxel.")
     if not (ids > 0).any():
         raise ScanError(f"{path.name} holds no grain.")
     phase_ids = (ids > 0).astype(np.int32)
     if "PhaseId" in data:
-        phase_ids = checked_volume(path, data, "PhaseId", 3, ids.shape)
+        phase_ids = _volume(path, data, "PhaseId", 3, ids.shape)
         if not np.isfinite(phase_ids).all():
             raise ScanError(f"{path.name}: PhaseId must hold whole numbers in every voxel.")
     name = next((n for n in _CONVERT if n in data), None)
     if name is None:
         raise KeyError("no Rodrigues, Quaternion or Euler data")
-    rotations = checked_volume(path, data, name, 4, (*ids.shape, _WIDTH[name]))
+    rotations = _volume(path, data, name, 4, (*ids.shape, _WIDTH[name]))
     completeness = None
     if "Completeness" in data:
-        completeness = checked_volume(path, data, "Completeness", 3, ids.shape).astype(np.float32)
-    spacing, center = (checked_numbers(path, group, n, 3) for n in ("Spacing", "Center"))
+        completeness = _volume(path, data, "Completeness", 3, ids.shape).astype(np.float32)
+    spacing, center = (_numbers(path, group, n, 3) for n in ("Spacing", "Center"))
     if not np.allclose(spacing, spacing[0], rtol=1e-3):
         raise ScanError(f"{path.name} needs cubic voxels; its spacing is {spacing} mm.")
     if not 1e-5 <= spacing[0] <= 1:
@@ -328,9 +328,7 @@ def _content(path: Path, file: Any) -> MapContent:
     )
 
 
-def checked_volume(
-    path: Path, data: Any, name: str, ndim: int, shape: tuple | None = None
-) -> np.ndarray:
+def _volume(path: Path, data: Any, name: str, ndim: int, shape: tuple | None = None) -> np.ndarray:
     volume = data[name]
     given = tuple(getattr(volume, "shape", ()) or ())
     if len(given) != ndim or (shape is not None and given != tuple(shape)):
@@ -343,7 +341,7 @@ def checked_volume(
     return np.asarray(volume[()])
 
 
-def checked_numbers(path: Path, group: Any, name: str, count: int) -> np.ndarray:
+def _numbers(path: Path, group: Any, name: str, count: int) -> np.ndarray:
     try:
         values = np.asarray(group[name][()], float)
     except (TypeError, ValueError, AttributeError):
@@ -374,7 +372,7 @@ def _file_phases(path: Path, file: Any) -> dict[int, FilePhase]:
         if not (key.startswith("Phase") and digits.isdecimal() and len(digits) < 6):
             continue
         phase = file["PhaseInfo"][key]
-        cell = tuple(checked_numbers(path, phase, "UnitCell", 6).tolist())
+        cell = tuple(_numbers(path, phase, "UnitCell", 6).tolist())
         number = _single(path, phase, "SpaceGroup", 230) or 0
         text = np.ravel(phase["Name"][()])[0] if "Name" in phase else b""
         name = text.decode(errors="replace") if isinstance(text, bytes) else str(text)

@@ -17,9 +17,10 @@ from ..core.errors import ScanError
 from ..core.files import atomic
 from ..crystal import Material, matrices_to_quaternions, quaternions_to_matrices
 from ..crystal.orientation import bunge_to_matrix, rodrigues_to_matrix
-from .grainmapper import MOST_VOXELS, MapContent, MeasuredMap, finite_rodrigues, say
+from .grainmapper import MapContent, MeasuredMap, finite_rodrigues, say
 
 _NEWEST = 2.2
+MOST_VOXELS = 2_000_000_000
 _BINARY = {
     "binary8": "u1", "binary16": "<u2", "binary16_big": ">u2", "binary32": "<i4",
     "binary32_big": ">i4",

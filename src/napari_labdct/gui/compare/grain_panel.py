@@ -14,7 +14,6 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QVBoxLayout
 
 from ...core.jobs import Progress
 from ...core.recipes import recipe_beside
-from ...io.grain_map_files import grain_dialog_filter
 from ...scan.scan import Scan
 from ..app import layers as factory
 from ..app.predicted_spots import features_of, ring_px
@@ -135,7 +134,7 @@ class GrainPicker(Section):
             self.note.show()
 
     def _ask(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Grain map", "", grain_dialog_filter())
+        path, _ = QFileDialog.getOpenFileName(self, "Grain map", "", "Grain maps (*.h5 *.hdf5)")
         if path:
             self.open(path)
 

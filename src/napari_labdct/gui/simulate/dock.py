@@ -20,7 +20,6 @@ from qtpy.QtWidgets import (
 )
 
 from ...core.errors import LabDCTError, SettingsError
-from ...io.grain_map_files import grain_dialog_filter
 from ...scan.scan import Scan
 from ...simulation.prediction import PredictSettings, command_line, missing_for_prediction
 from ...simulation.settings import SimulateSettings
@@ -346,7 +345,7 @@ class SimulateDock(Dock):
         self.predict_button.setEnabled(ready and bool(self.map_line.text().strip()))
 
     def _ask_map(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Grain map", "", grain_dialog_filter())
+        path, _ = QFileDialog.getOpenFileName(self, "Grain map", "", "Grain maps (*.h5 *.hdf5)")
         if path:
             self.map_line.setText(path)
 
