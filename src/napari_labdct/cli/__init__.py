@@ -24,9 +24,10 @@ COMMANDS = {
     "track": "confirm the spots of a cleaned stack by the projections before and after",
     "routine": "rolling median and LoG, the standard routine",
     "grains": "map the grains that the spots come from",
+    "compare-maps": "compare grain maps with a better one: pairs, boundaries, a report",
     "compare": "two masks of a scan: numbers, tables, pictures, a report",
     "spots": "measure every spot, and write tables, masks and labels",
-    "convert": "write scans, masks and tables in the formats of other programs",
+    "convert": "write scans, masks, tables and grain maps in the formats of other programs",
     "train": "train a network",
     "finetune": "fine-tune a trained network on reviewed spots or on a scan's own background",
     "models": "list trained networks, show their cards, import them, write ONNX",
@@ -141,7 +142,7 @@ def make_parser(chosen: str = ""):
     for name, line in COMMANDS.items():
         command = commands.add_parser(name, help=line, description=f"{line[0].upper()}{line[1:]}.")
         if name == chosen:
-            importlib.import_module(f".{name}", __name__).add_command(command)
+            importlib.import_module(f".{name.replace('-', '_')}", __name__).add_command(command)
     return parser
 
 

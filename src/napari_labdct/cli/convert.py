@@ -31,14 +31,17 @@ class Kind:
     ends : str or callable
         Gives the ends of names that it can be written with.
     convert : str or callable
-        ``convert(sources, target, overwrite)`` reads, writes, and gives the path written;
+        ``convert(sources, target, overwrite)`` reads, writes, and gives the paths written;
         ``module:function`` for one that is loaded late.
+    options : tuple of str
+        Flags of the command that it takes as keywords, too.
     """
 
     what: str
     takes: str | Callable[[Path], bool]
     ends: str | Callable[[], Sequence[str]]
-    convert: str | Callable[[Sequence[str], Path, bool], Path]
+    convert: str | Callable[..., Path | Sequence[Path]]
+    options: tuple[str, ...] = ()
 
 
 _HERE = "napari_labdct.cli.convert"
@@ -51,6 +54,13 @@ KINDS: Registry[Kind] = Registry(
         "spots": Kind(
             "a table of spots", f"{_HERE}:is_table", f"{_HERE}:table_ends", f"{_HERE}:convert_table"
         ),
+        "grain map": Kind(
+            "a grain map",
+            "napari_labdct.io.grain_map_files:is_grain_map",
+            "napari_labdct.io.grain_map_files:grain_ends",
+            f"{_HERE}:convert_map",
+            options=("material",),
+        ),
         "stack": Kind(
             "a stack of projections, masks or labels",
             f"{_HERE}:is_stack", f"{_HERE}:stack_ends", f"{_HERE}:convert_stack",
@@ -61,14 +71,17 @@ KINDS: Registry[Kind] = Registry(
 
 def add_command(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Convert a scan, a mask, labels or a table of spots to the format that the end of the "
-        "output's name says; docs/formats.md lists them. Angles, distances and units go along "
-        "where the format has a place for them."
+        "Convert a scan, a mask, labels, a grain map or a table of spots to the format that the "
+        "end of the output's name says; docs/formats.md lists them. Angles, distances and units "
+        "go along where the format has a place for them."
     )
     parser.add_argument(
         "sources", nargs="+", metavar="IN", help="a file, several of one scan, or a folder"
     )
     parser.add_argument("output", metavar="OUT", help="output: the file to write")
+    parser.add_argument(
+        "--material", help="materials of a grain map, one a phase: elements or CIF files"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
     parser.set_defaults(run=run)
 
@@ -80,7 +93,12 @@ def run(given: argparse.Namespace) -> None:
         raise OutputError(
             f"{target} is already there; choose another name or allow overwriting (--overwrite)."
         )
-    print(_called(kind.convert)(given.sources, target, given.overwrite))
+    options = {"material": given.material} if given.material else {}
+    if not options.keys() <= set(kind.options):
+        raise SettingsError(f"--material is for grain maps, and {given.sources[0]} is {kind.what}.")
+    written = _called(kind.convert)(given.sources, target, given.overwrite, **options)
+    for path in [written] if isinstance(written, Path) else written:
+        print(path)
 
 
 def _called(what: str | Callable) -> Callable:
@@ -162,6 +180,26 @@ def convert_table(sources: Sequence[str], target: Path, overwrite: bool) -> Path
     table, recipe = read_table(sources[0], REVIEW_DTYPE)
     writers = {".csv": write_csv, ".parquet": write_parquet, ".h5": write_hdf5, ".flt": write_flt}
     return writers[target.suffix.lower()](target, table, recipe)
+
+
+# -------------------------------------------------------------------------- grain maps
+
+
+def convert_map(
+    sources: Sequence[str], target: Path, overwrite: bool, material: str | None = None
+) -> list[Path]:
+    """Write a grain map in another format.
+
+    Raises
+    ------
+    SettingsError
+        Several maps are given.
+    """
+    from ..io.grain_map_files import convert_grain_map
+
+    if len(sources) > 1:
+        raise SettingsError("Give one grain map at a time.")
+    return convert_grain_map(sources[0], target, material=material, overwrite=overwrite)
 
 
 # ------------------------------------------------------------------------------ stacks

@@ -52,7 +52,7 @@ _AGAINST = {
     "merged": "merged spots",
     "split": "split spots",
 }
-_STYLE = """
+PAGE_STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:1180px;margin:2em auto;padding:0 1em;
 color:#1c2126;background:#fff}
 h1{font-size:1.5em;margin-bottom:0}h2{font-size:1.15em;margin-top:2em}
@@ -130,7 +130,8 @@ def page(
     )
     parts = [
         "<!doctype html><html lang='en'><meta charset='utf-8'>"
-        f"<title>{esc(scan.name)}: {esc(a.name)} and {esc(b.name)}</title><style>{_STYLE}</style>",
+        f"<title>{esc(scan.name)}: {esc(a.name)} and {esc(b.name)}</title>"
+        f"<style>{PAGE_STYLE}</style>",
         f"<h1>{esc(scan.name)}</h1><p><span class='a'>A: {esc(a.name)}</span> and "
         f"<span class='b'>B: {esc(b.name)}</span> on {result.score.frames} of "
         f"{scan.n_frames} projections of {scan.shape[0]} × {scan.shape[1]} px</p>",

@@ -5,7 +5,7 @@ The classes are those of table 2 of Zhang & Lindkvist and the boundary deviation
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import ndimage as ndi
@@ -13,6 +13,7 @@ from scipy import ndimage as ndi
 from ..core.errors import SettingsError
 from ..crystal import misorientation_deg
 from ..crystal.grain_map import GrainMap
+from .map_registration import NOTHING, Registration
 
 __all__ = ["MapComparison", "boundary_deviation_um", "compare_maps"]
 
@@ -33,6 +34,13 @@ class MapComparison:
         Of the one-to-one pairs: between orientations, between centres of mass, and eq. 4.
     voxels_right : float
         Share of the reference's voxels that the map gives to the partner of their grain.
+    registration : Registration
+        How the map was laid over the reference.
+    epsilon_um : ndarray of float32 (nz, ny, nx)
+        Of each boundary voxel of the reference's one-to-one grains the distance to the partner's
+        boundary; NaN elsewhere.
+    overlap : float
+        Share of the reference's voxels that lie within the volume of the map.
     """
 
     reference: GrainMap
@@ -45,6 +53,37 @@ class MapComparison:
     distance_um: np.ndarray
     boundary_um: np.ndarray
     voxels_right: float
+    registration: Registration = NOTHING
+    epsilon_um: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
+    overlap: float = 1.0
+
+    @property
+    def boundary_of_volume_um(self) -> float:
+        """Mean of `epsilon_um` over all boundary voxels."""
+        known = self.epsilon_um[np.isfinite(self.epsilon_um)]
+        return float(known.mean()) if len(known) else float("nan")
+
+    @property
+    def diameters_um(self) -> np.ndarray:
+        """Diameters (n, 2) of the one-to-one pairs, of the reference and of the map."""
+        i, j = self.one_to_one.T
+        return np.stack([self.reference.diameters_um[i], self.map.diameters_um[j]], axis=1)
+
+    def table2(self) -> dict[str, int]:
+        """The numbers of table 2; both sums are those of the maps.
+
+        grains = one_to_one + one_to_several + false_negative are the reference's, and
+        map_grains = one_to_one + several_of_map + false_positive the map's.
+        """
+        return {
+            "grains": int((self.reference.voxels_per_grain > 0).sum()),
+            "map_grains": int((self.map.voxels_per_grain > 0).sum()),
+            "one_to_one": len(self.one_to_one),
+            "one_to_several": len(self.one_to_several),
+            "several_of_map": sum(len(v) for v in self.one_to_several.values()),
+            "false_negative": len(self.false_negative),
+            "false_positive": len(self.false_positive),
+        }
 
     def found_by_size(self, edges_um: list[float]) -> list[tuple[int, int]]:
         """(found, all) grains of the reference between successive diameters.
@@ -86,8 +125,9 @@ def compare_maps(
     symmetry: np.ndarray,
     *,
     within_deg: float = 1.0,
+    registration: Registration = NOTHING,
 ) -> MapComparison:
-    """Compare a grain map with a reference in the same frame.
+    """Compare a grain map with a reference.
 
     Two grains are candidates for a pair if their orientations differ by `within_deg` at most and
     they share a voxel or their centres are no farther apart than the diameter of the larger. A
@@ -101,19 +141,30 @@ def compare_maps(
     symmetry : ndarray (n, 3, 3)
         `Material.symmetry`.
     within_deg : float
+    registration : Registration
+        How the map lies over the reference, from `register_maps`; one frame if not given.
+
+    Raises
+    ------
+    SettingsError
+        A map holds no grain, or the maps do not overlap.
     """
     if reference.n_grains == 0 or grains.n_grains == 0:
         raise SettingsError("One of the maps holds no grain; nothing can be compared.")
-    other = _resampled(grains, reference)
+    other, overlap = _resampled(grains, reference, registration)
+    if overlap == 0:
+        raise SettingsError(
+            "The two maps do not overlap; check their centres, or let the registration be found."
+        )
     n, m = reference.n_grains, grains.n_grains
     shared = np.bincount(
         reference.labels.ravel().astype(np.int64) * (m + 1) + other.ravel(),
         minlength=(n + 1) * (m + 1),
     ).reshape(n + 1, m + 1)[1:, 1:]
-    apart = np.stack(
-        [misorientation_deg(u, grains.orientations, symmetry) for u in reference.orientations]
-    )
-    gap = np.linalg.norm(reference.centroids_mm[:, None] - grains.centroids_mm[None], axis=2) * 1e3
+    turned = registration.orientations(grains.orientations)
+    apart = np.stack([misorientation_deg(u, turned, symmetry) for u in reference.orientations])
+    centres = registration.points(grains.centroids_mm)
+    gap = np.linalg.norm(reference.centroids_mm[:, None] - centres[None], axis=2) * 1e3
     gap = np.where(np.isnan(gap), np.inf, gap)
     reach = np.maximum(reference.diameters_um[:, None], grains.diameters_um[None])
     possible = (apart <= within_deg) & ((shared > 0) | (gap <= reach))
@@ -128,10 +179,7 @@ def compare_maps(
     several = {i: js for i, js in sorted(partners.items()) if len(js) > 1}
     there = np.flatnonzero(reference.voxels_per_grain)
     right = sum(int(shared[i, j]) for i, js in partners.items() for j in js)
-    boundary = [
-        boundary_deviation_um(reference.labels == i + 1, other == j + 1, reference.voxel_um)
-        for i, j in one
-    ]
+    boundary, epsilon = _boundaries(reference, other, one)
     return MapComparison(
         reference,
         grains,
@@ -141,25 +189,66 @@ def compare_maps(
         np.flatnonzero(~possible.any(axis=0) & (grains.voxels_per_grain > 0)),
         apart[one[:, 0], one[:, 1]],
         gap[one[:, 0], one[:, 1]],
-        np.array(boundary),
+        boundary,
         right / max(int((reference.labels > 0).sum()), 1),
+        registration,
+        epsilon,
+        overlap,
     )
 
 
-def _resampled(grains: GrainMap, reference: GrainMap) -> np.ndarray:
-    """Labels of `grains` at the voxel centres of `reference`."""
-    index = []
-    for axis in range(3):
-        n = reference.labels.shape[axis]
-        at = (np.arange(n) - (n - 1) / 2) * reference.voxel_um * 1e-3
-        at = at + reference.center_mm[2 - axis] - grains.center_mm[2 - axis]
-        k = np.round(at / (grains.voxel_um * 1e-3) + (grains.labels.shape[axis] - 1) / 2)
-        index.append(k.astype(int))
-    out = np.zeros(reference.labels.shape, np.int64)
-    keep = [(k >= 0) & (k < size) for k, size in zip(index, grains.labels.shape)]
-    taken = grains.labels[np.ix_(*(k[i] for k, i in zip(index, keep)))]
-    out[np.ix_(*(np.flatnonzero(i) for i in keep))] = taken
-    return out
+def _boundaries(
+    reference: GrainMap, other: np.ndarray, pairs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Eq. 4 of each pair, and the distance of every boundary voxel as a volume."""
+    epsilon = np.full(reference.labels.shape, np.nan, np.float32)
+    mean = np.full(len(pairs), np.nan)
+    boxes = [ndi.find_objects(volume) for volume in (reference.labels, other)]
+    for number, (i, j) in enumerate(pairs):
+        one, two = boxes[0][i], boxes[1][j] if j < len(boxes[1]) else None
+        if one is None or two is None:
+            continue
+        box = tuple(
+            slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, two, strict=True)
+        )
+        masks = reference.labels[box] == i + 1, other[box] == j + 1
+        edge, distance = _distances(*masks, reference.voxel_um)
+        mean[number] = distance[edge].mean()
+        epsilon[box][edge] = distance[edge]
+    return mean, epsilon
+
+
+def _distances(
+    reference: np.ndarray, grain: np.ndarray, voxel_um: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Boundary voxels of the reference, and the distance of all voxels to the grain's boundary."""
+    edges = [
+        mask & ~ndi.binary_erosion(np.pad(mask, 1))[1:-1, 1:-1, 1:-1] for mask in (reference, grain)
+    ]
+    return edges[0], ndi.distance_transform_edt(~edges[1], sampling=voxel_um)
+
+
+def _resampled(
+    grains: GrainMap, reference: GrainMap, registration: Registration
+) -> tuple[np.ndarray, float]:
+    """Labels of the map at the reference's voxel centres, and the share that lies within it."""
+    out = np.zeros(reference.labels.shape, np.int32)
+    z, y, x = (axis.ravel() for axis in reference._axes_mm())
+    back = registration.matrix.T
+    shape = np.array(grains.labels.shape[::-1])
+    covered = 0
+    # Plane by plane, so that memory stays that of a plane.
+    row = (np.stack([x, np.zeros_like(x), np.zeros_like(x)], axis=1)) @ back.T
+    column = np.stack([np.zeros_like(y), y, np.zeros_like(y)], axis=1) @ back.T
+    offset = back @ registration.translation_mm + np.array(grains.center_mm)
+    for k, height in enumerate(z):
+        at = row[None] + column[:, None] + back[:, 2] * height - offset
+        index = np.round(at / (grains.voxel_um * 1e-3) + (shape - 1) / 2 + 1e-9).astype(np.int64)
+        inside = ((index >= 0) & (index < shape)).all(axis=-1)
+        i, j, m = index[inside].T
+        out[k][inside] = grains.labels[m, j, i]
+        covered += int((inside & (reference.labels[k] > 0)).sum())
+    return out, covered / max(int((reference.labels > 0).sum()), 1)
 
 
 def boundary_deviation_um(reference: np.ndarray, grain: np.ndarray, voxel_um: float) -> float:
@@ -179,12 +268,10 @@ def boundary_deviation_um(reference: np.ndarray, grain: np.ndarray, voxel_um: fl
     float
         NaN if one of them is empty.
     """
-    both = reference | grain
     if not reference.any() or not grain.any():
         return float("nan")
     box = tuple(
-        slice(max(int(where.min()) - 1, 0), int(where.max()) + 2) for where in np.nonzero(both)
+        slice(int(where.min()), int(where.max()) + 1) for where in np.nonzero(reference | grain)
     )
-    edges = [mask & ~ndi.binary_erosion(mask) for mask in (reference[box], grain[box])]
-    distance = ndi.distance_transform_edt(~edges[1], sampling=voxel_um)
-    return float(distance[edges[0]].mean())
+    edge, distance = _distances(reference[box], grain[box], voxel_um)
+    return float(distance[edge].mean())

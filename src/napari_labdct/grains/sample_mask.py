@@ -74,8 +74,8 @@ def read_mask_volume(
     Parameters
     ----------
     path : path
-        GrainMapper3D HDF5 (``/AbsorptionCT/Data``, else ``/LabDCT/Data/Mask``), any other HDF5 file
-        with one 3-D data set, or a TIFF volume.
+        GrainMapper3D HDF5 (``/AbsorptionCT/Mask`` or ``Data``, else ``/LabDCT/Data/Mask``), any
+        other HDF5 file with one 3-D data set, or a TIFF volume.
     voxel_um : float, optional
         Edge of a voxel, for files that do not tell.
 
@@ -131,7 +131,8 @@ def _hdf5_volume(path: Path) -> tuple[np.ndarray, float | None, np.ndarray]:
 
     with open_hdf5(path, refuse) as file:
         for group, name in (
-            ("AbsorptionCT", "Data"), ("LabDCT", "Data/Mask"), ("LabDCT", "Data/GrainId"),
+            ("AbsorptionCT", "Mask"), ("AbsorptionCT", "Data"), ("LabDCT", "Data/Mask"),
+            ("LabDCT", "Data/GrainId"),
         ):  # fmt: skip
             if group in file and f"{group}/{name}" in file:
                 spacing, center = (

@@ -22,14 +22,17 @@ from ..core.schema import Mismatch
 from ..crystal import (
     GrainMap,
     Material,
-    matrix_to_rodrigues,
+    matrices_to_quaternions,
     mean_orientation,
+    nearest_equivalents,
     quaternions_to_matrices,
     rodrigues_to_matrix,
 )
 from .grain_phases import FilePhase, choose_phases
 
-__all__ = ["GrainMap", "MeasuredMap", "read_grainmapper", "write_grainmapper"]
+__all__ = ["GrainMap", "MapContent", "MeasuredMap", "read_grainmapper", "write_grainmapper"]
+
+NEWEST_VERSION = 5
 
 _COPIES = 8  # of its numbers, while a map is read
 _MOST_CHUNKS = 200_000
@@ -54,6 +57,10 @@ class MeasuredMap:
         Over 360 degrees; the last one repeats the first.
     phases : tuple of Material
         Every phase that has grains; ``grains.phases`` says which grain is of which.
+    completeness : ndarray of float32 (nz, ny, nx) or None
+    rotations : ndarray of float32 (nz, ny, nx, 4) or None
+        Orientation of every voxel, crystal to sample, quaternion with the scalar first; NaN where
+        there is none.
     """
 
     grains: GrainMap
@@ -63,6 +70,8 @@ class MeasuredMap:
     tube_kv: float | None
     n_projections: int | None
     phases: tuple[Material, ...] = ()
+    completeness: np.ndarray | None = None
+    rotations: np.ndarray | None = None
 
     @property
     def omega_deg(self) -> np.ndarray | None:
@@ -77,9 +86,11 @@ def read_grainmapper(
     *,
     y_flip: bool = False,
     material: str | Material | Sequence[Material] | None = None,
+    voxels: bool = False,
 ) -> MeasuredMap:
-    """Read a grain map exported by GrainMapper3D (HDF5, file format version 4).
+    """Read a grain map exported by GrainMapper3D (HDF5, file format versions 1 to 5).
 
+    Orientations are Rodrigues vectors, quaternions or Euler angles (ZXZ or ZYZ, radians).
     Rodrigues vectors are taken as crystal-to-sample rotations; the file's own IPF001 colours agree
     with that. ``Spacing`` and ``Center`` are mm; ``Extent`` is ignored because cropping leaves it
     at its old value. A grain's orientation is the symmetry-aware mean of its valid voxels, its
@@ -93,6 +104,8 @@ def read_grainmapper(
     material : str, Material or sequence of Material, optional
         The materials of the phases instead of the file's: elements or CIF files, one a phase that
         has grains, parted by commas.
+    voxels : bool
+        Also give the orientation of every voxel (`MeasuredMap.rotations`; not of a mirrored map).
 
     Raises
     ------
@@ -102,7 +115,18 @@ def read_grainmapper(
         A material cannot be read.
     """
     path = Path(path)
-    read = _read(path)
+    return assembled(path, read_content(path), y_flip=y_flip, material=material, voxels=voxels)
+
+
+def assembled(
+    path: Path,
+    read: MapContent,
+    *,
+    y_flip: bool = False,
+    material: str | Material | Sequence[Material] | None = None,
+    voxels: bool = False,
+) -> MeasuredMap:
+    """The grain map of what a file of any format holds; see `read_grainmapper`."""
     ids, phase_ids = read.ids, read.phase_ids
     found, labels = np.unique(np.maximum(ids, 0), return_inverse=True)
     labels = labels.reshape(ids.shape).astype(np.int32)
@@ -120,20 +144,25 @@ def read_grainmapper(
     if not kept.any():
         raise ScanError(f"{path.name} holds no valid orientation: all of them are not numbers.")
     if not kept.all():
-        _say(path, f"{(~kept).sum()} grains have no valid orientation and are left out")
+        say(path, f"{(~kept).sum()} grains have no valid orientation and are left out")
         number = np.concatenate([[0], np.cumsum(kept) * kept])
         labels = number[labels].astype(np.int32)
     wide = found[kept][spread[kept] > _WIDE_DEG]
     if len(wide):
-        _say(
+        say(
             path,
             f"the voxels of {len(wide)} grains (the first is {wide[0]}) are more than "
             f"{_WIDE_DEG:g} degrees off their grain's mean orientation, on average",
         )
     center, orientations = read.center_mm, orientations[kept]
+    completeness = read.completeness
+    rotations = None
+    if voxels and read.rotations is not None and not y_flip:
+        rotations = _quaternions(read, labels)
     if y_flip:
         mirror = np.diag([1.0, -1.0, 1.0])
         labels, center = labels[:, ::-1], center * [1, -1, 1]
+        completeness = completeness[:, ::-1] if completeness is not None else None
         orientations = mirror @ orientations @ mirror
     grains = GrainMap(
         labels,
@@ -144,31 +173,103 @@ def read_grainmapper(
         phase_of[kept],
         spread[kept],
     )
-    return MeasuredMap(grains, phases[0], *read.distances, read.n_projections, tuple(phases))
+    return MeasuredMap(
+        grains,
+        phases[0],
+        *read.distances,
+        read.n_projections,
+        tuple(phases),
+        completeness,
+        rotations,
+    )
 
 
-def _say(path: Path, what: str) -> None:
+def _quaternions(read: MapContent, labels: np.ndarray) -> np.ndarray:
+    """Orientation of every voxel of a grain; NaN elsewhere."""
+    found = np.full((*labels.shape, 4), np.nan, np.float32)
+    inside = np.flatnonzero(labels)
+    rows = read.rotations.reshape(-1, read.rotations.shape[-1])
+    flat = found.reshape(-1, 4)
+    for some in np.array_split(inside, max(1, len(inside) // 500_000)):
+        values = rows[some].astype(float)
+        valid = _valid(values, read.kind)
+        flat[some[valid]] = matrices_to_quaternions(_CONVERT[read.kind](values[valid]))
+    return found
+
+
+def _valid(values: np.ndarray, kind: str) -> np.ndarray:
+    """Which rows are orientations."""
+    valid = np.isfinite(values).all(axis=1)
+    if kind == "Quaternion":
+        valid &= np.linalg.norm(np.where(valid[:, None], values, 0), axis=1) > 1e-6
+    return valid
+
+
+def _euler(values: np.ndarray, middle: int) -> np.ndarray:
+    """U of Euler angles in radians, active: Rz(first) R(second) Rz(third), R about `middle`."""
+    half = np.asarray(values, float) / 2
+    zero = np.zeros_like(half[..., 0])
+    turns = []
+    for number, axis in ((0, 3), (1, middle), (2, 3)):
+        parts = [np.cos(half[..., number]), zero, zero, zero]
+        parts[axis] = np.sin(half[..., number])
+        turns.append(quaternions_to_matrices(np.stack(parts, axis=-1)))
+    return turns[0] @ turns[1] @ turns[2]
+
+
+_CONVERT = {
+    "Rodrigues": rodrigues_to_matrix,
+    "Quaternion": quaternions_to_matrices,
+    "EulerZXZ": lambda values: _euler(values, 1),
+    "EulerZYZ": lambda values: _euler(values, 2),
+}
+_WIDTH = {"Rodrigues": 3, "Quaternion": 4, "EulerZXZ": 3, "EulerZYZ": 3}
+
+
+def say(path: Path, what: str) -> None:
     from ..crystal import CrystalWarning
 
     warnings.warn(f"{path.name}: {what}.", CrystalWarning, stacklevel=3)
 
 
 @dataclass(frozen=True)
-class _Content:
-    """What a file holds, its kinds, sizes and ranges checked."""
+class MapContent:
+    """What a file holds, its kinds, sizes and ranges checked.
+
+    Attributes
+    ----------
+    ids, phase_ids : ndarray of int (nz, ny, nx)
+    rotations : ndarray (nz, ny, nx, 3 or 4) or None
+        Of every voxel, in the words of `kind`, crystal to sample.
+    kind : str
+        Rodrigues, Quaternion (scalar first), EulerZXZ (Bunge) or EulerZYZ, in radians.
+    voxel_um : float
+    center_mm : ndarray (3,)
+    distances : tuple of float or None
+        Source to sample, sample to detector (mm), voltage (kV).
+    n_projections : int or None
+    phases : dict of int to FilePhase
+    completeness : ndarray of float32 (nz, ny, nx) or None
+    by_grain : dict of int to ndarray (3, 3), optional
+        Orientation of each grain, where voxels have none of their own.
+    """
 
     ids: np.ndarray
     phase_ids: np.ndarray
-    rotations: np.ndarray
-    is_rodrigues: bool
+    rotations: np.ndarray | None
+    kind: str
     voxel_um: float
     center_mm: np.ndarray
     distances: tuple[float | None, ...]
     n_projections: int | None
     phases: dict[int, FilePhase]
+    completeness: np.ndarray | None = None
+    by_grain: dict[int, np.ndarray] | None = None
 
 
-def _read(path: Path) -> _Content:
+def read_content(path: Path) -> MapContent:
+    """What a GrainMapper3D file holds, checked; `assembled` makes a map of it."""
+
     def refuse(why: str) -> ScanError:
         return ScanError(f"{path.name} is not a GrainMapper3D grain map ({why}).")
 
@@ -176,7 +277,14 @@ def _read(path: Path) -> _Content:
         return _content(path, file)
 
 
-def _content(path: Path, file: Any) -> _Content:
+def _content(path: Path, file: Any) -> MapContent:
+    version = _single(path, file, "Version", 1e6)
+    if version and version > NEWEST_VERSION:
+        say(
+            path,
+            f"version {version:g} of GrainMapper3D's files is newer than what is known here "
+            f"({NEWEST_VERSION}); it is read as version {NEWEST_VERSION}",
+        )
     group = item(file, "LabDCT")
     data = item(group, "Data")
     box = _stored_box(path, data)
@@ -186,11 +294,13 @@ def _content(path: Path, file: Any) -> _Content:
     phase_ids = (ids > 0).astype(np.int32)
     if has(data, "PhaseId"):
         phase_ids = _whole_numbers(path, data, "PhaseId", box)
-    name = next((n for n in ("Rodrigues", "Quaternion") if has(data, n)), None)
+    name = next((n for n in _CONVERT if has(data, n)), None)
     if name is None:
-        raise Mismatch("it has no Rodrigues or Quaternion data")
-    width = 3 if name == "Rodrigues" else 4
-    rotations = _volume(path, data, name, box, width)
+        raise Mismatch("it has no Rodrigues, Quaternion or Euler data")
+    rotations = _volume(path, data, name, box, _WIDTH[name])
+    completeness = None
+    if has(data, "Completeness"):
+        completeness = _volume(path, data, "Completeness", box).astype(np.float32)
     spacing, center = (_numbers(path, group, n, 3) for n in ("Spacing", "Center"))
     if not np.allclose(spacing, spacing[0], rtol=1e-3):
         raise ScanError(f"{path.name} needs cubic voxels; its spacing is {spacing} mm.")
@@ -210,16 +320,17 @@ def _content(path: Path, file: Any) -> _Content:
         for n in ("SourceToSampleDistance", "SampleToDetectorDistance", "Voltage")
     )
     projections = _single(path, group, "NumberOfProjections", MOST_PROJECTIONS)
-    return _Content(
+    return MapContent(
         ids.astype(np.int64),
         phase_ids.astype(np.int64),
         rotations,
-        width == 3,
+        name,
         float(spacing[0]) * 1e3,
         center,
         distances,
         int(projections) if projections else None,
         _file_phases(path, file),
+        completeness,
     )
 
 
@@ -349,19 +460,21 @@ def _most(values: np.ndarray) -> int:
 
 
 def _orientations(
-    read: _Content, order: np.ndarray, first: np.ndarray, phases: list[Material]
+    read: MapContent, order: np.ndarray, first: np.ndarray, phases: list[Material]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean orientation (n, 3, 3) and spread (n,) of every grain; NaN where no voxel is valid."""
+    if read.by_grain is not None:
+        ids = read.ids.ravel()[order[first[:-1]]]
+        nothing = np.full((3, 3), np.nan)
+        means = np.array([read.by_grain.get(int(number), nothing) for number in ids])
+        return means, np.zeros(len(means))
     rotations = read.rotations.reshape(-1, read.rotations.shape[-1])
-    convert = rodrigues_to_matrix if read.is_rodrigues else quaternions_to_matrices
+    convert = _CONVERT[read.kind]
     means, spreads = [], []
     for number, crystal in enumerate(phases):
         voxels = order[first[number] : first[number + 1]]
         vectors = rotations[voxels].astype(float)
-        valid = np.isfinite(vectors).all(axis=1)
-        if not read.is_rodrigues:
-            valid &= np.linalg.norm(np.where(valid[:, None], vectors, 0), axis=1) > 1e-6
-        vectors = vectors[valid]
+        vectors = vectors[_valid(vectors, read.kind)]
         if len(vectors) > _VOXELS_A_GRAIN:
             vectors = vectors[np.linspace(0, len(vectors) - 1, _VOXELS_A_GRAIN).astype(int)]
         mean, spread = mean_orientation(convert(vectors), crystal.symmetry)
@@ -379,12 +492,15 @@ def write_grainmapper(
     sample_detector_mm: float | None = None,
     tube_kv: float | None = None,
     n_projections: int | None = None,
+    completeness: np.ndarray | None = None,
+    rotations: np.ndarray | None = None,
     more: Callable[[Any], None] | None = None,
 ) -> Path:
     """Write a grain map in GrainMapper3D's layout (format version 4).
 
-    `material` is one, or one for each phase in ``grains.phases``; `more` is given the open file,
-    to write more into it.
+    `material` is one, or one for each phase in ``grains.phases``. `completeness` (nz, ny, nx) is 1
+    in every grain if not given; `rotations` (nz, ny, nx, 4) as in `MeasuredMap` replace the mean
+    orientations of the grains; `more` is given the open file, to write more into it.
 
     Raises
     ------
@@ -397,7 +513,6 @@ def write_grainmapper(
     phases = [material] if isinstance(material, Material) else list(material)
     spacing = np.full(3, grains.voxel_um * 1e-3)
     ids = np.concatenate([[0], grains.grain_ids]).astype(np.int32)[grains.labels]
-    vectors = np.concatenate([np.zeros((1, 3)), matrix_to_rodrigues(grains.orientations)])
     with atomic_hdf5(path, new_folder=False) as file:
         file["Version"] = np.array([4], np.int32)
         group = file.create_group("LabDCT")
@@ -417,10 +532,10 @@ def write_grainmapper(
         inside = (grains.labels > 0).astype(np.uint8)
         volumes = {
             "GrainId": ids,
-            "Rodrigues": vectors.astype(np.float32)[grains.labels],
+            "Rodrigues": _rodrigues_volume(grains, phases, rotations),
             "PhaseId": np.concatenate([[0], grains.phases + 1]).astype(np.uint8)[grains.labels],
             "Mask": inside,
-            "Completeness": inside.astype(np.float32),
+            "Completeness": (inside if completeness is None else completeness).astype(np.float32),
         }
         for name, volume in volumes.items():
             group.create_dataset(f"Data/{name}", data=volume, compression="gzip")
@@ -434,3 +549,45 @@ def write_grainmapper(
         if more is not None:
             more(file)
     return path
+
+
+def write_measured(path: Path, measured: MeasuredMap) -> list[Path]:
+    """Write a map with all that is known of it; see `write_grainmapper`."""
+    write_grainmapper(
+        path,
+        measured.grains,
+        list(measured.phases) or measured.material,
+        source_sample_mm=measured.source_sample_mm,
+        sample_detector_mm=measured.sample_detector_mm,
+        tube_kv=measured.tube_kv,
+        n_projections=measured.n_projections,
+        completeness=measured.completeness,
+        rotations=measured.rotations,
+    )
+    return [path]
+
+
+def _rodrigues_volume(
+    grains: GrainMap, phases: list[Material], rotations: np.ndarray | None
+) -> np.ndarray:
+    """Rodrigues vector of every voxel, float32; 0 outside the grains, never infinite."""
+    quaternions = matrices_to_quaternions(grains.orientations)
+    of_grain = np.array(
+        [finite_rodrigues(q[None], phases[p])[0] for q, p in zip(quaternions, grains.phases)]
+    )
+    volume = np.concatenate([np.zeros((1, 3)), of_grain]).astype(np.float32)[grains.labels]
+    if rotations is not None:
+        phase = np.concatenate([[-1], grains.phases])[grains.labels]
+        for number, crystal in enumerate(phases):
+            known = (phase == number) & np.isfinite(rotations).all(axis=-1)
+            volume[known] = finite_rodrigues(rotations[known].astype(float), crystal)
+    return volume
+
+
+def finite_rodrigues(quaternions: np.ndarray, crystal: Material) -> np.ndarray:
+    """Rodrigues vectors (n, 3); near half a turn those of an equivalent orientation."""
+    q = quaternions / np.linalg.norm(quaternions, axis=1, keepdims=True)
+    far = np.abs(q[:, 0]) < 0.05  # beyond this float32 loses more than 0.001 degrees
+    if far.any():
+        q[far] = nearest_equivalents(q[far], np.array([1.0, 0, 0, 0]), crystal.symmetry)[0]
+    return q[:, 1:] / np.where(np.abs(q[:, :1]) < 1e-6, 1e-6, q[:, :1])

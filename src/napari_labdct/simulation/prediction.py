@@ -12,7 +12,7 @@ import numpy as np
 
 from ..core.errors import ScanError, SettingsError
 from ..core.parameters import Param, Settings, arguments_of
-from ..io.grainmapper import read_grainmapper
+from ..io.grain_map_files import read_grain_map
 from ..scan.scan import Scan
 from .projector import PREDICTED_DTYPE, predict_spots, refuse_the_invisible
 from .sample import PRESETS
@@ -59,7 +59,7 @@ def settings_of_map(path: str | Path, **changes: Any) -> SimulateSettings:
     Parameters
     ----------
     path : path
-        GrainMapper3D HDF5 file.
+        A grain map of any format that is known.
     **changes
         Settings that differ from the file.
 
@@ -70,7 +70,7 @@ def settings_of_map(path: str | Path, **changes: Any) -> SimulateSettings:
     SettingsError
         What the file says of the scan lies outside what can be simulated.
     """
-    measured = read_grainmapper(path, material=changes.get("material"))
+    measured = read_grain_map(path, material=changes.get("material"))
     if len(measured.phases) > 1:
         names = ", ".join(phase.name for phase in measured.phases)
         raise SettingsError(
@@ -140,7 +140,7 @@ class PredictSettings(Settings):
     job: ClassVar[str] = "predict"
 
     grain_map: Annotated[
-        str | None, Param("Grain map", help="GrainMapper3D HDF5 file with the grains.")
+        str | None, Param("Grain map", help="Grain map (.h5, .dream3d, .tesr, .map).")
     ] = None
     material: Annotated[
         str | None,
@@ -200,8 +200,10 @@ class Prediction:
                 f"{'it' if len(missing) == 1 else 'them'} in scan.yaml or in the Scan dock."
             )
         if not settings.grain_map:
-            raise ScanError("Predicted spots need a grain map; give a GrainMapper3D HDF5 file.")
-        measured = read_grainmapper(
+            raise ScanError(
+                "Predicted spots need a grain map; give a file (.h5, .dream3d, .tesr, .map)."
+            )
+        measured = read_grain_map(
             settings.grain_map, y_flip=settings.y_flip, material=settings.material
         )
         self.scan, self.settings = scan, settings

@@ -16,7 +16,8 @@ from ..core.files import cannot_write
 from ..core.frame_store import FrameStore, spare_inputs
 from ..core.jobs import Progress
 from ..crystal import GrainMap, Material, material
-from ..io.grainmapper import read_grainmapper, write_grainmapper
+from ..io.grain_map_files import read_grain_map
+from ..io.grainmapper import write_grainmapper
 from ..io.scan_yaml import write_scan_yaml
 from ..io.spot_csv import write_spot_csv
 from ..scan.description import ScanDescription
@@ -92,7 +93,7 @@ class Simulation:
         if s.sample in PRESETS:
             return preset_sample(s.sample, seed=s.seed, voxel_um=s.voxel_um)
         if s.sample == "grain map":
-            measured = read_grainmapper(s.grain_map, material=self.material)
+            measured = read_grain_map(s.grain_map, material=self.material)
             self.material = measured.material
             return measured.grains
         voxel_um = s.voxel_um

@@ -61,7 +61,7 @@ class SimulateSettings(Settings):
     ] = None
     grain_map: Annotated[
         str | None,
-        Param("Grain map", help="GrainMapper3D HDF5 file, for the sample 'grain map'."),
+        Param("Grain map", help="Of any format (.h5, .dream3d, .tesr, .map), for this sample."),
     ] = None
     voxel_um: Annotated[
         float | None,

@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 from ...core.errors import SettingsError
 from ...core.parameters import fields_of
 from ...crystal import MATERIALS
+from ...io.grain_map_files import grain_dialog_filter
 from ...simulation.sample import PRESETS
 from ...simulation.settings import SimulateSettings
 from ..app import preferences
@@ -116,7 +117,7 @@ class SimulateForm(QWidget):
 
     def _with_browser(self, name: str, widget: QWidget) -> QWidget:
         if name == "grain_map":
-            return self._browsed(widget, "Grain map", "Grain maps (*.h5 *.hdf5)", "h5")
+            return self._browsed(widget, "Grain map", grain_dialog_filter(), "h5")
         if name == "material":
             completer = QCompleter(list(MATERIALS), widget)
             completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
