@@ -9,7 +9,7 @@ from ..core.errors import OutputError
 from ..core.frame_store import spare_inputs
 from ..core.parameters import add_arguments, from_namespace
 from ..grains.settings import GrainSettings
-from .common import add_scan, open_given
+from .common import add_scan, open_given, open_mask, show_thousandths
 
 
 def add_command(parser: argparse.ArgumentParser) -> None:
@@ -26,17 +26,18 @@ def add_command(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", required=True, metavar="GRAINS.h5", help="output: the map"
     )
     parser.add_argument("--material", help="element symbol or CIF file; the scan's if not given")
+    parser.add_argument(
+        "--calibrate", action="store_true",
+        help="find the geometry from the spots first, as 'labdct calibrate' does",
+    )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace another result")
     add_arguments(parser, GrainSettings)
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
     from ..grains.mapping import GrainMapping, file_id
     from ..grains.results import write_result
-    from ..io import open_scan
 
     output = Path(given.output).expanduser()
     settings = from_namespace(GrainSettings, given)
@@ -50,20 +51,31 @@ def run(given: argparse.Namespace) -> None:
             raise OutputError(
                 f"{path} exists; choose another name or allow overwriting (--overwrite)."
             )
-    job = GrainMapping(
-        scan, open_scan(given.spots).frames, settings, given.material, file_id(given.spots)
-    )
+    spots = open_mask(given.spots, scan)
+    material = given.material
+    if given.calibrate:
+        scan, material = _calibrated(scan, spots, settings, material)
+    job = GrainMapping(scan, spots, settings, material, file_id(given.spots))
     state = output.with_name(output.name + ".part.json")
     state.parent.mkdir(parents=True, exist_ok=True)
-    steps = job.run(state)
-    with tqdm(total=1000, bar_format="{l_bar}{bar}| {desc}") as bar:
-        try:
-            for step in steps:
-                bar.set_description_str(step.message, refresh=False)
-                bar.update(step.done - bar.n)
-        finally:
-            steps.close()
+    show_thousandths(job.run(state))
     for path in write_result(output, job.result):
         print(path)
     if job.result.doubtful:
         print(f"{job.result.doubtful} doubtful grains were left out.")
+    if job.result.doubt:
+        print(job.result.doubt)
+
+
+def _calibrated(scan, spots, settings: GrainSettings, material):
+    """The scan with the geometry that its spots tell, and the material."""
+    from ..grains.calibration import CalibrationSettings, GeometryCalibration
+
+    how = CalibrationSettings(
+        families=settings.families, energy_min_kev=settings.energy_min_kev,
+        energy_max_kev=settings.energy_max_kev, threads=settings.threads,
+    )  # fmt: skip
+    job = GeometryCalibration(scan, spots, how, material)
+    show_thousandths(job.run())
+    print(job.result.report())
+    return job.result.scan, job.result.material
