@@ -113,7 +113,7 @@ def test_another_material_is_doubted_and_the_right_one_found(iron, monkeypatch):
 def test_shuffled_projections_fit_nothing(iron):
     order = np.random.default_rng(5).permutation(len(iron.masks))
     job = GeometryCalibration(iron.scan, iron.masks[order], FEW.replace(direction="given"))
-    with pytest.raises(ScanError, match="stands out from chance.*try-materials"):
+    with pytest.raises(ScanError, match=r"stands out from chance.*try-materials"):
         found(job)
 
 
