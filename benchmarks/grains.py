@@ -104,14 +104,15 @@ def run(name: str, kind: str, folder: Path, threads: int | None) -> str:
     )  # fmt: skip
     job = GrainMapping(open_scan(where), masks, settings)
     cpu, wall, shown = time.process_time(), time.perf_counter(), 0.0
-    last, longest = wall, 0.0
+    last, longest = wall, (0.0, "")
     for step in job.run(folder / f"{name}_{kind}.part.json"):
-        longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
+        now = time.perf_counter()
+        longest, last = max(longest, (now - last, step.message)), now
         if time.perf_counter() - shown > 20:
             shown = time.perf_counter()
             print(f"  {step.done / 10:.0f} % {step.message}", flush=True)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    print(f"longest step (a cancel is heard after it): {longest:.1f} s")
+    print(f"longest wait for a cancel: {longest[0]:.1f} s, before '{longest[1]}'")
     path = write_result(folder / f"{name}_{kind}.h5", job.result)[0]
     return f"| {name} | {kind} | {compared(where / 'grains.h5', path)} | {cpu:.0f} | {wall:.0f} |"
 
