@@ -186,9 +186,8 @@ class GeometryCalibration:
             named = MATERIALS[0]
         self.material, self.geometry = grain_inputs(scan, named, "A calibration")
         self.threads = self.settings.threads or min(os.cpu_count() or 1, 8)
-        self.images = SpotImages(
-            spots, self.geometry, scan.omega_deg, 0.05 * self.geometry.source_sample_mm
-        )
+        radius = 0.05 * self.geometry.source_sample_mm
+        self.images = SpotImages(spots, self.geometry, scan.omega_deg, radius, scan.hidden())
         self.spots = SpotTable(scan.n_frames)
         s = self.settings
         self.prior = np.array(
