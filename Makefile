@@ -10,7 +10,7 @@ SYSTEM := xvfb libgl1-mesa-dri libegl1 libgl1 libdbus-1-3 libfontconfig1 libglib
 .PHONY: help demo app test fuzz lint docs dist system clean
 
 help:
-	@echo "make demo   denoise the sample scan, compare, write pictures into demo_output/"
+	@echo "make demo   denoise the sample scan, compare, map grains, write pictures into demo_output/"
 	@echo "make app    open napari on the result of the demo"
 	@echo "make test   run every test (installs Xvfb and the libraries Qt needs through apt)"
 	@echo "make fuzz   read 10,000 damaged files with every reader (an hour or more)"

@@ -17,6 +17,7 @@ JOBS = {
     "Standard routine": ("spots.log_routine", "RoutineSettings"),
     "Simulate": ("simulation", "SimulateSettings"),
     "Predicted spots": ("simulation", "PredictSettings"),
+    "Calibration": ("grains", "CalibrationSettings"),
     "Grain map": ("grains", "GrainSettings"),
     "Background": ("background", "ExtractionSettings"),
     "Training set": ("training.crops.own_scan_settings", "TrainingSetSettings"),

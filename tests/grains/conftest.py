@@ -41,9 +41,15 @@ def _finished(job: GrainMapping, state=None) -> GrainMapping:
 
 
 @pytest.fixture(scope="session")
-def small() -> SimpleNamespace:
+def iron() -> SimpleNamespace:
+    """A scan of a few iron grains."""
+    return _simulated()
+
+
+@pytest.fixture(scope="session")
+def small(iron) -> SimpleNamespace:
     """The scan, and the job that mapped it."""
-    made = _simulated()
+    made = SimpleNamespace(**vars(iron))
     made.job = _finished(GrainMapping(made.scan, made.masks, _OUTLINE))
     made.result = made.job.result
     return made

@@ -23,6 +23,7 @@ COMMANDS = {
     "denoise": "clean a scan with a trained network",
     "track": "confirm the spots of a cleaned stack by the projections before and after",
     "routine": "rolling median and LoG, the standard routine",
+    "calibrate": "find the geometry of a scan from its own spots",
     "grains": "map the grains that the spots come from",
     "compare-maps": "compare grain maps with a better one: pairs, boundaries, a report",
     "compare": "two masks of a scan: numbers, tables, pictures, a report",

@@ -176,6 +176,29 @@ def show_progress(steps: Iterator[Progress], what: str, unit: str = "frame") -> 
             bar.close()
 
 
+def show_thousandths(steps: Iterator[Progress]) -> None:
+    """Run a job whose steps count thousandths to its end, its message behind the bar."""
+    from tqdm import tqdm
+
+    with tqdm(total=1000, bar_format="{l_bar}{bar}| {desc}") as bar:
+        try:
+            for step in steps:
+                bar.set_description_str(step.message, refresh=False)
+                bar.update(step.done - bar.n)
+        finally:
+            steps.close()
+
+
+def open_mask(path: str, scan: Scan):
+    """The binary stack of a scan, at its size: enlarged if its recipe says it was made of it."""
+    from ..evaluation.comparison import Enlarged
+    from ..io import open_scan
+
+    stack = open_scan(path).frames
+    check_stack(path, stack, scan, MASK, coarse=True)
+    return Enlarged(stack, scan.shape)
+
+
 def run_job(job: FrameJob, given: argparse.Namespace) -> FrameStore:
     """Run a job into ``--output``, begun or gone on with, and print where the result is."""
     store = job.open_store(given.output, overwrite=given.overwrite)

@@ -12,7 +12,7 @@ from ..core.frame_store import spare_inputs
 from ..core.locks import alone
 from ..core.parameters import add_arguments, from_namespace
 from ..grains.settings import GrainSettings
-from .common import add_scan, open_given
+from .common import add_scan, open_given, open_mask, show_thousandths
 
 
 def add_command(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +29,10 @@ def add_command(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", required=True, metavar="GRAINS.h5", help="output: the map"
     )
     parser.add_argument("--material", help="element symbol or CIF file; the scan's if not given")
+    parser.add_argument(
+        "--calibrate", action="store_true",
+        help="find the geometry from the spots first, as 'labdct calibrate' does",
+    )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace another result")
     add_arguments(parser, GrainSettings)
     parser.set_defaults(run=run)
@@ -37,7 +41,6 @@ def add_command(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> None:
     from ..grains.mapping import GrainMapping, file_id
     from ..grains.results import written
-    from ..io import open_scan
 
     output = Path(given.output).expanduser()
     settings = from_namespace(GrainSettings, given)
@@ -46,9 +49,11 @@ def run(given: argparse.Namespace) -> None:
     scan = open_given(given)
     table = output.with_suffix(".csv")
     spare_inputs([output, table], scan, given.spots, settings.mask)
-    job = GrainMapping(
-        scan, open_scan(given.spots).frames, settings, given.material, file_id(given.spots)
-    )
+    spots = open_mask(given.spots, scan)
+    material = given.material
+    if given.calibrate:
+        scan, material = _calibrated(scan, spots, settings, material)
+    job = GrainMapping(scan, spots, settings, material, file_id(given.spots))
     state = output.with_name(output.name + ".part.json")
     there = written(output, job.recipe, job.points, given.overwrite)
     if there:
@@ -60,22 +65,29 @@ def run(given: argparse.Namespace) -> None:
             print(path)
     if job.result is not None and job.result.doubtful:
         print(f"{job.result.doubtful} doubtful grains were left out.")
+    if job.result is not None and job.result.doubt:
+        print(job.result.doubt)
 
 
 def _mapped(job, output: Path, state: Path) -> list[Path]:
     """Map the grains under a progress bar, and write them."""
-    from tqdm import tqdm
-
     from ..grains.results import write_result
 
-    steps = job.run(state, keep_state=True)
-    with tqdm(total=1000, bar_format="{l_bar}{bar}| {desc}") as bar:
-        try:
-            for step in steps:
-                bar.set_description_str(step.message, refresh=False)
-                bar.update(step.done - bar.n)
-        finally:
-            steps.close()
+    show_thousandths(job.run(state, keep_state=True))
     paths = write_result(output, job.result)
     remove(state)
     return paths
+
+
+def _calibrated(scan, spots, settings: GrainSettings, material):
+    """The scan with the geometry that its spots tell, and the material."""
+    from ..grains.calibration import CalibrationSettings, GeometryCalibration
+
+    how = CalibrationSettings(
+        families=settings.families, energy_min_kev=settings.energy_min_kev,
+        energy_max_kev=settings.energy_max_kev, threads=settings.threads,
+    )  # fmt: skip
+    job = GeometryCalibration(scan, spots, how, material)
+    show_thousandths(job.run())
+    print(job.result.report())
+    return job.result.scan, job.result.material

@@ -115,6 +115,17 @@ def fit(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return image[np.ix_(rows, cols)]
 
 
+class Enlarged:
+    """A stack of masks as another size would show it; frames are made when asked for."""
+
+    def __init__(self, stack, shape: tuple[int, int]) -> None:
+        self._stack = stack
+        self.shape, self.dtype = (stack.shape[0], *shape), np.dtype(stack.dtype)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return fit(np.asarray(self._stack[index]), self.shape[1:])
+
+
 def open_segmentation(path: str | Path, cut: SpotSettings | None = None) -> Segmentation:
     """A segmentation from a TIFF stack: ours with its recipe, or any binary stack.
 

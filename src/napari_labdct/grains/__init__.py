@@ -5,6 +5,7 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
+        "calibration": ["Calibration", "CalibrationSettings", "GeometryCalibration"],
         "mapping": ["GrainMapping"],
         "results": ["GrainResult", "write_grain_csv", "write_result"],
         "settings": ["GrainSettings"],

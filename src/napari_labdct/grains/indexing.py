@@ -188,7 +188,7 @@ class Stage:
 @dataclass(frozen=True, eq=False)
 class Candidate:
     """An orientation (3, 3) that may hold the seed at `point_mm`, and the share of its reflections
-    that are seen there."""
+    that are seen there (one pixel nearer than the voter's tolerance)."""
 
     orientation: np.ndarray
     point_mm: np.ndarray
@@ -215,6 +215,8 @@ class Voter:
     stage : Stage
     most : int
         Candidates of a seed at most.
+    tolerance : int
+        How far from a spot, px, a normal still counts as seen: more where the geometry is unsure.
     """
 
     def __init__(
@@ -225,18 +227,20 @@ class Voter:
         material: Material,
         stage: Stage,
         most: int = 6,
+        tolerance: int = 1,
     ) -> None:
         self.images, self.planes, self.table, self.stage = images, planes, table, stage
         self._symmetry, self._most = material.symmetry, most
         n = len(images.omega_deg)
         count = min(n, max(4, stage.votes))
         self._frames = np.unique(np.linspace(0, n, count, endpoint=False).astype(np.int64))
-        self._tables = worths((8.0, 4.0, 2.5))
+        self._tolerance = tolerance
+        self._tables = worths((8.0, 4.0, 2.5) if tolerance == 1 else (14.0, 8.0, 3.0 * tolerance))
         self.update()
 
     def update(self) -> None:
         """Take notice of pixels that were explained since."""
-        covered = min(max(self.images.coverage(1), 1e-3), 0.5)
+        covered = min(max(self.images.coverage(self._tolerance), 1e-3), 0.5)
         q = max(self.stage.detection, covered + 0.05)
         self._gain = float(np.log(q / covered))
         self._loss = float(-np.log((1 - q) / (1 - covered)))
@@ -247,7 +251,7 @@ class Voter:
         found, scores = np.empty((_MOST_NORMALS, 3)), np.empty(_MOST_NORMALS)
         n = vote(
             self.images.views, point_mm, self._frames, *self._pixels, self._gain, self._loss,
-            self.stage.lost, 1, found, scores,
+            self.stage.lost, self._tolerance, found, scores,
         )  # fmt: skip
         kept, weights = np.empty((self.stage.normals, 3)), np.empty(self.stage.normals)
         order = np.argsort(-scores[:n], kind="stable")
@@ -293,4 +297,5 @@ class Voter:
         )  # fmt: skip
         orientation = turn @ orientation
         seen = list_at(self.images, self.planes, orientation, point_mm)
-        return Candidate(orientation, point_mm, seen.completeness)
+        share = float(seen.near(self._tolerance - 1).mean()) if len(seen) else 0.0
+        return Candidate(orientation, point_mm, share)

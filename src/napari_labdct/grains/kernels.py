@@ -197,7 +197,8 @@ def turned_share(views, vectors, frames, count, points, rotation, table):
 def rotation_of(x, y, z):
     """Rotation matrix (3, 3) of a rotation vector (rad)."""
     angle = math.sqrt(x * x + y * y + z * z)
-    out = np.eye(3)
+    out = np.zeros((3, 3))
+    out[0, 0] = out[1, 1] = out[2, 2] = 1.0
     if angle < 1e-12:
         return out
     x, y, z = x / angle, y / angle, z / angle
@@ -206,6 +207,18 @@ def rotation_of(x, y, z):
     out[0, 0], out[0, 1], out[0, 2] = c + x * x * d, x * y * d - z * s, x * z * d + y * s
     out[1, 0], out[1, 1], out[1, 2] = y * x * d + z * s, c + y * y * d, y * z * d - x * s
     out[2, 0], out[2, 1], out[2, 2] = z * x * d - y * s, z * y * d + x * s, c + z * z * d
+    return out
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def product(first, second):
+    """Product of two matrices (3, 3); NumPy's takes a second to compile."""
+    out = np.empty((3, 3))
+    for r in range(3):
+        for c in range(3):
+            out[r, c] = (
+                first[r, 0] * second[0, c] + first[r, 1] * second[1, c] + first[r, 2] * second[2, c]
+            )
     return out
 
 
@@ -228,7 +241,7 @@ def refine_turn(views, vectors, frames, count, points, tables, step, least):
     share : float
         Mean worth with the last table.
     """
-    best = np.eye(3)
+    best = rotation_of(0.0, 0.0, 0.0)
     level = 0
     top = turned_share(views, vectors, frames, count, points, best, tables[0])
     while step > least:
@@ -238,7 +251,8 @@ def refine_turn(views, vectors, frames, count, points, tables, step, least):
             x, y, z = code // 9 - 1, code // 3 % 3 - 1, code % 3 - 1
             scale = step / math.sqrt(x * x + y * y + z * z)
             for sign in (1.0, -1.0):
-                trial = rotation_of(sign * scale * x, sign * scale * y, sign * scale * z) @ best
+                turn = rotation_of(sign * scale * x, sign * scale * y, sign * scale * z)
+                trial = product(turn, best)
                 share = turned_share(views, vectors, frames, count, points, trial, tables[level])
                 if share > top + 1e-9:
                     top, best, improved = share, trial, True

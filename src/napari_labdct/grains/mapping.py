@@ -18,8 +18,8 @@ from ..core.files import read_json, remove, write_atomically
 from ..core.jobs import Progress
 from ..core.recipes import recipe, recipe_hash
 from ..crystal import Material
-from ..crystal import material as find_material
 from ..scan.scan import Scan
+from .checks import check_coverage, grain_inputs, missing_for_grains
 from .finishing import FineMap, final_pass, keep_sound, tidy
 from .growth import VoxelGrid
 from .points import PointSearch
@@ -38,19 +38,6 @@ _POINTS_UM = 12.0
 _SAVE_S = 5.0
 #: Parts of the progress bar, in thousandths: reading, chance level, search, final pass.
 _READ, _CHANCE, _SEARCH, _FINAL = 100, 150, 800, 1000
-
-_WORDS = {
-    "omega_deg": "rotation angles",
-    "pixel_um": "pixel size",
-    "source_sample_mm": "source-sample distance",
-    "sample_detector_mm": "sample-detector distance",
-    "tube_kv": "tube voltage",
-}
-
-
-def missing_for_grains(scan: Scan) -> list[str]:
-    """What a grain map still needs to know of a scan, in words; the material can be given apart."""
-    return [_WORDS[name] for name in scan.missing_for("predicted spots") if name in _WORDS]
 
 
 class GrainMapping:
@@ -90,21 +77,7 @@ class GrainMapping:
         spots_id: str = "",
     ) -> None:
         self.scan, self.settings = scan, settings or GrainSettings()
-        missing = missing_for_grains(scan)
-        if missing:
-            raise ScanError(
-                f"A grain map needs the {', '.join(missing)} of '{scan.name}'; enter "
-                f"{'it' if len(missing) == 1 else 'them'} in scan.yaml or in the Scan dock."
-            )
-        if material is None:
-            material = scan.description.material
-        if material is None:
-            raise ScanError(
-                f"A grain map needs the material of '{scan.name}'; give --material, or enter it "
-                "in scan.yaml."
-            )
-        self.material = find_material(material) if isinstance(material, str) else material
-        self.geometry = scan.geometry()
+        self.material, self.geometry = grain_inputs(scan, material, "A grain map")
         s, g = self.settings, self.geometry
         self.pixel_on_sample_um = g.pixel_um / g.magnification
         self.voxel_um = s.voxel_um or max(0.5, round(2 * self.pixel_on_sample_um) / 2)
@@ -170,6 +143,7 @@ class GrainMapping:
         n = self.scan.n_frames
         for done in self.images.load():
             yield step(_READ * done / n, "reading the spots")
+        check_coverage(self.images.coverage(0))
         self.grain_um = self.settings.grain_um or self._grain_size_um()
         stages = stages_for(self.grain_um, n, self.settings.effort)
         chance = ChanceLevel.none()

@@ -18,6 +18,7 @@ from ..core.outputs import as_before, taken
 from ..crystal import Material, ipf_colour, matrix_to_bunge, matrix_to_rodrigues
 from ..crystal.grain_map import GrainMap
 from ..io.grainmapper import write_grainmapper
+from .checks import DOUBTFUL, doubt
 from .finishing import FineMap, gather, mean_orientation
 from .growth import Grain
 from .trust import ChanceLevel, evidence, noise_of, uncertainties
@@ -83,6 +84,12 @@ class GrainResult:
     recipe: dict[str, Any]
     scan: dict[str, Any]
 
+    @property
+    def doubt(self) -> str:
+        """A sentence if even the best grains show few of their reflections; else empty."""
+        best = float(np.quantile(self.table["completeness"], 0.9))
+        return doubt(best, self.material.name) if best < DOUBTFUL else ""
+
 
 class Mapped(Protocol):
     """What a result tells of the job that made it; see `mapping.GrainMapping`."""
@@ -124,7 +131,7 @@ def assemble(job: Mapped, fine: FineMap, seeds: int, chance: ChanceLevel) -> Gra
     table["probability"] = chance.probability(table["evidence"], seeds)
     kept = np.flatnonzero(table["probability"] >= job.settings.confidence)
     if len(kept) == 0:
-        raise _nothing(len(table))
+        raise _nothing(job, len(table))
     order = np.full(number + 1, 0, np.int32)
     order[kept + 1] = np.arange(1, len(kept) + 1)
     labels = order[np.concatenate([[0], grain_of + 1])[fine.labels]]
@@ -167,7 +174,7 @@ def list_of_points(job: Mapped, search: PointSearch, chance: ChanceLevel) -> Gra
     table["probability"] = chance.probability(table["evidence"], search.seeds)
     kept = np.flatnonzero(table["probability"] >= job.settings.confidence)
     if len(kept) == 0:
-        raise _nothing(len(table))
+        raise _nothing(job, len(table))
     table = table[kept]
     table["grain"] = np.arange(1, len(kept) + 1)
     orientations = np.array([search.grains[i].orientation for i in kept])
@@ -177,11 +184,14 @@ def list_of_points(job: Mapped, search: PointSearch, chance: ChanceLevel) -> Gra
     )  # fmt: skip
 
 
-def _nothing(doubtful: int) -> ScanError:
+def _nothing(job: Mapped, doubtful: int) -> ScanError:
     end = f" ({doubtful} were doubtful)" if doubtful else ""
+    s = job.settings
+    where = f"the sample mask {Path(s.mask).name}" if s.mask else f"the {s.sample}"
+    miss = "" if s.sample == "spots" and not s.mask else f"whether {where} holds the sample, "
     return ScanError(
-        f"No grain was found{end}; check the geometry, the angles and the material, or look longer "
-        "with --effort thorough."
+        f"No grain was found{end}; check {miss}the geometry, the angles and the material ('labdct "
+        "calibrate' tries directions and materials), or look longer with --effort thorough."
     )
 
 

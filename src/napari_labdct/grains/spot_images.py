@@ -134,14 +134,18 @@ class SpotImages:
         for image in self.images:
             image[image != HIDDEN] &= 255 - EXPLAINED
 
-    def shuffled(self, rng: np.random.Generator) -> SpotImages:
-        """The same spots, not copied, at shuffled angles: what is found in them is chance."""
+    def seen_from(self, geometry: ScanGeometry, omega_deg: np.ndarray) -> SpotImages:
+        """The same spots, not copied, as another geometry explains them."""
         other = object.__new__(SpotImages)
         other.__dict__.update(self.__dict__)
-        omega = self.omega_deg[rng.permutation(len(self.omega_deg))]
-        other.omega_deg = omega
-        other.views = _views(self.images, self.geometry, omega, self._radius_mm, self.hidden)
+        other.geometry, other.omega_deg = geometry, omega_deg
+        other.views = _views(self.images, geometry, omega_deg, self._radius_mm, self.hidden)
         return other
+
+    def shuffled(self, rng: np.random.Generator) -> SpotImages:
+        """The same spots, not copied, at shuffled angles: what is found in them is chance."""
+        omega = self.omega_deg[rng.permutation(len(self.omega_deg))]
+        return self.seen_from(self.geometry, omega)
 
 
 def _views(

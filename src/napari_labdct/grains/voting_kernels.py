@@ -172,6 +172,28 @@ def face_cell(x, y, z, size):
     return (face * size + i) * size + j
 
 
+# Element by element: assigning slices and NumPy's searchsorted take seconds to compile.
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def copy_matrix(matrices, source, target):
+    """``matrices[target] = matrices[source]`` of (n, 3, 3)."""
+    for r in range(3):
+        for c in range(3):
+            matrices[target, r, c] = matrices[source, r, c]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def first_not_below(ascending, value):
+    """Index of the first of ascending values that is not below `value`."""
+    low, high = 0, ascending.size
+    while low < high:
+        middle = (low + high) // 2
+        if ascending[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
 @njit(nogil=True, cache=True, error_model="numpy")
 def orientations_from_pairs(
     normals, weights, angles, frames, cells, size, planes, tolerance, near_cos, least, out, scores
@@ -227,7 +249,7 @@ def orientations_from_pairs(
             angle = math.acos(min(1.0, max(-1.0, cosine)))
             if angle < 0.05 or angle > math.pi - 0.05:
                 continue
-            first = np.searchsorted(angles, angle - tolerance)
+            first = first_not_below(angles, angle - tolerance)
             if first == angles.size or angles[first] > angle + tolerance:
                 continue
             half, other = 2 * math.cos(angle / 2), 2 * math.sin(angle / 2)
@@ -239,15 +261,14 @@ def orientations_from_pairs(
             axes[2, 2] = axes[0, 0] * axes[1, 1] - axes[1, 0] * axes[0, 1]
             m = first
             while m < angles.size and angles[m] <= angle + tolerance:
-                crystal = frames[m]
-                m += 1
                 for r in range(3):
                     for c in range(3):
                         u[r, c] = (
-                            axes[r, 0] * crystal[c, 0]
-                            + axes[r, 1] * crystal[c, 1]
-                            + axes[r, 2] * crystal[c, 2]
+                            axes[r, 0] * frames[m, c, 0]
+                            + axes[r, 1] * frames[m, c, 1]
+                            + axes[r, 2] * frames[m, c, 2]
                         )
+                m += 1
                 total = 0.0
                 explained = 0
                 low, high = np.uint64(0), np.uint64(0)
@@ -259,8 +280,8 @@ def orientations_from_pairs(
                     plane = cells[face_cell(hx, hy, hz, size)]
                     if plane < 0:
                         continue
-                    g = planes[plane]
-                    if abs(hx * g[0] + hy * g[1] + hz * g[2]) > near_cos:
+                    along = hx * planes[plane, 0] + hy * planes[plane, 1] + hz * planes[plane, 2]
+                    if abs(along) > near_cos:
                         total += weights[n]
                         explained += 1
                         if n < 64:
@@ -282,12 +303,14 @@ def orientations_from_pairs(
                 count = min(count + 1, scores.size)
                 while at > 0 and scores[at - 1] < total:
                     scores[at] = scores[at - 1]
-                    out[at] = out[at - 1]
-                    masks[at] = masks[at - 1]
+                    copy_matrix(out, at - 1, at)
+                    masks[at, 0], masks[at, 1] = masks[at - 1, 0], masks[at - 1, 1]
                     strong[at] = strong[at - 1]
                     at -= 1
                 scores[at] = total
-                out[at] = u
+                for r in range(3):
+                    for c in range(3):
+                        out[at, r, c] = u[r, c]
                 masks[at, 0], masks[at, 1] = low, high
                 strong[at] = explained >= 5
     return count

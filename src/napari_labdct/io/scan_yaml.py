@@ -183,3 +183,41 @@ def write_scan_yaml(path: str | Path, scan: Scan, frames: list[str] | None = Non
         content[name] = str(file.relative_to(folder) if inside else file)
     write_atomically(path, yaml.safe_dump(content, sort_keys=False, default_flow_style=None))
     return path
+
+
+def update_scan_yaml(path: str | Path, changes: dict[str, Any]) -> Path:
+    """Change entries of a ``scan.yaml``; the file as it was is kept beside it.
+
+    Parameters
+    ----------
+    path : path
+    changes : dict
+        New values by entry; None takes an entry away.
+
+    Returns
+    -------
+    Path
+        Where the old file is: ``scan.yaml.old``, or with a number if there is one already.
+
+    Raises
+    ------
+    ScanError
+        The file cannot be read, or would not be one of ours any more.
+    OutputError
+        The folder cannot be written.
+    """
+    path = Path(path)
+    read_scan_yaml(path)
+    before = read_bytes(path, _MOST_BYTES)
+    content = dict(yaml.safe_load(before.decode("utf-8")) or {})
+    for name, value in changes.items():
+        content.pop(name, None)
+        if value is not None:
+            content[name] = value
+    old, number = path.with_name(path.name + ".old"), 1
+    while old.exists():
+        number += 1
+        old = path.with_name(f"{path.name}.old{number}")
+    write_atomically(old, before)
+    write_atomically(path, yaml.safe_dump(content, sort_keys=False, default_flow_style=None))
+    return old
