@@ -132,3 +132,20 @@ def test_every_public_name_loads():
         assert package.__all__
         for public in package.__all__:
             assert getattr(package, public) is not None
+
+
+def test_what_docks_run_in_workers_needs_no_window():
+    names = [
+        str(path.relative_to(SOURCE.parent).with_suffix("")).replace("/", ".")
+        for dock in ("background", "compare", "train")
+        for path in sorted((SOURCE / "gui" / dock).glob("*.py"))
+        if path.stem in ("tasks", "engine", "request", "captions", "runs")
+    ]
+    assert len(names) == 7
+    code = (
+        f"import sys, importlib; [importlib.import_module(n) for n in {names}];"
+        "loaded = {m.partition('.')[0] for m in sys.modules};"
+        "print(sorted(loaded & {'napari', 'qtpy', 'PyQt6', 'PySide6', 'vispy'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
