@@ -547,6 +547,98 @@ def test_the_profile_follows_line_and_frame(opened, scan, tmp_path, wait):
     assert (tmp_path / "profile.png").exists()
 
 
+def test_at_1280_by_720_all_is_seen_and_panels_have_room(shown, scan, wait):
+    from napari.layers import Layer
+    from qtpy.QtCore import QRect, Qt
+    from qtpy.QtWidgets import QApplication, QDockWidget, QPushButton
+
+    from napari_labdct.gui.app.layers import layer_data
+
+    shown.add_layer(Layer.create(*layer_data(scan)))
+    made = shown.window.add_plugin_dock_widget("napari-labdct", "Compare")[1]
+    window = made.window()
+    window.resize(1280, 720)
+    settle(made, wait)
+    area = made.scroll.viewport()
+    buttons = {b.text(): b for b in made.panel.findChildren(QPushButton)}
+    looked_for = [made.numbers.summary, buttons["Suggest"], buttons["Apply to stack"]]
+
+    def whole(widget) -> bool:
+        place = QRect(widget.mapTo(area, widget.rect().topLeft()), widget.size())
+        return widget.isVisible() and area.rect().contains(place)
+
+    wait(lambda: all(whole(widget) for widget in looked_for))
+    assert "both have" in made.numbers.summary.text()
+    made.pages.choose("Numbers")
+    wait(lambda: whole(made.numbers.frame_label))
+    assert not made.panel.isVisible()
+
+    def lists() -> list[bool]:
+        left = Qt.DockWidgetArea.LeftDockWidgetArea
+        docks = [d for d in window.findChildren(QDockWidget) if window.dockWidgetArea(d) == left]
+        return [dock.isVisible() for dock in docks]
+
+    assert any(lists())
+    before = lists()
+    made.set_view("side by side")
+    assert QApplication.overrideCursor() is not None  # until it is drawn
+    assert not any(lists())
+    settle(made, wait)
+    wait(lambda: shown.canvas.size[1] / 3 > 250)
+    assert QApplication.overrideCursor() is None
+    zoom = shown.scene.camera.zoom  # the projection fills its cell, which has grown meanwhile
+    assert zoom * 48 * shown.layers[0].scale[-2] > 0.5 * shown.canvas.size[0] / 2
+    made.set_view("overlay")
+    assert lists() == before
+    made.set_view("residual")
+    assert not any(lists())
+    click(made.views.wide)
+    assert lists() == before
+    click(made.views.wide)
+    assert not any(lists())
+    made.set_view("leave")
+    assert lists() == before
+    settle(made, wait)
+
+
+def test_layers_are_made_once_and_only_when_they_are_seen(opened, viewer, wait):
+    dock, _, _ = opened
+    added, batches = [], []
+    viewer.layers.events.inserted.connect(lambda event: added.append(event.value))
+    viewer.layers.events.end_batch.connect(batches.append)
+    dock.set_view("overlay")
+    assert len(added) == 1
+    assert len(batches) == 1
+    dock.set_view("side by side")
+    assert [dock.view.layers[k] for k in ("a", "b", "residual_a", "residual_b")] == added[1:]
+    assert len(batches) == 2
+    for name in ("residual", "flicker", "overlay", "side by side"):
+        dock.set_view(name)
+    assert len(added) == 5
+    order = ("a", "b", "residual_a", "residual_b", "agreement")
+    places = [viewer.layers.index(dock.view.layers[key]) for key in order]
+    assert places == sorted(places)
+    dock.set_view("profile")
+    assert len(added) == 7  # the line and its pointer
+    dock.set_view("leave")
+    settle(dock, wait)
+
+
+@pytest.mark.parametrize(
+    ("mode", "canvas", "grid"),
+    [
+        ("residual", (600, 900), (1, 2)),
+        ("residual", (900, 600), (2, 1)),
+        ("side by side", (900, 600), (2, 3)),
+        ("overlay", (900, 600), None),
+    ],
+)
+def test_cells_are_as_large_as_the_canvas_allows(mode, canvas, grid):
+    from napari_labdct.gui.compare.views import best_grid
+
+    assert best_grid(mode, canvas, (508, 508)) == grid
+
+
 @pytest.mark.parametrize("letters", [40, 20, 12])
 def test_captions_keep_their_counts(letters):
     from napari_labdct.gui.compare.captions import shorten
