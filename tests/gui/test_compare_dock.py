@@ -568,7 +568,7 @@ def test_at_1280_by_720_all_is_seen_and_panels_have_room(shown, scan, wait):
         return widget.isVisible() and area.rect().contains(place)
 
     wait(lambda: all(whole(widget) for widget in looked_for))
-    assert "both have" in made.numbers.summary.text()
+    assert "spots in both" in made.numbers.summary.text()
     made.pages.choose("Numbers")
     wait(lambda: whole(made.numbers.frame_label))
     assert not made.panel.isVisible()

@@ -104,7 +104,7 @@ class NumbersPanel(QWidget):
         self.frame_label.setText(text + _table(rows))
         both, one, two = match.found, len(match.only_a), len(match.only_b)
         self.summary.setText(
-            f"<b>frame {index}</b>: both have {both}, only A {one}, only B {two} spots"
+            f"<b>frame {index}</b>: {both} spots in both, {one} only in A, {two} only in B"
         )
 
     def show_frame(self, result: FrameResult) -> None:

@@ -41,17 +41,17 @@ class ViewBar(QWidget):
             key = (k + 1) % len(_CHOICES)
             tame(made, name.capitalize(), f"{tip} (key {key} while this dock has the focus)")
             self.buttons.addButton(made, k)
-            grid.addWidget(made, k // 3, k % 3)
+            grid.addWidget(made, k // 4, k % 4)
         self.buttons.idClicked.connect(lambda k: self.wanted.emit(_CHOICES[k]))
-        self.wide = QCheckBox("Wide panels: hide napari's layer lists meanwhile")
+        self.wide = QCheckBox("Wide panels")
         tame(
             self.wide,
             "Wide panels",
-            "While panels stand side by side, hide what is docked at the left of the window",
+            "While panels stand side by side, hide napari's layer list and controls at the left",
         )
         self.wide.setChecked(bool(preferences.load_last(_REMEMBERED).get("wide", True)))
         self.wide.toggled.connect(self._on_wide)
-        grid.addWidget(self.wide, 2, 0, 1, 3)
+        grid.addWidget(self.wide, 1, 2, 1, 2)
 
     def show_view(self, mode: str) -> None:
         """Mark the button of the view that is on; none if `mode` is empty."""
