@@ -11,12 +11,20 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 from napari_labdct.background import BackgroundSet, Extraction, ExtractionSettings
 from napari_labdct.gui.app import preferences
 from napari_labdct.gui.app.layers import kind_of
-from napari_labdct.gui.background.tasks import STEPS
+from napari_labdct.gui.background.tasks import STEPS, show_steps
 from napari_labdct.scan.scan import Scan
 
 pytestmark = pytest.mark.gui
 
 SETTINGS = ExtractionSettings(window_frames=5, dilation_radius_px=4)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def warm():
+    """Import and compile what the first extraction needs, outside any wait for it."""
+    frames = np.random.default_rng(0).poisson(300, (9, 48, 64)).astype(np.uint16)
+    for _ in show_steps(Scan(frames, name="warm"), SETTINGS, 4, None):
+        pass
 
 
 @pytest.fixture

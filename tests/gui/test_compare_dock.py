@@ -8,8 +8,15 @@ from clicking import click
 
 from napari_labdct.cli import main
 from napari_labdct.core.frame_store import FrameStore
-from napari_labdct.evaluation.comparison import Comparison, Segmentation, compare, read_numbers
+from napari_labdct.evaluation.comparison import (
+    Comparison,
+    Segmentation,
+    compare,
+    compare_frame,
+    read_numbers,
+)
 from napari_labdct.io import write_frames
+from napari_labdct.scan.scan import Scan
 from napari_labdct.spots.components import drop_small
 from napari_labdct.spots.log_routine import (
     RoutineFrames,
@@ -25,23 +32,36 @@ SETTINGS = RoutineSettings(
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def warm():
+    """Import and compile what the first look needs, outside any wait for it."""
+    scan = Scan(np.random.default_rng(0).poisson(300, (5, 48, 64)).astype(np.uint16))
+    mask = RoutineFrames(scan, SETTINGS)[2] > 0
+    median = np.median(scan.frames, axis=0).astype(np.float32)
+    compare_frame(scan, 2, mask, mask, background=median, beam_stop=scan.beam_stop_mask())
+
+
+@pytest.fixture(scope="module")
+def cleaned_file(tmp_path_factory):
+    """Where the network's result is kept: the same for all tests, so it is written once."""
+    return tmp_path_factory.mktemp("cleaned") / "clean.tif"
+
+
 @pytest.fixture
-def opened(viewer, add_scan, dock, scan, tmp_path, wait):
+def opened(viewer, add_scan, dock, scan, cleaned_file, wait):
     """A scan with a network result, and the dock on it, its first look done."""
     from napari_labdct.gui.app.live_mask import LiveMask
     from napari_labdct.spots.binarisation import SpotSettings
 
     stack = add_scan(scan)
     made = dock("Compare")
-    cleaned = np.zeros(scan.frames.shape, np.uint8)
-    for k, frame in enumerate(scan.frames):
-        cleaned[k] = np.clip((frame.astype(float) - np.median(frame)) / 2, 0, 255)
     recipe = {"job": "denoise", "settings": {"model": "tiny"}, "input": {"name": "iron"}}
     store = FrameStore.open_or_create(
-        tmp_path / "clean.tif", cleaned.shape, np.uint8, {**recipe, "input": {"id": "x"}}
+        cleaned_file, scan.frames.shape, np.uint8, {**recipe, "input": {"id": "x"}}
     )
-    for k, image in enumerate(cleaned):
-        store.write(k, image)
+    for k in np.flatnonzero(~store.done):
+        frame = scan.frames[k].astype(float)
+        store.write(int(k), np.clip((frame - np.median(frame)) / 2, 0, 255).astype(np.uint8))
     made.session.add_result(stack, store, "cleaned", recipe=recipe)
     mask = LiveMask(store, SpotSettings(threshold=100))
     made.session.add_result(stack, mask, "network mask", recipe=recipe)
