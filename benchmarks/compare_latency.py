@@ -42,7 +42,7 @@ class Bench:
         self.stack = self.viewer.add_layer(Layer.create(*layer_data(scan)))
         _, self.dock = self.viewer.window.add_plugin_dock_widget("napari-labdct", "Compare")
         self.seen: list[tuple[float, bool]] = []
-        self.dock.look_job.delivered.connect(self._note)
+        self.dock.looking.job.delivered.connect(self._note)
         self.dock.routine.set_settings(START)
         self.dock.session.show_frame(6)
         self.dock.set_view("side by side")
@@ -59,7 +59,7 @@ class Bench:
         while quiet < 5 and time.perf_counter() < until:
             self.app.processEvents()
             time.sleep(0.002)
-            busy = dock.look_job.running or dock._soon.isActive() or dock._again
+            busy = dock.looking.busy
             quiet = 0 if busy else quiet + 1
 
     def move(self, name: str, value: float) -> tuple[float, float, float, float]:

@@ -1,11 +1,14 @@
 """The tutorial's pictures, from the sample scan in a real window.
 
-xvfb-run -s "-screen 0 1280x720x24" python scripts/docs_pictures.py
+xvfb-run -s "-screen 0 1280x720x24" python scripts/docs_pictures.py [NAME...]
+
+With names only those pictures are written.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -22,6 +25,8 @@ class DocsTour(Tour):
     def picture(self, name: str) -> None:
         from qtpy.QtWidgets import QApplication
 
+        if len(sys.argv) > 1 and name not in sys.argv[1:]:
+            return
         self.rest(2.0)
         path = IMAGES / f"{name}.png"
         QApplication.primaryScreen().grabWindow(0).save(str(path))
@@ -58,8 +63,10 @@ class DocsTour(Tour):
         self.picture("compare_grain")
         compare.grains.choose(None)
         compare.picker.set_source("truth", compare.picker.beside[0].key)
+        self.click(compare.grains.title)
         compare.compare_all()
         self.until(lambda: not compare.compare_job.running)
+        self.rest(1.0)
         compare.scroll.ensureWidgetVisible(compare.numbers.snr_label)
         self.picture("compare_numbers")
         compare.set_view("leave")

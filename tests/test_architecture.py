@@ -144,3 +144,20 @@ def test_files_are_read_through_the_readers_that_check_what_they_declare():
     for call, known in by_themselves.items():
         found = {n for n, path in modules().items() if call in path.read_text(encoding="utf-8")}
         assert found == known, f"read with core.hdf5, core.npz or core.schema instead of {call}"
+
+
+def test_what_docks_run_in_workers_needs_no_window():
+    names = [
+        str(path.relative_to(SOURCE.parent).with_suffix("")).replace("/", ".")
+        for dock in ("background", "compare", "train")
+        for path in sorted((SOURCE / "gui" / dock).glob("*.py"))
+        if path.stem in ("tasks", "engine", "request", "captions", "runs")
+    ]
+    assert len(names) == 7
+    code = (
+        f"import sys, importlib; [importlib.import_module(n) for n in {names}];"
+        "loaded = {m.partition('.')[0] for m in sys.modules};"
+        "print(sorted(loaded & {'napari', 'qtpy', 'PyQt6', 'PySide6', 'vispy'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr

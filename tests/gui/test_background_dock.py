@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from clicking import click
 from qtpy.QtCore import QThread
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 from napari_labdct.background import BackgroundSet, Extraction, ExtractionSettings
 from napari_labdct.gui.app import preferences
 from napari_labdct.gui.app.layers import kind_of
-from napari_labdct.gui.background.tasks import STEPS
+from napari_labdct.gui.background.tasks import STEPS, show_steps
 from napari_labdct.scan.scan import Scan
 
 pytestmark = pytest.mark.gui
 
 SETTINGS = ExtractionSettings(window_frames=5, dilation_radius_px=4)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def warm():
+    """Import and compile what the first extraction needs, outside any wait for it."""
+    frames = np.random.default_rng(0).poisson(300, (9, 48, 64)).astype(np.uint16)
+    for _ in show_steps(Scan(frames, name="warm"), SETTINGS, 4, None):
+        pass
 
 
 @pytest.fixture
@@ -32,7 +41,7 @@ def steps(panel, wait):
     """Show the steps and wait for the last of them."""
 
     def run():
-        panel.steps_button.click()
+        click(panel.steps_button)
         wait(lambda: not panel.controller.steps_job.running)
         return panel.controller.steps_job.state
 
@@ -42,7 +51,7 @@ def steps(panel, wait):
 @pytest.fixture
 def extract(panel, wait):
     def run():
-        panel.run_bar.button.click()
+        click(panel.run_bar.button)
         wait(lambda: not panel.controller.job.running)
         wait(lambda: not panel.controller.sets.job.running)
         return panel.controller.job.state
@@ -86,7 +95,7 @@ def test_one_step_is_seen_at_a_time_and_all_can_go(panel, steps, viewer):
         panel.step_shown.setCurrentText(name)
         seen = [x.name for x in viewer.layers if x.visible and kind_of(x) == "background step"]
         assert seen == ([] if name.startswith("a") else [f"iron [{name}]"])
-    panel.steps_button.click()
+    click(panel.steps_button)
     assert [layer.name for layer in viewer.layers] == ["iron"]
 
 
@@ -98,8 +107,8 @@ def test_hiding_the_steps_stops_their_work(panel, viewer, wait, monkeypatch):
         yield from load(self, index)
 
     monkeypatch.setattr(Extraction, "load", slow)
-    panel.steps_button.click()
-    panel.steps_button.click()
+    click(panel.steps_button)
+    click(panel.steps_button)
     wait(lambda: not panel.controller.steps_job.running)
     assert panel.controller.steps_job.state == "stopped"
     assert [layer.name for layer in viewer.layers] == ["iron"]
@@ -133,8 +142,8 @@ def test_extract_writes_i_bg_and_adds_a_set_with_its_picture(panel, extract, vie
     for k in (0, 4, 8):
         np.testing.assert_array_equal(np.asarray(layer.data[k]), library.frame(k))
     assert tuple(layer.contrast_limits) == (0, 1)
-    assert panel.sets.count() == 1
-    item = panel.sets.item(0)
+    assert panel.sets.sets.count() == 1
+    item = panel.sets.sets.item(0)
     assert item.text().startswith("iron\n9 projections, 48 x 64")
     assert not item.icon().isNull()
     saved = BackgroundSet.load(preferences.backgrounds_folder() / "iron.h5")
@@ -142,7 +151,7 @@ def test_extract_writes_i_bg_and_adds_a_set_with_its_picture(panel, extract, vie
     assert "cosmic rays a projection" in panel.run_bar.label.text()
     # a second run keeps the first set
     assert extract() == "done"
-    assert panel.sets.count() == 2
+    assert panel.sets.sets.count() == 2
     assert [x.name for x in viewer.layers] == ["iron", "iron [background]"]
 
 
@@ -156,16 +165,16 @@ def test_cancel_resume_and_discard(panel, viewer, wait, monkeypatch):
         return background(self, index)
 
     monkeypatch.setattr(Extraction, "frame", stop)
-    panel.run_bar.button.click()
+    click(panel.run_bar.button)
     wait(lambda: panel.controller.job.state == "stopped")
     layer = viewer.layers["iron [background]"]
     assert np.asarray(layer.data[2]).any()
     assert not np.asarray(layer.data[3]).any()
-    panel.run_bar.resume_button.click()
+    click(panel.run_bar.resume_button)
     wait(lambda: panel.controller.job.state == "stopped" and len(calls) == 6)
     assert calls == [0, 1, 2, 3, 4, 5]
     store = layer.data
-    panel.run_bar.discard_button.click()
+    click(panel.run_bar.discard_button)
     assert [x.name for x in viewer.layers] == ["iron"]
     assert not store.location.exists()
     assert not list(preferences.backgrounds_folder().glob("*.h5"))
@@ -179,32 +188,32 @@ def test_sets_can_be_shown_saved_added_and_deleted(
     def settled():
         return not (panel.controller.file_job.running or panel.controller.sets.job.running)
 
-    assert not panel.show_button.isEnabled()
-    panel.sets.setCurrentRow(0)
-    panel.show_button.click()
+    assert not panel.sets.show_button.isEnabled()
+    panel.sets.sets.setCurrentRow(0)
+    click(panel.sets.show_button)
     wait(settled)
     shown = viewer.layers["iron [background set]"]
     assert shown.data.shape == (48, 64)
     assert shown.data.max() == 1
-    panel.sets.setCurrentRow(0)
+    panel.sets.sets.setCurrentRow(0)
     copy = tmp_path / "mine.h5"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a: (str(copy), ""))
-    panel.save_button.click()
+    click(panel.sets.save_button)
     wait(settled)
     assert BackgroundSet.load(copy).name == "iron"
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a: (str(copy), ""))
-    panel.add_button.click()
-    wait(lambda: settled() and panel.sets.count() == 2)
-    panel.sets.clearSelection()  # as a click on another row does
-    panel.sets.setCurrentRow(1)
+    click(panel.sets.add_button)
+    wait(lambda: settled() and panel.sets.sets.count() == 2)
+    panel.sets.sets.clearSelection()  # as a click on another row does
+    panel.sets.sets.setCurrentRow(1)
     monkeypatch.setattr(QMessageBox, "question", lambda *a: QMessageBox.StandardButton.Yes)
-    panel.delete_button.click()
-    wait(lambda: settled() and panel.sets.count() == 1)
+    click(panel.sets.delete_button)
+    wait(lambda: settled() and panel.sets.sets.count() == 1)
     copy.write_bytes(b"nothing")
-    panel.add_button.click()
+    click(panel.sets.add_button)
     wait(settled)
     assert "is not a background set" in panel.status.text()
-    assert panel.sets.count() == 1
+    assert panel.sets.sets.count() == 1
 
 
 def test_a_damaged_set_is_listed_with_the_reason(dock, wait):
@@ -212,8 +221,8 @@ def test_a_damaged_set_is_listed_with_the_reason(dock, wait):
     folder.mkdir(parents=True)
     (folder / "old.h5").write_bytes(b"nothing")
     panel = dock("Background")
-    wait(lambda: panel.sets.count() == 1)
-    assert "is not a background set" in panel.sets.item(0).toolTip()
+    wait(lambda: panel.sets.sets.count() == 1)
+    assert "is not a background set" in panel.sets.sets.item(0).toolTip()
 
 
 def test_what_cannot_be_extracted_is_said_in_one_sentence(dock, add_scan, wait):
@@ -221,9 +230,9 @@ def test_what_cannot_be_extracted_is_said_in_one_sentence(dock, add_scan, wait):
     frames[3] = 0
     add_scan(Scan(frames, name="dark"))
     panel = dock("Background")
-    panel.run_bar.button.click()
+    click(panel.run_bar.button)
     wait(lambda: panel.controller.job.state == "failed")
     assert "Projection 3 of 'dark' is zero everywhere" in panel.run_bar.label.text()
-    panel.steps_button.click()
+    click(panel.steps_button)
     wait(lambda: panel.controller.steps_job.state == "failed")
     assert "zero everywhere" in panel.note.text()

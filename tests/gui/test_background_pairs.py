@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from clicking import click
 from qtpy.QtCore import QThread
 from qtpy.QtWidgets import QApplication, QFileDialog
 
@@ -22,11 +23,11 @@ SETTINGS = TrainingSetSettings(samples="D18", binning=16, pairs=4, validation_pe
 def pairs(dock, flat_background, wait):
     flat_background.save(preferences.backgrounds_folder() / "flat.h5")
     panel = dock("Background")
-    wait(lambda: panel.sets.count() == 1)
+    wait(lambda: panel.sets.sets.count() == 1)
     panel.pairs.form.set_settings(SETTINGS)
     assert not panel.pairs.run_bar.button.isEnabled()
     assert "Choose background sets" in panel.pairs.run_bar.button.toolTip()
-    panel.sets.setCurrentRow(0)
+    panel.sets.sets.setCurrentRow(0)
     return panel.pairs
 
 
@@ -49,17 +50,17 @@ def test_a_preview_shows_x_and_y_c_made_in_a_worker(
         return pair(self, index)
 
     monkeypatch.setattr(TrainingSet, "pair", spy)
-    _previewed(pairs, wait, pairs.preview_button.click)
+    _previewed(pairs, wait, lambda: click(pairs.preview_button))
     assert in_window == [False]
     expected = TrainingSet(SETTINGS.replace(i0=110.0, tau=1.0), [flat_background]).pair(0)
     np.testing.assert_array_equal(viewer.layers[LAYERS[0]].data, expected.frame)
     np.testing.assert_array_equal(viewer.layers[LAYERS[1]].data, expected.mask)
     assert "Pair 0: D18 over flat" in pairs.note.text()
     assert pairs.controller._session.stacks() == []
-    _previewed(pairs, wait, pairs.next_button.click)
+    _previewed(pairs, wait, lambda: click(pairs.next_button))
     assert len(viewer.layers) == 2
     assert "Pair 1:" in pairs.note.text()
-    pairs.preview_button.click()
+    click(pairs.preview_button)
     assert len(viewer.layers) == 0
     assert pairs.preview_button.text() == "Preview"
 
@@ -67,7 +68,7 @@ def test_a_preview_shows_x_and_y_c_made_in_a_worker(
 def test_a_pair_of_another_size_is_shown_over_the_whole_projection(pairs, viewer, wait):
     stack = viewer.add_image(np.ones((3, 64, 64), np.float32), name="scan", scale=(1, 2, 2))
     wait(lambda: pairs.controller._session.stack is stack)
-    _previewed(pairs, wait, pairs.preview_button.click)
+    _previewed(pairs, wait, lambda: click(pairs.preview_button))
     for name in LAYERS:
         layer = viewer.layers[name]
         assert layer.data.shape == (127, 127)
@@ -75,7 +76,7 @@ def test_a_pair_of_another_size_is_shown_over_the_whole_projection(pairs, viewer
 
 
 def test_sliders_change_level_and_noise_without_simulating_again(pairs, viewer, wait):
-    _previewed(pairs, wait, pairs.preview_button.click)
+    _previewed(pairs, wait, lambda: click(pairs.preview_button))
     made = pairs.controller._known.made._made
     frame = viewer.layers[LAYERS[0]]
     level, noise = np.median(frame.data), frame.data.std()
@@ -105,20 +106,20 @@ def test_a_training_set_is_written_stopped_resumed_and_discarded(
         return pair(self, index)
 
     monkeypatch.setattr(TrainingSet, "pair", stop)
-    pairs.run_bar.button.click()
+    click(pairs.run_bar.button)
     wait(lambda: pairs.controller.job.state == "stopped")
     assert calls == [0, 1]
-    pairs.run_bar.resume_button.click()
+    click(pairs.run_bar.resume_button)
     wait(lambda: pairs.controller.job.state == "done")
     assert calls == [0, 1, 2, 3]
     assert "4 pairs (2 for validation)" in pairs.run_bar.label.text()
     assert len(list(read_training_pairs(out / "train"))) == 2
     # another set does not go into the same folder
     pairs.form.controls["pairs"].widget.setValue(6)
-    pairs.run_bar.button.click()
+    click(pairs.run_bar.button)
     wait(lambda: pairs.controller.job.state == "failed")
     assert "already holds something else" in pairs.run_bar.label.text()
-    pairs.run_bar.discard_button.click()  # of what was refused: the set before it stays
+    click(pairs.run_bar.discard_button)  # of what was refused: the set before it stays
     assert pairs.controller.job.state == "idle"
     assert len(list(read_training_pairs(out / "train"))) == 2
 
@@ -133,10 +134,10 @@ def test_discarding_a_stopped_set_deletes_its_files(pairs, wait, tmp_path, monke
         return pair(self, index)
 
     monkeypatch.setattr(TrainingSet, "pair", stop)
-    pairs.run_bar.button.click()
+    click(pairs.run_bar.button)
     wait(lambda: pairs.controller.job.state == "stopped")
     assert out.exists()
-    pairs.run_bar.discard_button.click()
+    click(pairs.run_bar.discard_button)
     wait(lambda: not out.exists())
     assert pairs.controller.job.state == "idle"
 
@@ -145,7 +146,7 @@ def test_a_sample_that_does_not_exist_is_said(pairs, wait):
     line = pairs.form.controls["samples"].widget
     line.setText("D19")
     line.editingFinished.emit()
-    pairs.preview_button.click()
+    click(pairs.preview_button)
     wait(lambda: pairs.controller.preview_job.state == "failed")
     assert "'D19' is no sample" in pairs.note.text()
 

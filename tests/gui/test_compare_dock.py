@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from clicking import click
 
 from napari_labdct.cli import main
 from napari_labdct.core.frame_store import FrameStore
-from napari_labdct.evaluation.comparison import Comparison, Segmentation, compare, read_numbers
+from napari_labdct.evaluation.comparison import (
+    Comparison,
+    Segmentation,
+    compare,
+    compare_frame,
+    read_numbers,
+)
 from napari_labdct.io import write_frames
+from napari_labdct.scan.scan import Scan
 from napari_labdct.spots.components import drop_small
 from napari_labdct.spots.log_routine import (
     RoutineFrames,
@@ -24,23 +32,36 @@ SETTINGS = RoutineSettings(
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def warm():
+    """Import and compile what the first look needs, outside any wait for it."""
+    scan = Scan(np.random.default_rng(0).poisson(300, (5, 48, 64)).astype(np.uint16))
+    mask = RoutineFrames(scan, SETTINGS)[2] > 0
+    median = np.median(scan.frames, axis=0).astype(np.float32)
+    compare_frame(scan, 2, mask, mask, background=median, beam_stop=scan.beam_stop_mask())
+
+
+@pytest.fixture(scope="module")
+def cleaned_file(tmp_path_factory):
+    """Where the network's result is kept: the same for all tests, so it is written once."""
+    return tmp_path_factory.mktemp("cleaned") / "clean.tif"
+
+
 @pytest.fixture
-def opened(viewer, add_scan, dock, scan, tmp_path, wait):
+def opened(viewer, add_scan, dock, scan, cleaned_file, wait):
     """A scan with a network result, and the dock on it, its first look done."""
     from napari_labdct.gui.app.live_mask import LiveMask
     from napari_labdct.spots.binarisation import SpotSettings
 
     stack = add_scan(scan)
     made = dock("Compare")
-    cleaned = np.zeros(scan.frames.shape, np.uint8)
-    for k, frame in enumerate(scan.frames):
-        cleaned[k] = np.clip((frame.astype(float) - np.median(frame)) / 2, 0, 255)
     recipe = {"job": "denoise", "settings": {"model": "tiny"}, "input": {"name": "iron"}}
     store = FrameStore.open_or_create(
-        tmp_path / "clean.tif", cleaned.shape, np.uint8, {**recipe, "input": {"id": "x"}}
+        cleaned_file, scan.frames.shape, np.uint8, {**recipe, "input": {"id": "x"}}
     )
-    for k, image in enumerate(cleaned):
-        store.write(k, image)
+    for k in np.flatnonzero(~store.done):
+        frame = scan.frames[k].astype(float)
+        store.write(int(k), np.clip((frame - np.median(frame)) / 2, 0, 255).astype(np.uint8))
     made.session.add_result(stack, store, "cleaned", recipe=recipe)
     mask = LiveMask(store, SpotSettings(threshold=100))
     made.session.add_result(stack, mask, "network mask", recipe=recipe)
@@ -50,8 +71,8 @@ def opened(viewer, add_scan, dock, scan, tmp_path, wait):
 
 
 def settle(dock, wait) -> None:
-    wait(lambda: dock._soon.isActive() or dock.look_job.running or dock._view is not None)
-    wait(lambda: not (dock._soon.isActive() or dock.look_job.running))
+    wait(lambda: dock.looking.busy or dock.looking.view is not None)
+    wait(lambda: not dock.looking.busy)
 
 
 def state_of(viewer):
@@ -78,7 +99,7 @@ def test_network_and_routine_are_chosen_and_counted(opened, scan, wait):
     a = binarise(store[index], SpotSettings(threshold=100))
     b = RoutineFrames(scan, SETTINGS)[index] > 0
     expected = match_spots(a, b)
-    match = dock._view.match
+    match = dock.looking.view.match
     assert (match.n_a, match.n_b, match.found) == (expected.n_a, expected.n_b, expected.found)
     assert match.n_b > 0
     text = dock.numbers.frame_label.text()
@@ -115,7 +136,7 @@ def test_cells_hold_what_they_say(opened, viewer, scan, wait):
     dock.session.show_frame(3)
     dock.set_view("side by side")
     settle(dock, wait)
-    view = dock._view
+    view = dock.looking.view
     assert view.request.index == 3
     a, b = (view.images[k] > 0 for k in "ab")
     assert (view.images["residual_a"][a] == 0).all()
@@ -136,12 +157,12 @@ def test_a_slider_recomputes_only_what_is_seen(opened, wait):
     dock, _, _ = opened
     dock.set_view("side by side")
     settle(dock, wait)
-    before = dock._view
+    before = dock.looking.view
     median = dock.engine.median(before.request.index, SETTINGS.median_window)
     slider = dock.routine.sliders["background"]
     slider.setValue(slider.value() + 40)
     settle(dock, wait)
-    after = dock._view
+    after = dock.looking.view
     kept = preferences.load_last("routine_log")  # for the next session
     assert kept["background"] == after.request.routine.background
     assert after.request.routine.background > before.request.routine.background
@@ -177,14 +198,14 @@ def test_gui_cli_and_library_give_equal_numbers(opened, scan, tmp_path, wait, ca
     written = read_numbers(tmp_path / "out" / "summary.csv")
     assert written == pytest.approx(shown, rel=1e-5, nan_ok=True)
 
-    dock.write_report(tmp_path / "gui")
+    dock.reports.write(tmp_path / "gui")
     wait(lambda: not dock.side_job.running)
     assert read_numbers(tmp_path / "gui" / "summary.csv") == written
     assert (tmp_path / "gui" / "report.html").exists()
 
 
 def test_a_cancelled_comparison_goes_on_where_it_stopped(opened, scan, wait, monkeypatch):
-    from napari_labdct.gui.compare import controller as compare_run
+    from napari_labdct.gui.compare import tasks as compare_run
 
     dock, _, _ = opened
     asked, whole = [], compare_run.compare
@@ -202,7 +223,7 @@ def test_a_cancelled_comparison_goes_on_where_it_stopped(opened, scan, wait, mon
     kept = set(dock.result.results)
     assert kept
     assert kept <= {0, 1, 2}
-    dock.bar.resume_button.click()
+    click(dock.bar.resume_button)
     wait(lambda: dock.compare_job.state == "done")
     assert sorted(dock.result.results) == list(range(scan.n_frames))
     assert not kept & set(asked[3:])  # those were not compared again
@@ -261,10 +282,10 @@ def test_the_median_is_streamed_once_and_then_read(opened, scan, wait, monkeypat
 
     monkeypatch.setattr(medians.MedianJob, "run", watched)
     job = dock.panel._median_job
-    dock.panel.median_button.click()
+    click(dock.panel.median_button)
     wait(lambda: job.state == "stopped")
     assert "Go on" in dock.panel.median_button.text()
-    dock.panel.median_button.click()
+    click(dock.panel.median_button)
     wait(lambda: "is prepared" in dock.panel.median_button.text())
     assert steps == [None, 0, 1, 2, 3, None, 4, 5, 6, 7, 8]
     stored = dock.engine.stored_median(5)
@@ -288,7 +309,7 @@ def test_the_median_is_streamed_once_and_then_read(opened, scan, wait, monkeypat
 
 def test_another_window_is_another_median(opened, wait):
     dock, _, _ = opened
-    dock.panel.median_button.click()
+    click(dock.panel.median_button)
     wait(lambda: "is prepared" in dock.panel.median_button.text())
     dock.routine.set_settings(SETTINGS.replace(median_window=7))
     settle(dock, wait)
@@ -337,7 +358,7 @@ def test_a_simulations_truth_is_offered_and_counted(simulation, simulated, wait)
     dock.session.show_frame(2)
     dock.set_view("side by side")
     settle(dock, wait)
-    np.testing.assert_array_equal(dock._view.images["a"] > 0, labels[2] > 0)
+    np.testing.assert_array_equal(dock.looking.view.images["a"] > 0, labels[2] > 0)
     dock.compare_all()
     wait(lambda: not dock.compare_job.running)
     numbers = dock.result.numbers()
@@ -396,7 +417,7 @@ def test_rings_lie_where_the_grain_reflects_and_go_with_the_view(simulation, vie
 
 
 def test_predicted_spots_are_found_where_there_is_one():
-    from napari_labdct.gui.compare.tasks import count_near
+    from napari_labdct.gui.compare.engine import count_near
 
     spots = np.array([(10, 10), (30, 30), (0, 39)], [("row", "f4"), ("col", "f4")])
     mask = np.zeros((40, 40), bool)
@@ -440,18 +461,18 @@ def test_apply_writes_the_masks_and_offers_them(opened, scan, wait):
 
 def test_a_pin_keeps_what_the_sliders_change(opened, wait):
     dock, _, _ = opened
-    count = dock._view.match.n_b
+    count = dock.looking.view.match.n_b
     pin = dock.pin("b")
     assert pin.segmentation.recipe["settings"]["background"] == 60
     dock.routine.set_settings(SETTINGS.replace(background=300))
     dock.picker.set_source("a", pin.key)
     settle(dock, wait)
-    assert dock._view.match.n_a == count
-    assert dock._view.match.n_b < count
+    assert dock.looking.view.match.n_a == count
+    assert dock.looking.view.match.n_b < count
     dock.picker.swap()
     settle(dock, wait)
     assert dock.source("b").key == pin.key
-    assert dock._view.match.n_b == count
+    assert dock.looking.view.match.n_b == count
 
 
 def test_imported_masks_and_refused_ones(opened, scan, tmp_path, wait):
@@ -462,7 +483,7 @@ def test_imported_masks_and_refused_ones(opened, scan, tmp_path, wait):
     wait(lambda: not dock.side_job.running)
     dock.picker.set_source("b", "import 1")
     settle(dock, wait)
-    assert dock._view.match.n_b == 1
+    assert dock.looking.view.match.n_b == 1
     dock.import_masks(write_frames(tmp_path / "short.tif", list(masks[:2])))
     wait(lambda: not dock.side_job.running)
     assert "projections" in dock.side_job.error
@@ -475,7 +496,7 @@ def test_sweep_and_a_click_adopts(opened, wait):
     wait(lambda: not dock.side_job.running)
     buttons = dock.panel.thumbnails.buttons
     assert 3 <= len(buttons) <= 9
-    buttons[0].click()
+    click(buttons[0])
     assert dock.routine.settings().sigma_px < SETTINGS.sigma_px
     assert dock.routine.settings().background == SETTINGS.background
 
@@ -484,7 +505,8 @@ def test_the_recipes_stand_side_by_side(opened, wait):
     from qtpy.QtWidgets import QDialog, QTextBrowser
 
     dock, _, _ = opened
-    dock.recipes_button.click()
+    dock.pages.choose("Numbers")
+    click(dock.reports.recipes_button)
     wait(lambda: not dock.side_job.running)
     assert dock.side_job.error == ""
     (dialog,) = dock.findChildren(QDialog)
@@ -545,9 +567,101 @@ def test_the_profile_follows_line_and_frame(opened, scan, tmp_path, wait):
     assert (tmp_path / "profile.png").exists()
 
 
+def test_at_1280_by_720_all_is_seen_and_panels_have_room(shown, scan, wait):
+    from napari.layers import Layer
+    from qtpy.QtCore import QRect, Qt
+    from qtpy.QtWidgets import QApplication, QDockWidget, QPushButton
+
+    from napari_labdct.gui.app.layers import layer_data
+
+    shown.add_layer(Layer.create(*layer_data(scan)))
+    made = shown.window.add_plugin_dock_widget("napari-labdct", "Compare")[1]
+    window = made.window()
+    window.resize(1280, 720)
+    settle(made, wait)
+    area = made.scroll.viewport()
+    buttons = {b.text(): b for b in made.panel.findChildren(QPushButton)}
+    looked_for = [made.numbers.summary, buttons["Suggest"], buttons["Apply to stack"]]
+
+    def whole(widget) -> bool:
+        place = QRect(widget.mapTo(area, widget.rect().topLeft()), widget.size())
+        return widget.isVisible() and area.rect().contains(place)
+
+    wait(lambda: all(whole(widget) for widget in looked_for))
+    assert "spots in both" in made.numbers.summary.text()
+    made.pages.choose("Numbers")
+    wait(lambda: whole(made.numbers.frame_label))
+    assert not made.panel.isVisible()
+
+    def lists() -> list[bool]:
+        left = Qt.DockWidgetArea.LeftDockWidgetArea
+        docks = [d for d in window.findChildren(QDockWidget) if window.dockWidgetArea(d) == left]
+        return [dock.isVisible() for dock in docks]
+
+    assert any(lists())
+    before = lists()
+    made.set_view("side by side")
+    assert QApplication.overrideCursor() is not None  # until it is drawn
+    assert not any(lists())
+    settle(made, wait)
+    wait(lambda: shown.canvas.size[1] / 3 > 250)
+    assert QApplication.overrideCursor() is None
+    zoom = shown.scene.camera.zoom  # the projection fills its cell, which has grown meanwhile
+    assert zoom * 48 * shown.layers[0].scale[-2] > 0.5 * shown.canvas.size[0] / 2
+    made.set_view("overlay")
+    assert lists() == before
+    made.set_view("residual")
+    assert not any(lists())
+    click(made.views.wide)
+    assert lists() == before
+    click(made.views.wide)
+    assert not any(lists())
+    made.set_view("leave")
+    assert lists() == before
+    settle(made, wait)
+
+
+def test_layers_are_made_once_and_only_when_they_are_seen(opened, viewer, wait):
+    dock, _, _ = opened
+    added, batches = [], []
+    viewer.layers.events.inserted.connect(lambda event: added.append(event.value))
+    viewer.layers.events.end_batch.connect(batches.append)
+    dock.set_view("overlay")
+    assert len(added) == 1
+    assert len(batches) == 1
+    dock.set_view("side by side")
+    assert [dock.view.layers[k] for k in ("a", "b", "residual_a", "residual_b")] == added[1:]
+    assert len(batches) == 2
+    for name in ("residual", "flicker", "overlay", "side by side"):
+        dock.set_view(name)
+    assert len(added) == 5
+    order = ("a", "b", "residual_a", "residual_b", "agreement")
+    places = [viewer.layers.index(dock.view.layers[key]) for key in order]
+    assert places == sorted(places)
+    dock.set_view("profile")
+    assert len(added) == 7  # the line and its pointer
+    dock.set_view("leave")
+    settle(dock, wait)
+
+
+@pytest.mark.parametrize(
+    ("mode", "canvas", "grid"),
+    [
+        ("residual", (600, 900), (1, 2)),
+        ("residual", (900, 600), (2, 1)),
+        ("side by side", (900, 600), (2, 3)),
+        ("overlay", (900, 600), None),
+    ],
+)
+def test_cells_are_as_large_as_the_canvas_allows(mode, canvas, grid):
+    from napari_labdct.gui.compare.views import best_grid
+
+    assert best_grid(mode, canvas, (508, 508)) == grid
+
+
 @pytest.mark.parametrize("letters", [40, 20, 12])
 def test_captions_keep_their_counts(letters):
-    from napari_labdct.gui.compare.views import shorten
+    from napari_labdct.gui.compare.captions import shorten
 
     text = shorten("A: ", "pin 1: standard routine", ", 418", letters)
     assert len(text) <= letters
@@ -560,9 +674,9 @@ def test_keys_switch_views_while_the_dock_has_focus(opened, viewer, qtbot, wait)
     from qtpy.QtCore import Qt
 
     dock, _, _ = opened
-    qtbot.keyClick(dock.view_buttons.button(0), Qt.Key.Key_2)
+    qtbot.keyClick(dock.views.buttons.button(0), Qt.Key.Key_2)
     wait(lambda: dock.view.mode == "overlay")
-    qtbot.keyClick(dock.view_buttons.button(0), Qt.Key.Key_0)
+    qtbot.keyClick(dock.views.buttons.button(0), Qt.Key.Key_0)
     wait(lambda: dock.view.mode == "")
     settle(dock, wait)
 
@@ -593,7 +707,7 @@ def test_a_single_image_and_no_scan_do_no_harm(viewer, dock, wait):
     made.set_view("side by side")
     settle(made, wait)
     assert made.view.on
-    assert made._view.match.n_b >= 0
+    assert made.looking.view.match.n_b >= 0
     made.set_view("leave")
     assert [layer.name for layer in viewer.layers] == ["one"]
 
@@ -602,7 +716,7 @@ def test_the_dock_fits_a_small_screen(opened):
     dock, _, _ = opened
     assert dock.minimumSizeHint().height() < 560
     assert dock.minimumSizeHint().width() < 420
-    for child in dock.content.findChildren(type(dock.view_buttons.button(0))):
+    for child in dock.content.findChildren(type(dock.views.buttons.button(0))):
         assert child.accessibleName()
         assert child.toolTip()
 

@@ -9,16 +9,17 @@ import textwrap
 
 import numpy as np
 import pytest
+from clicking import click
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from napari_labdct.gui.app import preferences
 from napari_labdct.gui.app.layers import kind_of
 from napari_labdct.gui.train import process as train_process
-from napari_labdct.gui.train.controller import Plan, paced
 from napari_labdct.gui.train.form import REVIEWED, SCAN, SCRATCH
 from napari_labdct.gui.train.plot import stretched
 from napari_labdct.gui.train.process import preparing
 from napari_labdct.gui.train.runs import Curve, LogTail, Run, alive, free_path
+from napari_labdct.gui.train.tasks import Plan, paced
 from napari_labdct.training.crops.reviewed_pairs import FineTuneSettings
 from napari_labdct.training.settings import TrainSettings
 
@@ -111,7 +112,7 @@ def train(panel, wait):
     """Press Train and wait for the end."""
 
     def run() -> str:
-        panel.run_bar.button.click()
+        click(panel.run_bar.button)
         wait(lambda: not panel.controller.job.running)
         wait(lambda: not panel.controller.pictures_job.running)
         return panel.controller.job.state
@@ -220,13 +221,14 @@ def test_a_training_shows_its_curve_best_and_pictures(panel, train, fake):
     curve = panel.controller.job.curve
     assert curve.iterations == list(range(1, 21))
     assert [name for _, name in curve.stages] == ["frozen", "unfrozen"]
-    assert "best F1 0.620 at iteration 15" in panel.headline.text()
+    assert "best F1 0.620 at iteration 15" in panel.results.headline.text()
+    assert "simulated crops it does not learn from" in panel.results.meaning.text()
     assert panel.results.isVisibleTo(panel)
-    names = [line.name for line in panel.loss_plot.curves]
+    names = [line.name for line in panel.results.loss_plot.curves]
     assert names == ["training loss", "validation loss"]
-    np.testing.assert_allclose(panel.loss_plot.curves[0].y[0], np.log10(2.0))
-    assert "iteration 20" in panel.triptych.toolTip()
-    assert not panel.triptych.views["output"].pixmap().isNull()
+    np.testing.assert_allclose(panel.results.loss_plot.curves[0].y[0], np.log10(2.0))
+    assert "iteration 20" in panel.results.triptych.toolTip()
+    assert not panel.results.triptych.views["output"].pixmap().isNull()
     assert "Done: 20 steps" in panel.run_bar.label.text()
     assert not panel.plan_section.title.isChecked()
     # another one goes into a folder of its own
@@ -238,11 +240,11 @@ def test_a_training_shows_its_curve_best_and_pictures(panel, train, fake):
 def test_stop_and_resume_go_on_along_the_same_curve(panel, wait, fake):
     fake("slow", 40)
     job = panel.controller.job
-    panel.run_bar.button.click()
+    click(panel.run_bar.button)
     assert not panel.form.isEnabled()
     wait(lambda: job.curve.done >= 3)
     assert panel.run_bar.button.text() == "Stop"
-    panel.run_bar.button.click()
+    click(panel.run_bar.button)
     assert panel.run_bar.button.text() == "Stopping..."
     wait(lambda: not job.running)
     assert job.state == "stopped"
@@ -251,7 +253,7 @@ def test_stop_and_resume_go_on_along_the_same_curve(panel, wait, fake):
     assert f"Stopped at {done} of 40" in panel.run_bar.label.text()
     assert panel.form.isEnabled()
     assert not (job.run.files / "stop").exists()
-    panel.run_bar.resume_button.click()
+    click(panel.run_bar.resume_button)
     wait(lambda: not job.running)
     assert job.state == "done"
     assert job.curve.iterations == list(range(1, 41))
@@ -276,7 +278,7 @@ def test_a_failure_is_said_in_one_sentence_and_can_be_resumed(
     assert panel.run_bar.resume_button.isVisibleTo(panel)
     assert panel.controller.job.curve.done == 7
     fake("quick")
-    panel.run_bar.resume_button.click()
+    click(panel.run_bar.resume_button)
     assert panel.controller.job.error == ""
 
 
@@ -296,7 +298,7 @@ def test_a_folder_that_cannot_be_written_is_said(panel, train, fake, monkeypatch
 def test_the_speed_is_measured_before_the_first_training(panel, wait, fake):
     panel.form.budget.setCurrentText("about 10 minutes")
     assert "first iterations measure" in panel.form.note.text()
-    panel.run_bar.button.click()
+    click(panel.run_bar.button)
     assert panel.controller.measuring
     assert not panel.results.isVisibleTo(panel)
     wait(lambda: not panel.controller.job.running)
@@ -306,16 +308,61 @@ def test_the_speed_is_measured_before_the_first_training(panel, wait, fake):
     assert len(list(preferences.trainings_folder().glob("[!.]*"))) == 1
 
 
+@pytest.mark.parametrize("measured", [2, 6])
+def test_stopping_the_measurement_says_what_is_kept(panel, train, wait, fake, measured):
+    assert train() == "done"
+    first = panel.controller.job.run
+    wait(lambda: panel.runs.runs.count() == 1 and not panel.controller.list_job.running)
+    fake("slow", 400)
+    panel.form.budget.setCurrentText("about 10 minutes")
+    preferences.save_last("train_speed", {})  # that training told it
+    panel.form.changed.emit()
+    click(panel.run_bar.button)
+    job = panel.controller.job
+    assert panel.controller.measuring
+    if measured > 4:
+        wait(lambda: job.curve.done >= measured)
+    click(panel.run_bar.button)
+    wait(lambda: not job.running)
+    said = panel.status.text()
+    assert "nothing was learned" in said
+    assert "earlier runs and models are as they were" in said
+    kept = "is kept" in said
+    assert kept == ("5100 iterations" in panel.form.note.text())
+    assert kept != ("measures anew" in said)
+    if measured > 4:
+        assert "0.1 s an iteration" in said
+        assert "5100 iterations" in panel.form.note.text()
+    # what was shown before is shown again, and the list is as it was
+    assert job.run.folder == first.folder
+    assert panel.results.isVisibleTo(panel)
+    wait(lambda: "best F1 0.620" in panel.results.headline.text())
+    assert panel.runs.runs.count() == 1
+
+
+def test_a_stop_while_a_slow_measurement_ends_is_a_stop(panel, wait, fake):
+    fake("slow", 400)
+    panel.form.budget.setCurrentText("about 10 minutes")
+    click(panel.run_bar.button)
+    job = panel.controller.job
+    wait(lambda: job.curve.done >= 5)
+    click(panel.run_bar.button)
+    job.curve.seconds[-1] = 1000.0  # longer than a measurement may take
+    wait(lambda: not job.running)
+    assert job.run is None
+    assert "nothing was learned" in panel.status.text()
+
+
 def test_the_dock_may_go_and_the_training_stays(panel, viewer, wait, fake, dock):
     fake("slow", 60)
     job = panel.controller.job
-    panel.run_bar.button.click()
+    click(panel.run_bar.button)
     wait(lambda: job.curve.done >= 2)
     viewer.window.remove_dock_widget(panel)
     again = dock("Train")
     assert again is not panel
     assert again.controller.job is job
-    wait(lambda: len(again.loss_plot.curves[0].x) >= 4)
+    wait(lambda: len(again.results.loss_plot.curves[0].x) >= 4)
     assert again.run_bar.button.text() == "Stop"
     assert not again.form.isEnabled()
     wait(lambda: not again._around.running)
@@ -324,7 +371,7 @@ def test_the_dock_may_go_and_the_training_stays(panel, viewer, wait, fake, dock)
 def test_closing_the_window_stops_with_a_checkpoint(panel, viewer, wait, fake):
     fake("slow", 400)
     job = panel.controller.job
-    panel.run_bar.button.click()
+    click(panel.run_bar.button)
     wait(lambda: job.curve.done >= 2)
     run = job.run
     panel.session.close()
@@ -339,7 +386,7 @@ def test_a_training_that_may_outlive_the_window_is_found_again(panel, viewer, wa
     fake("slow", 400)
     panel.form.keep_going.setChecked(True)
     job = panel.controller.job
-    panel.run_bar.button.click()
+    click(panel.run_bar.button)
     wait(lambda: job.curve.done >= 2)
     run = job.run
     job.close()  # as the closing window does
@@ -347,12 +394,13 @@ def test_a_training_that_may_outlive_the_window_is_found_again(panel, viewer, wa
     assert alive(run.pid)
     done = job.curve.done
     panel.controller.list_runs()
-    wait(lambda: bool(panel._runs) and panel._runs[0].state == "running")
-    panel.runs.setCurrentRow(0)
-    panel.show_button.click()
+    wait(lambda: bool(panel.runs.listed) and panel.runs.listed[0].state == "running")
+    click(panel.runs.title)  # it is folded
+    panel.runs.runs.setCurrentRow(0)
+    click(panel.runs.show_button)
     assert job.state == "running"
     wait(lambda: job.curve.done > done + 3)
-    panel.run_bar.button.click()
+    click(panel.run_bar.button)
     wait(lambda: not job.running)
     assert job.state == "stopped"
     assert not alive(run.pid)
@@ -361,29 +409,30 @@ def test_a_training_that_may_outlive_the_window_is_found_again(panel, viewer, wa
 def test_earlier_runs_are_listed_shown_resumed_and_deleted(panel, wait, fake, monkeypatch):
     fake("slow", 30)
     job = panel.controller.job
-    panel.run_bar.button.click()
+    click(panel.run_bar.button)
     wait(lambda: job.curve.done >= 6)
-    panel.run_bar.button.click()
+    click(panel.run_bar.button)
     wait(lambda: not job.running)
-    panel.run_bar.discard_button.click()
+    click(panel.run_bar.discard_button)
     assert job.run is None
     assert not panel.results.isVisibleTo(panel)
-    wait(lambda: panel.runs.count() == 1 and not panel.controller.list_job.running)
-    assert "stopped" in panel.runs.item(0).text()
-    assert "of 30 iterations, best F1 0." in panel.runs.item(0).text()
-    assert "1, 1 can go on" in panel.runs_section.summary.text()
-    panel.runs.setCurrentRow(0)
-    panel.show_button.click()
+    wait(lambda: panel.runs.runs.count() == 1 and not panel.controller.list_job.running)
+    assert "stopped" in panel.runs.runs.item(0).text()
+    assert "of 30 iterations, best F1 0." in panel.runs.runs.item(0).text()
+    assert "1, 1 can go on" in panel.runs.summary.text()
+    click(panel.runs.title)  # it is folded
+    panel.runs.runs.setCurrentRow(0)
+    click(panel.runs.show_button)
     assert job.state == "stopped"
-    panel.run_bar.resume_button.click()
+    click(panel.run_bar.resume_button)
     wait(lambda: not job.running)
     assert job.state == "done"
-    wait(lambda: "finished, 30 of 30" in panel.runs.item(0).text())
-    panel.runs.setCurrentRow(0)
+    wait(lambda: "finished, 30 of 30" in panel.runs.runs.item(0).text())
+    panel.runs.runs.setCurrentRow(0)
     folder = job.run.folder
     monkeypatch.setattr(QMessageBox, "question", lambda *a: QMessageBox.StandardButton.Yes)
-    panel.delete_button.click()
-    wait(lambda: panel.runs.count() == 0)
+    click(panel.runs.delete_button)
+    wait(lambda: panel.runs.runs.count() == 0)
     assert not folder.exists()
 
 
@@ -395,10 +444,11 @@ def test_a_training_of_the_command_line_is_added(panel, wait, fake, tmp_path):
     (folder / "recipe.json").write_text("{}")
     (folder / "log.jsonl").write_text('{"done": 5, "total": 20, "loss": 1, "seconds": 1}\n')
     panel.add_folder(folder)
-    wait(lambda: panel.runs.count() == 1)
-    assert panel.runs.item(0).text().startswith("by_hand")
-    panel.runs.setCurrentRow(0)
-    panel.show_button.click()
+    wait(lambda: panel.runs.runs.count() == 1)
+    assert panel.runs.runs.item(0).text().startswith("by_hand")
+    click(panel.runs.title)  # it is folded
+    panel.runs.runs.setCurrentRow(0)
+    click(panel.runs.show_button)
     assert panel.controller.job.resumable  # labdct train FOLDER goes on with it
 
 
@@ -408,21 +458,21 @@ def test_the_best_model_is_saved_and_the_crops_become_layers(
     train()
     target = tmp_path / "mine"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a: (str(target), ""))
-    panel.save_button.click()
+    click(panel.results.save_button)
     wait(lambda: "Saved as" in panel.status.text())
     assert (tmp_path / "mine.safetensors").read_bytes() == b"best 20"
-    panel.as_layers.setChecked(True)
+    panel.results.as_layers.setChecked(True)
     names = [layer.name for layer in viewer.layers]
     assert names == ["validation [x]", "validation [output]", "validation [y_c]"]
     assert viewer.layers[1].data.shape == (3 * 32 + 2 * 8, 32)
     assert viewer.layers[1].translate[1] > viewer.layers[0].translate[1] + 32
     assert panel.session.stacks() == []  # nobody may take a crop for a scan
     assert kind_of(viewer.layers[0]) == "validation"
-    panel.as_layers.setChecked(False)
+    panel.results.as_layers.setChecked(False)
     assert len(viewer.layers) == 0
     # beside a scan they stand at its right, as high as it is
     stack = add_scan(scan)
-    panel.as_layers.setChecked(True)
+    panel.results.as_layers.setChecked(True)
     crops = viewer.layers["validation [x]"]
     assert crops.units == stack.units[-2:]
     assert crops.extent.world[0, 1] > stack.extent.world[1, 2]
@@ -485,9 +535,11 @@ def test_the_real_training_runs_in_the_dock_stops_and_goes_on(panel, dock, wait,
     form.synthesis.controls["crop_px"].widget.setValue(32)
     form.iterations.setValue(400)
     form.name.setText("tiny")
-    panel.run_bar.button.click()
+    click(panel.run_bar.button)
+    wait(lambda: (job.run.folder / "recipe.json").exists() or not job.running)  # torch is there
+    wait(lambda: job.curve.done >= 1 or not job.running)  # and the kernels
     wait(lambda: job.curve.done >= 2 or not job.running)
-    panel.run_bar.button.click()
+    click(panel.run_bar.button)
     wait(lambda: not job.running)
     assert (job.state, job.error) == ("stopped", "")
     done = job.curve.done
@@ -495,15 +547,15 @@ def test_the_real_training_runs_in_the_dock_stops_and_goes_on(panel, dock, wait,
     recipe = json.loads((job.run.folder / "recipe.json").read_text())
     assert recipe["synthesis"]["crop_px"] == 32
     # the end may move until the rate falls, and it falls from the start here: the same command
-    panel.run_bar.resume_button.click()
+    click(panel.run_bar.resume_button)
     wait(lambda: job.curve.done > done or not job.running)
-    panel.run_bar.button.click()
+    click(panel.run_bar.button)
     wait(lambda: not job.running)
     assert (job.state, job.error) == ("stopped", "")
     assert job.curve.iterations == list(range(1, job.curve.done + 1))
     assert job.run.best is not None
     # and its best model works in the Denoise dock
-    panel.use_button.click()
+    click(panel.results.use_button)
     wait(lambda: not panel.controller.file_job.running)
     denoise = dock("Denoise")
     wait(lambda: denoise.choice.card is not None)

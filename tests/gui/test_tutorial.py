@@ -88,7 +88,7 @@ def test_from_open_to_export(shown, wait, projections, tmp_path, monkeypatch):
 
     # 4: compare with the routine
     compare = user.go_to(denoise, "Compare", CompareDock)
-    wait(lambda: compare._view is not None)
+    wait(lambda: compare.looking.view is not None)
 
     # 5: the shown projection is measured unasked; then all, a decision each way, export
     review = user.go_to(compare, "Review", SpotsDock)

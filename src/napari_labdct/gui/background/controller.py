@@ -32,9 +32,9 @@ from .tasks import (
     Opened,
     Saved,
     Shown,
-    _free_path,
     copy_set,
     extract,
+    free_path,
     load_set,
     show_steps,
 )
@@ -221,7 +221,7 @@ class BackgroundController(QObject):
 
     def import_set(self, source: Path) -> None:
         """Copy a set into the list."""
-        target = _free_path(preferences.backgrounds_folder(), source.stem)
+        target = free_path(preferences.backgrounds_folder(), source.stem)
         self.file_job.start(lambda: copy_set(source, target), f"Read {source.name}")
 
     def delete_set(self, path: Path) -> None:

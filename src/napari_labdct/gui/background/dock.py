@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 from napari.layers import Layer
-from qtpy.QtCore import QSize, Qt, QTimer
-from qtpy.QtGui import QIcon, QImage, QPixmap
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QCheckBox,
-    QComboBox,
-    QFileDialog,
-    QHBoxLayout,
-    QListWidget,
-    QListWidgetItem,
-    QMessageBox,
-)
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout
 
-from ...background import Card, ExtractionSettings
+from ...background import ExtractionSettings
 from ...core.errors import LabDCTError, SettingsError
 from ...scan.scan import Scan
-from ..widgets.dock import Dock, button, heading, wrapped
+from ..widgets.dock import Dock, button, wrapped
 from ..widgets.forms import SettingsForm, tame
 from ..widgets.run_bar import RunBar
 from .controller import BackgroundController
 from .pairs_controller import PairsController
 from .pairs_form import PairsForm
+from .sets_panel import SetsPanel
 from .tasks import STEPS, Shown
 
 # Long enough for a number to be typed, short enough to feel at once.
 _REST_MS = 400
-_PICTURE_PX = 56
-_SETS_SEEN = 3
 _PROJECTION = "a: projection"
 
 
@@ -54,8 +40,11 @@ class BackgroundDock(Dock):
         self.form = SettingsForm(ExtractionSettings, remember_as="background")
         self.body.addWidget(self.form)
         self._build_steps()
-        self._build_sets()
+        self.sets = SetsPanel(self.controller)
+        self.body.addWidget(self.sets)
         self.pairs = PairsForm(self.session.controller(PairsController))
+        self.sets.chosen.connect(self.pairs.set_sets)
+        self.sets.said.connect(self.say)
         self.body.addWidget(self.pairs)
         self.run_bar = RunBar(self.controller.job, "Extract", "step")
         self.run_bar.run_requested.connect(self._extract)
@@ -71,10 +60,7 @@ class BackgroundDock(Dock):
         c = self.controller
         c.shown.connect(self._on_shown)
         c.steps_job.changed.connect(self._on_steps_state)
-        c.sets.listed.connect(self._on_listed)
-        c.file_job.ended.connect(self._on_file_ended)
         self.session.frame_changed.connect(self._on_frame)
-        self._show_buttons()
         c.sets.read()
 
     # ------------------------------------------------------------------- the widgets
@@ -104,34 +90,6 @@ class BackgroundDock(Dock):
         self.note.setAccessibleName("Steps: result")
         self.note.hide()
         self.body.addWidget(self.note)
-
-    def _build_sets(self) -> None:
-        self.body.addWidget(heading("Background sets"))
-        self.sets = QListWidget()
-        self.sets.setIconSize(QSize(_PICTURE_PX, _PICTURE_PX))
-        self.sets.setUniformItemSizes(True)
-        self.sets.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        self.sets.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.sets.setTextElideMode(Qt.TextElideMode.ElideRight)
-        tame(
-            self.sets, "Background sets",
-            "Backgrounds that were extracted; choose one, or several for a training set",
-        )  # fmt: skip
-        self.sets.itemSelectionChanged.connect(self._show_buttons)
-        self.sets.itemDoubleClicked.connect(self._show_set)
-        self.body.addWidget(self.sets)
-        self.sets_note = wrapped()
-        self.sets_note.setAccessibleName("Background sets: result")
-        self.body.addWidget(self.sets_note)
-        row = QHBoxLayout()
-        self.show_button = button("Show", "Show the mean background of the set", self._show_set)
-        self.save_button = button("Save as...", "Copy the set to a file", self._save_set)
-        self.delete_button = button("Delete...", "Delete the set", self._delete_set)
-        self.add_button = button("Add...", "Add a set from a file to the list", self._add_set)
-        for one in (self.show_button, self.save_button, self.delete_button, self.add_button):
-            row.addWidget(one)
-        row.addStretch()
-        self.body.addLayout(row)
 
     # ------------------------------------------------------------------------- stack
 
@@ -216,101 +174,3 @@ class BackgroundDock(Dock):
             self.controller.extract(stack, self.form.settings())
         except LabDCTError as error:
             self.say(str(error))
-
-    # -------------------------------------------------------------------------- sets
-
-    def _on_listed(self, found: list[tuple[Path, Card | str]]) -> None:
-        chosen = self._all_chosen()
-        self.sets.clear()
-        for path, card in found:
-            item = QListWidgetItem(self.sets)
-            item.setData(Qt.ItemDataRole.UserRole, str(path))
-            if isinstance(card, str):
-                item.setText(path.stem)
-                item.setToolTip(card)
-            else:
-                rows, cols = card.shape
-                plural = "s" if card.n_frames != 1 else ""
-                item.setText(
-                    f"{card.name}\n{card.n_frames} projection{plural}, {rows} x {cols}\n"
-                    f"noise variance {card.gain:.2g} x level"
-                )
-                item.setIcon(QIcon(_pixmap(card.thumbnail)))
-                item.setToolTip(f"{path}\n{card.created}")
-            if path in chosen:
-                item.setSelected(True)
-        # as high as its entries, for space is short; three at most, then it scrolls
-        self.sets.setFixedHeight(min(max(len(found), 1), _SETS_SEEN) * (_PICTURE_PX + 8) + 4)
-        self.sets.setVisible(bool(found))
-        if not found:
-            self.sets_note.setText("None yet. Extract makes one of the open scan.")
-        self.sets_note.setVisible(not found)
-        self._show_buttons()
-
-    def _all_chosen(self) -> tuple[Path, ...]:
-        items = self.sets.selectedItems()
-        return tuple(sorted(Path(x.data(Qt.ItemDataRole.UserRole)) for x in items))
-
-    def _chosen(self) -> Path | None:
-        chosen = self._all_chosen()
-        return chosen[0] if len(chosen) == 1 else None
-
-    def _show_buttons(self) -> None:
-        chosen = self._chosen() is not None
-        for one in (self.show_button, self.save_button, self.delete_button):
-            one.setEnabled(chosen)
-        self.pairs.set_sets(self._all_chosen())
-
-    def _show_set(self, *_: object) -> None:
-        path = self._chosen()
-        if path is not None:
-            self.controller.show_set(path)
-
-    def _save_set(self) -> None:
-        path = self._chosen()
-        if path is None:
-            return
-        target, _ = QFileDialog.getSaveFileName(
-            self, "Save the background set", path.name, "Background sets (*.h5)"
-        )
-        if target:
-            self.controller.export_set(path, Path(target).with_suffix(".h5"))
-
-    def _add_set(self) -> None:
-        source, _ = QFileDialog.getOpenFileName(
-            self, "Add a background set", "", "Background sets (*.h5 *.hdf5)"
-        )
-        if source:
-            self.controller.import_set(Path(source))
-
-    def _delete_set(self) -> None:
-        path = self._chosen()
-        if path is None:
-            return
-        asked = QMessageBox.question(
-            self, "Delete background set", f"Delete {path.name}? This cannot be undone."
-        )
-        if asked == QMessageBox.StandardButton.Yes:
-            try:
-                self.controller.delete_set(path)
-            except LabDCTError as error:
-                self._say_of_sets(str(error))
-
-    def _on_file_ended(self, state: str) -> None:
-        job = self.controller.file_job
-        self._say_of_sets(job.error if state == "failed" else job.note)
-
-    def _say_of_sets(self, sentence: str) -> None:
-        self.say(sentence or self.status.text())
-
-
-def _pixmap(picture: np.ndarray) -> QPixmap:
-    picture = np.ascontiguousarray(picture)
-    rows, cols = picture.shape
-    image = QImage(picture.data, cols, rows, cols, QImage.Format.Format_Grayscale8).copy()
-    return QPixmap.fromImage(image).scaled(
-        _PICTURE_PX,
-        _PICTURE_PX,
-        Qt.AspectRatioMode.KeepAspectRatio,
-        Qt.TransformationMode.SmoothTransformation,
-    )

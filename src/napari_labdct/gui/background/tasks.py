@@ -1,6 +1,6 @@
-"""What the Background dock runs: generators for a worker, and the layers they lead to.
+"""What the Background dock runs in workers: generators only; no Qt here, and no viewer.
 
-The generators hold no Qt; `BackgroundController` lives in the session, so a run goes on when
+`BackgroundController` lives in the session, so a run goes on when
 its dock is closed.
 """
 
@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,9 +28,6 @@ from ...core.frame_store import FrameStore
 from ...core.jobs import Progress
 from ...scan.scan import Scan
 from ..app.result_cache import open_result
-
-if TYPE_CHECKING:
-    pass
 
 #: Fig. 11 of the paper, and what is left of the projection.
 STEPS = (
@@ -139,7 +135,7 @@ def extract(
     for last in measurement.run():
         yield last
     result = measurement.result()
-    saved = result.save(_free_path(folder, scan.name))
+    saved = result.save(free_path(folder, scan.name))
     yield Saved(saved)
     rank = len(result.components)
     said = (
@@ -150,7 +146,7 @@ def extract(
     yield Progress(last.total, last.total, said.strip())
 
 
-def _free_path(folder: Path, name: str) -> Path:
+def free_path(folder: Path, name: str) -> Path:
     plain = re.sub(r"[^\w.-]+", "_", name).strip("._")[:60] or "background"
     path, number = folder / f"{plain}.h5", 1
     while path.exists():

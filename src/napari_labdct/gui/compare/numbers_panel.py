@@ -6,7 +6,14 @@ import html
 
 import numpy as np
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QLabel, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QLabel,
+    QListWidget,
+    QListWidgetItem,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from ...evaluation.comparison import FrameResult, Segmentation
 from ...evaluation.figures import snr_span
@@ -14,9 +21,8 @@ from ...evaluation.report import number, recipe_rows
 from ...spots.matching import Match
 from ..app import layers as factory
 from ..widgets.curve_plot import Curve, Plot
-from ..widgets.dock import heading
 from ..widgets.forms import tame
-from .controller import Tally
+from .tasks import Tally
 
 _RANKED = 12
 _AGAINST_TRUTH = {
@@ -45,10 +51,12 @@ class NumbersPanel(QWidget):
         super().__init__()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(heading("Numbers"))
         # not wrapped: the layout squeezes wrapped texts when another part of the dock grows
         self.frame_label = QLabel()
         self.frame_label.setAccessibleName("Numbers of this projection")
+        self.summary = QLabel()  # for the dock, to stand where it is always seen
+        self.summary.setAccessibleName("Spots of this projection")
+        self.summary.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.forget_frame()
         self.stack_label = QLabel()
         self.stack_label.setAccessibleName("Numbers of the stack")
@@ -87,12 +95,17 @@ class NumbersPanel(QWidget):
 
     def forget_frame(self) -> None:
         """Another scan: what was counted is of no use for it."""
-        self.frame_label.setText("<small>Switch a view on to count the spots.</small>")
+        self.frame_label.setText("<small>Choose A and B to count the spots.</small>")
+        self.summary.clear()
 
     def show_match(self, index: int, match: Match) -> None:
         """The counts, which come before the measured numbers."""
         text, rows = _counts(f"frame {index}", match.n_a, match.n_b, match.found)
         self.frame_label.setText(text + _table(rows))
+        both, one, two = match.found, len(match.only_a), len(match.only_b)
+        self.summary.setText(
+            f"<b>frame {index}</b>: {both} spots in both, {one} only in A, {two} only in B"
+        )
 
     def show_frame(self, result: FrameResult) -> None:
         """All numbers of one projection."""

@@ -13,7 +13,7 @@ from ...io import write_spot_csv
 from ..app import layers as factory
 from ..widgets.curve_plot import Curve, Plot
 from ..widgets.dock import button
-from .tasks import Line
+from .request import Line
 
 _COLOURS = {"raw": "#9aa7b4", "median-corrected": factory.ORANGE, "cleaned": factory.CYAN}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,19 +20,19 @@ from qtpy.QtWidgets import (
 )
 
 from ...background.stored_median import StoredMedian
-from ...evaluation.comparison import Segmentation, open_segmentation
+from ...core.errors import LabDCTError
+from ...evaluation.comparison import Segmentation
 from ...scan.scan import Scan
 from ...spots.binarisation import BINARISED, BinaryFrames
 from ...spots.log_routine import RoutineSettings
 from ..app import layers as factory
+from ..app.job import Job, LatestJob
 from ..app.session import Session
 from ..widgets.combos import narrow_combo
-from ..widgets.dock import button
 from ..widgets.forms import tame
-from .tasks import ROUTINE, Source
+from .request import ROUTINE, Source
+from .tasks import find_truth, import_masks, open_truth
 
-#: What a simulation leaves beside its frames; in labels even touching spots are apart.
-_TRUTHS = ("labels.tif", "truth.tif")
 _KINDS = ("network mask", "routine mask", "mask", "truth")
 
 
@@ -50,25 +49,29 @@ class SourcePicker(QWidget):
         ``"a"`` or ``"b"`` is to be kept as it is.
     import_wanted : signal(str)
         A file is to be read.
+    said : signal(str)
+        A sentence for the status line.
     """
 
     changed = Signal()
     found = Signal()
     pin_wanted = Signal(str)
     import_wanted = Signal(str)
+    said = Signal(str)
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, job: Job) -> None:
         super().__init__()
         self._session = session
+        self._job = job
+        job.delivered.connect(self._on_imported)
         self._chosen = False
         self.pins: list[Source] = []
         self.imported: list[Source] = []
         self.beside: list[Source] = []
-        self._truth_job = session.job("compare truth")
-        self._truth_job.delivered.connect(self._on_truth)
-        self._truth_job.ended.connect(self._on_truth_ended)
+        truth_job = session.job("compare truth")
+        truth_job.delivered.connect(self._on_truth)
+        self._truths = LatestJob(truth_job, self._start_truth, cancels=True)
         self._truth_of: Scan | None = None
-        self._truth_wanted: Scan | None = None
         self.combos: dict[str, QComboBox] = {}
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -79,7 +82,7 @@ class SourcePicker(QWidget):
             )
             combo.activated.connect(self._activated)
             if not colour:
-                form.addRow(name, combo)
+                form.addRow(name, self._truth_row(combo))
                 continue
             pin = QPushButton("Pin")
             tame(pin, f"Pin {name}", "Keep it as it is now, with its recipe, to compare with")
@@ -91,16 +94,24 @@ class SourcePicker(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form)
+
+    def _truth_row(self, combo: QComboBox) -> QHBoxLayout:
         row = QHBoxLayout()
-        row.addWidget(button("Swap A and B", "Exchange A and B", self.swap))
+        row.setSpacing(4)
+        row.addWidget(combo, 1)
+        swap = QPushButton("Swap")
+        tame(swap, "Swap A and B", "Exchange A and B")
+        swap.clicked.connect(self.swap)
+        row.addWidget(swap)
         tooltip = "A binary stack of another program: one TIFF, or a folder with one a projection"
-        opener = button("Import masks...", tooltip)
+        opener = QPushButton("Import...")
+        tame(opener, "Import masks", tooltip)
         menu = QMenu(opener)
         menu.addAction("TIFF stack...", self._ask_file)
         menu.addAction("Folder of TIFFs...", self._ask_folder)
         opener.setMenu(menu)
         row.addWidget(opener)
-        layout.addLayout(row)
+        return row
 
     def sources(self, scan: Scan | None) -> list[Source]:
         """All that A and B can be now, oldest result first."""
@@ -163,42 +174,53 @@ class SourcePicker(QWidget):
         source = self.source(which)
         if source is None:
             return None
-        fixed = source.fixed(scan, settings, median)
+        try:
+            fixed = source.fixed(scan, settings, median)
+        except LabDCTError as error:
+            self.said.emit(str(error))
+            return None
         key = f"pin {len(self.pins) + 1}"
         kept = replace(fixed, name=f"{key}: {fixed.name}")
         self.pins.append(Source(key, kept.name, kept, source.done))
+        self.found.emit()
+        self.said.emit(f"Pinned as '{kept.name}'; choose it for A or B.")
         return self.pins[-1]
 
-    def add_imported(self, segmentation: Segmentation) -> None:
-        """Offer masks read from a file."""
-        number = len(self.imported) + 1
-        self.imported.append(Source(f"import {number}", segmentation.name, segmentation))
+    def import_masks(self, scan: Scan, path: Path) -> None:
+        """Read masks of another program in a worker and offer them."""
+        if not self._job.running:
+            self._job.start(lambda: import_masks(scan, path), "Import masks")
+
+    def _on_imported(self, thing: object) -> None:
+        if isinstance(thing, Segmentation):
+            number = len(self.imported) + 1
+            self.imported.append(Source(f"import {number}", thing.name, thing))
+            self.found.emit()
+            self.said.emit(f"Imported '{thing.name}'; choose it for A, B or the truth.")
 
     def forget(self) -> None:
         """Another scan: pins, files and choices are of no use for it."""
         self.pins, self.imported, self.beside, self._chosen = [], [], [], False
-        self._truth_wanted = None
+        self._truth_of = None
+        self._truths.forget()
 
     def seek_truth(self, scan: Scan) -> None:
         """Offer the truth that a simulation left beside its projections."""
-        self._truth_wanted = scan
-        folder = None if not scan.source else Path(scan.source)
-        if folder is None or self.beside or self._truth_job.running:
-            return
-        folder = folder if folder.is_dir() else folder.parent
-        path = next((folder / name for name in _TRUTHS if (folder / name).exists()), None)
-        if path is not None:
+        if scan is not self._truth_of and find_truth(scan) is not None:
             self._truth_of = scan
-            self._truth_job.start(lambda: open_truth(scan, path), "Read the truth")
+            self._truths.ask(scan)
 
-    def _on_truth(self, source: Source) -> None:
-        if self._truth_of is self._truth_wanted:
+    def _start_truth(self, scan: Scan):
+        path = find_truth(scan)
+        if path is None or scan is not self._truth_of:
+            return None
+        return lambda: open_truth(scan, path), "Read the truth"
+
+    def _on_truth(self, found: tuple[Scan, Source]) -> None:
+        scan, source = found
+        if scan is self._truth_of:
             self.beside = [source]
             self.found.emit()
-
-    def _on_truth_ended(self, _state: str) -> None:
-        if self._truth_wanted is not None and self._truth_of is not self._truth_wanted:
-            self.seek_truth(self._truth_wanted)  # another scan was chosen meanwhile
 
     def _select(self, which: str, key: str) -> bool:
         combo = self.combos[which]
@@ -223,13 +245,6 @@ class SourcePicker(QWidget):
         path = QFileDialog.getExistingDirectory(self, "Import masks from a folder of TIFFs")
         if path:
             self.import_wanted.emit(path)
-
-
-def open_truth(scan: Scan, path: Path) -> Iterator[Source]:
-    """The truth of a simulated scan as a source."""
-    truth = replace(open_segmentation(path), name="simulated truth")
-    truth.check(scan)
-    yield Source(f"truth {path}", truth.name, truth, kind="truth")
 
 
 def from_layer(layer: Layer) -> Source:

@@ -1,401 +1,42 @@
-"""What the Compare dock computes, in workers only: no Qt here, and nothing of the viewer.
-
-An `Engine` keeps what stays the same while a slider moves (medians, corrected projections),
-so that a move costs the LoG of what is seen and nothing else.
-"""
+"""What the Compare dock runs in workers: generators only; no Qt here, and no viewer."""
 
 from __future__ import annotations
 
-import json
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...background.drift import source_drift
-from ...background.rolling_median import SPOT_WINDOW, RollingMedian
-from ...background.stored_median import MedianJob, StoredMedian
+from ...background.rolling_median import SPOT_WINDOW
 from ...core.frame_store import FrameStore
 from ...core.jobs import Progress
-from ...core.recipes import sidecar
+from ...core.recipes import recipe_beside
 from ...core.robust import robust_sigma
 from ...core.stacks import LazyStack
-from ...evaluation.comparison import FrameResult, Segmentation, compare_frame
-from ...scan.scan import Scan
-from ...spots.binarisation import BinaryFrames
-from ...spots.log_routine import (
-    RoutineFrames,
-    RoutineJob,
-    RoutineSettings,
-    corrected,
-    log_segment,
+from ...evaluation.comparison import (
+    Comparison,
+    FrameResult,
+    Segmentation,
+    compare,
+    open_segmentation,
 )
-from ...spots.matching import Match, agreement, line_profile, match_spots, residual
+from ...scan.scan import Scan
+from ...spots.log_routine import RoutineJob, RoutineSettings, log_segment
+from ...spots.matching import match_spots
 from ..app import preferences
-from ..app.result_cache import open_result, place
+from ..app.result_cache import open_result
+from .engine import Engine
+from .request import Source, Window
 
 if TYPE_CHECKING:
     from ...simulation.prediction import Prediction
 
-_KEPT = 4
-#: The window with which `evaluation.compare` measures spots, so that all numbers are its numbers.
-#: How near a mask must come to a predicted spot to have it, px: the distance of a match.
-_NEAR_PX = 3
-Line = tuple[tuple[float, float], tuple[float, float]]
-Window = tuple[int, int, int, int]
-
-
-@dataclass(frozen=True)
-class Source:
-    """One thing that A or B can be.
-
-    Parameters
-    ----------
-    key : str
-        Tells it from the others for as long as the dock lives.
-    name : str
-    kind : str
-        A key of `layers.STYLES`, or empty.
-    segmentation : Segmentation, optional
-        None for the live routine, whose masks depend on the sliders.
-    done : callable, optional
-        Gives which projections exist, bool ``(n,)``; all if not given.
-    """
-
-    key: str
-    name: str
-    segmentation: Segmentation | None = None
-    done: Callable[[], np.ndarray] | None = field(default=None, compare=False)
-    kind: str = ""
-
-    @property
-    def live(self) -> bool:
-        return self.segmentation is None
-
-    def state(self, settings: RoutineSettings) -> tuple[str, str]:
-        """Equal as long as the masks are the same: what numbers of them depend on."""
-        made = settings.to_dict() if self.segmentation is None else self.segmentation.recipe
-        return self.key, json.dumps(made, sort_keys=True, default=str)
-
-    def fixed(
-        self, scan: Scan, settings: RoutineSettings, median: StoredMedian | None = None
-    ) -> Segmentation:
-        """The masks of the whole scan as they are now, with their recipe."""
-        known = self.segmentation
-        if known is None:
-            masks = RoutineFrames(scan, settings, median)
-            return Segmentation("standard routine", masks, RoutineJob(scan, settings).recipe())
-        if isinstance(known.masks, BinaryFrames):  # a slider may cut it anew at any time
-            masks = BinaryFrames(known.masks.cleaned, known.masks.settings)
-            return replace(known, masks=masks)
-        return known
-
-
-ROUTINE = Source("routine", "routine (live)")
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is to be seen: one projection, two sources, the routine's parameters."""
-
-    scan: Scan
-    index: int
-    a: Source
-    b: Source
-    routine: RoutineSettings
-    window: Window | None = None
-    line: Line | None = None
-    line_width_px: int = 1
-    grain: int | None = None
-
-
-@dataclass(frozen=True)
-class FrameView:
-    """One projection seen by A and B: all that the views show.
-
-    Parameters
-    ----------
-    request : Request
-    match : Match, optional
-        None while only the window on the screen is computed.
-    images : dict
-        ``a``, ``b`` (0 or 1), ``residual_a``, ``residual_b`` (counts), ``agreement``.
-    sigma : float
-        Noise of the corrected projection, counts.
-    profile : dict
-        Curves of the line, empty if there is none.
-    note : str
-    spots : structured array, optional
-        Where the chosen grain should be seen, rows of `measured.PREDICTION_DTYPE`.
-    covered : (int, int)
-        How many of those A and B have.
-    """
-
-    request: Request
-    match: Match | None
-    images: dict[str, np.ndarray]
-    sigma: float
-    profile: dict[str, np.ndarray] = field(default_factory=dict)
-    note: str = ""
-    spots: np.ndarray | None = None
-    covered: tuple[int, int] = (0, 0)
-
-
-class Engine:
-    """Computes `FrameView`s of one scan; one call at a time, from any thread.
-
-    Attributes
-    ----------
-    prediction : Prediction or None
-        The grains of a map, whose spots may be asked for.
-    """
-
-    def __init__(self, scan: Scan) -> None:
-        self.scan = scan
-        self.prediction: Prediction | None = None
-        self._lock = threading.RLock()
-        self._streams: dict[int, RollingMedian | StoredMedian] = {}
-        self._medians: OrderedDict[tuple, np.ndarray] = OrderedDict()
-        self._corrected: OrderedDict[tuple, np.ndarray] = OrderedDict()
-        self._flats: OrderedDict[tuple, tuple] = OrderedDict()
-        self._masks: OrderedDict[tuple, np.ndarray] = OrderedDict()
-        self._stop: np.ndarray | None = None
-
-    @property
-    def stop(self) -> np.ndarray:
-        """Where no spot can be: beam stop and detector mask, bool ``(rows, cols)``."""
-        with self._lock:
-            if self._stop is None:
-                self._stop = self.scan.hidden()
-            return self._stop
-
-    def look(self, request: Request) -> Generator[FrameView | FrameResult, None, None]:
-        """What is on the screen first, then the whole projection, then its numbers."""
-        if request.window is not None and (request.a.live or request.b.live):
-            yield self._glance(request)
-        masks = [self._mask(source, request) for source in (request.a, request.b)]
-        yield self._view(request, *masks, whole=True)
-        median = self.median(request.index, SPOT_WINDOW)
-        yield compare_frame(
-            self.scan, request.index, *masks, background=median, beam_stop=self.stop
-        )
-
-    def median(self, index: int, window: int) -> np.ndarray | None:
-        """Rolling median of a projection; None if the scan is too short for one."""
-        if self.scan.n_frames < 3:
-            return None
-
-        def make() -> np.ndarray:
-            if window not in self._streams:
-                self._adopt(window, self._known_median(window) or RollingMedian(self.scan, window))
-            return self._streams[window].at(index)
-
-        return self._kept(self._medians, (index, window), make)
-
-    def prepare_median(self, window: int) -> Iterator[Progress | StoredMedian]:
-        """Stream the rolling median of all projections into the cache folder; resumable.
-
-        From then on everything that needs the median of this window reads it there.
-        """
-        job = MedianJob(self.scan, window)
-        made = StoredMedian(self.scan, window, open_result(job, *preferences.results()))
-        with self._lock:
-            self._adopt(window, made)
-        yield made
-        yield from job.run(made.store)
-
-    def stored_median(self, window: int) -> StoredMedian | None:
-        """A reader of its own for another job, if the median was streamed into a file."""
-        known = self._streams.get(window)
-        if not isinstance(known, StoredMedian):
-            return None
-        return StoredMedian(self.scan, window, known.store)
-
-    def _known_median(self, window: int) -> StoredMedian | None:
-        """The rolling median of a window, if it was streamed into a file before."""
-        job, (folder, limit_gb) = MedianJob(self.scan, window), preferences.results()
-        if not sidecar(place(job, folder)).exists():
-            return None
-        return StoredMedian(self.scan, window, open_result(job, folder, limit_gb))
-
-    def _adopt(self, window: int, median: RollingMedian | StoredMedian) -> None:
-        # measuring has its own window whatever the slider says, and files cost no memory
-        self._streams = {
-            w: m
-            for w, m in self._streams.items()
-            if w == SPOT_WINDOW or isinstance(m, StoredMedian)
-        } | {window: median}
-
-    def note(self, window: int) -> str:
-        """What the user should know of the median."""
-        return self._streams[window].note if window in self._streams else ""
-
-    def corrected(self, index: int, settings: RoutineSettings) -> np.ndarray:
-        """A projection without its median, kept while the LoG parameters change."""
-        key = (index, settings.median_window, settings.follow_drift, settings.remove_cosmic_rays)
-
-        def make() -> np.ndarray:
-            frame = self.scan.frame(index)
-            median = self.median(index, settings.median_window)
-            if median is None:
-                median = np.full(frame.shape, np.median(frame), np.float32)
-            return corrected(frame, median, settings)
-
-        return self._kept(self._corrected, key, make)
-
-    def routine_mask(
-        self, index: int, settings: RoutineSettings, window: Window | None = None
-    ) -> np.ndarray:
-        """Spots of the live routine, in a window ``(row, end, col, col end)`` or everywhere."""
-        ground = self.corrected(index, settings)
-        if window is None:
-            return self._kept(
-                self._masks,
-                (index, settings),
-                lambda: log_segment(ground, settings, self.stop),
-            )
-        # spots that reach out of the window and what the filter sees beyond its edge
-        margin = 24 + round(4 * settings.sigma_px)
-        rows, cols = ground.shape
-        part = np.s_[
-            max(0, window[0] - margin) : min(rows, window[1] + margin),
-            max(0, window[2] - margin) : min(cols, window[3] + margin),
-        ]
-        mask = np.zeros(ground.shape, bool)
-        mask[part] = log_segment(ground[part], settings, self.stop[part])
-        return mask
-
-    def _mask(self, source: Source, request: Request, window: Window | None = None) -> np.ndarray:
-        if source.live:
-            return self.routine_mask(request.index, request.routine, window)
-        return source.segmentation.mask(request.index, self.scan.shape)
-
-    def _glance(self, request: Request) -> FrameView:
-        masks = [self._mask(s, request, request.window) for s in (request.a, request.b)]
-        return self._view(request, *masks, whole=False)
-
-    def _flat(self, index: int, window: int) -> tuple[np.ndarray, float, float]:
-        """A projection on a flat ground, its noise, and how far the source's drift lifts it."""
-
-        def make() -> tuple[np.ndarray, float, float]:
-            frame, median = self.scan.frame(index), self.median(index, window)
-            lift = 0.0
-            flat = frame.astype(np.float32)
-            if median is not None:
-                drift = float(source_drift(frame, median))
-                flat = flat - median * np.float32(drift)
-                lift = (drift - 1) * float(np.median(median[::4, ::4]))
-            thin = flat[::4, ::4]
-            return flat, robust_sigma(thin, floor=1e-3), lift
-
-        return self._kept(self._flats, (index, window), make)
-
-    def _view(self, request: Request, mask_a, mask_b, *, whole: bool) -> FrameView:
-        settings = request.routine
-        flat, sigma, lift = self._flat(request.index, settings.median_window)
-        images = {
-            "a": np.zeros(flat.shape, np.uint8),
-            "b": np.zeros(flat.shape, np.uint8),
-            "residual_a": np.zeros(flat.shape, np.float32),
-            "residual_b": np.zeros(flat.shape, np.float32),
-            "agreement": np.zeros(flat.shape, np.uint8),
-        }
-        # at a glance nobody sees what lies outside the window
-        r0, r1, c0, c1 = (0, None, 0, None) if whole else request.window
-        part = np.s_[r0:r1, c0:c1]
-        a, b = mask_a[part], mask_b[part]
-        images["a"][part], images["b"][part] = a, b
-        images["residual_a"][part] = residual(flat[part], a)
-        images["residual_b"][part] = residual(flat[part], b)
-        images["agreement"][part] = agreement(a, b)
-        profile = {}
-        if whole and request.line is not None:
-            profile = self._profile(request)
-        note = self.note(settings.median_window)
-        live = request.a.live or request.b.live
-        if live and not settings.follow_drift and abs(lift) > settings.background / 3:
-            note = (
-                f"The source drifted: this projection lies {lift:+.0f} counts off its median, "
-                "which the routine takes for signal. Try 'Follow source drift' under More."
-            )
-        match = match_spots(mask_a, mask_b) if whole else None
-        spots = self.grain_spots(request.index, request.grain) if whole else None
-        covered = (
-            (0, 0) if spots is None else (count_near(mask_a, spots), count_near(mask_b, spots))
-        )
-        return FrameView(request, match, images, sigma, profile, note, spots, covered)
-
-    def grain_spots(self, index: int, grain: int | None) -> np.ndarray | None:
-        """Where a grain of the map should be seen on a projection; None if none is chosen."""
-        prediction = self.prediction
-        if prediction is None or grain is None:
-            return None
-        spots = prediction.frame(index)
-        return spots[spots["grain"] == grain]
-
-    def _profile(self, request: Request) -> dict[str, np.ndarray]:
-        start, end = request.line
-        frame = self.scan.frame(request.index)
-        median = self.median(request.index, request.routine.median_window)
-        curves = {"raw": line_profile(frame, start, end, request.line_width_px)}
-        if median is not None:
-            flat = frame - median
-            curves["median-corrected"] = line_profile(flat, start, end, request.line_width_px)
-        for source in (request.a, request.b):
-            cleaned = None if source.live else source.segmentation.cleaned
-            if cleaned is not None and tuple(cleaned.shape[1:]) == self.scan.shape:
-                image = np.asarray(cleaned[request.index])
-                curves["cleaned"] = line_profile(image, start, end, request.line_width_px)
-                break
-        length = float(np.hypot(*np.subtract(end, start)))
-        curves["beam stop"] = line_profile(self.stop.astype(np.uint8), start, end)
-        return {"distance": np.linspace(0, length, curves["raw"].size), **curves}
-
-    def _kept(self, cache: OrderedDict, key: Any, make: Callable[[], Any]) -> Any:
-        with self._lock:
-            if key in cache:
-                cache.move_to_end(key)
-            else:
-                cache[key] = make()
-                while len(cache) > _KEPT:
-                    cache.popitem(last=False)
-            return cache[key]
-
-
-class Held(LazyStack):
-    """The projections computed last, for a layer to show; all others are empty."""
-
-    def __init__(self, shape: tuple[int, int, int], dtype: Any) -> None:
-        super().__init__(shape, dtype)
-        self._frames: OrderedDict[int, np.ndarray] = OrderedDict()
-        self._empty = np.zeros(shape[1:], dtype)
-
-    def put(self, index: int, image: np.ndarray) -> None:
-        self._frames[index] = image
-        self._frames.move_to_end(index)
-        while len(self._frames) > _KEPT:
-            self._frames.popitem(last=False)
-
-    def clear(self) -> None:
-        self._frames.clear()
-
-    def read(self, index: int) -> np.ndarray:
-        return self._frames.get(index, self._empty)
-
-
-def count_near(mask: np.ndarray, spots: np.ndarray) -> int:
-    """How many predicted spots have a pixel of the mask near them."""
-    found = 0
-    for spot in spots:
-        r, c = round(float(spot["row"])), round(float(spot["col"]))
-        near = np.s_[
-            max(0, r - _NEAR_PX) : r + _NEAR_PX + 1, max(0, c - _NEAR_PX) : c + _NEAR_PX + 1
-        ]
-        found += bool(mask[near].any())
-    return found
+_TELL_S = 1.0
+#: What a simulation leaves beside its frames; in labels even touching spots are apart.
+_TRUTHS = ("labels.tif", "truth.tif")
 
 
 def apply_routine(engine: Engine, settings: RoutineSettings) -> Iterator[Progress | FrameStore]:
@@ -439,3 +80,191 @@ def sweep(
         count = match_spots(mask, np.zeros_like(mask)).n_a
         yield Thumbnail(tried, value, np.ascontiguousarray(picture), count)
         yield Progress(done, len(values))
+
+
+@dataclass(frozen=True)
+class Tally:
+    """The numbers of the projections compared so far, ready to be shown.
+
+    Parameters
+    ----------
+    numbers : dict
+        As `Comparison.numbers` gives them.
+    frames : structured array of `evaluation.FRAME_DTYPE`
+    worst : list of int
+        Projections by their unexplained bright pixels, most first.
+    spread : dict of name to (middle, spots of A, spots of B)
+        Histograms of SNR and area, like the paper's Fig. S1.
+    by_snr : (array, array), optional
+        A and B against the truth, rows of `evaluation.BIN_DTYPE`.
+    """
+
+    numbers: dict[str, float]
+    frames: np.ndarray
+    worst: list[int]
+    spread: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+    by_snr: tuple[np.ndarray, np.ndarray] | None = None
+
+    @classmethod
+    def of(cls, result: Comparison) -> Tally:
+        spots = [result.spots("a"), result.spots("b")]
+        spread = {}
+        for name in ("snr", "area_px"):
+            values = [table[name] if table.size else np.zeros(0) for table in spots]
+            both = np.concatenate(values)
+            top = max(float(np.percentile(both, 98)) if both.size else 1.0, 1.0)
+            step = top / 30 if name == "snr" else max(1.0, np.ceil(top / 30))  # whole pixels
+            edges = np.arange(0, top + step, step) - (0 if name == "snr" else 0.5)
+            counts = (np.histogram(v, edges)[0].astype(float) for v in values)
+            spread[name] = ((edges[:-1] + edges[1:]) / 2, *counts)
+        worst = [int(i) for i in result.worst_first("a")]
+        by_snr = (result.by_snr("a"), result.by_snr("b")) if result.has_truth else None
+        return cls(result.numbers(), result.frames, worst, spread, by_snr)
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """What is compared: the masks as they were when the run began.
+
+    Parameters
+    ----------
+    engine : Engine
+    sources : (Source, Source, Source or None)
+        A, B and the truth.
+    settings : RoutineSettings
+        Of the live routine.
+    """
+
+    engine: Engine
+    sources: tuple[Source, Source, Source | None]
+    settings: RoutineSettings
+
+    @property
+    def key(self) -> tuple:
+        """Equal for runs whose numbers must be equal."""
+        states = [s and s.state(self.settings) for s in self.sources]
+        return (self.engine, *states)
+
+    def fixed(self) -> tuple[Segmentation, Segmentation, Segmentation | None]:
+        """Masks with their recipes; reads a few projections, so call it in a worker."""
+        scan, settings = self.engine.scan, self.settings
+        median = self.engine.stored_median(settings.median_window)
+        return tuple(s and s.fixed(scan, settings, median) for s in self.sources)
+
+    def frames(self) -> list[int]:
+        """Projections that all of them have by now."""
+        done = np.ones(self.engine.scan.n_frames, bool)
+        for source in self.sources:
+            if source is not None and source.done is not None:
+                done &= source.done()
+        return [int(i) for i in np.flatnonzero(done)]
+
+
+def compare_all(
+    sides: Sides, known: Sequence[FrameResult] = ()
+) -> Iterator[Progress | FrameResult | Tally]:
+    """Compare projection after projection; results and, now and then, a `Tally` are handed on.
+
+    Parameters
+    ----------
+    sides : Sides
+    known : sequence of FrameResult
+        Projections compared before, which are not compared again.
+    """
+    yield Progress(0, 0, "Starting")
+    a, b, truth = sides.fixed()
+    result = Comparison((a.name, b.name))
+    for one in known:
+        result.add(one)
+    frames = sides.frames()
+    todo = [i for i in frames if i not in result.results]
+    done = len(frames) - len(todo)
+    yield Progress(done, len(frames))
+    engine, told = sides.engine, time.monotonic()
+    stored = engine.stored_median(SPOT_WINDOW)
+    for one in compare(engine.scan, a, b, truth, median=stored, frames=todo):
+        done += 1
+        result.add(one)
+        yield one
+        if time.monotonic() - told > _TELL_S or done == len(frames):
+            yield Tally.of(result)
+            told = time.monotonic()
+        yield Progress(done, len(frames), frame=one.frame)
+
+
+def read_recipes(sides: Sides) -> Iterator[tuple[Segmentation, Segmentation, Segmentation | None]]:
+    """A, B and the truth with their recipes, which name the pixels they were made of."""
+    yield sides.fixed()
+
+
+def write_everything(
+    folder: Path, sides: Sides, result: Comparison, overwrite: bool = False
+) -> Iterator[Progress]:
+    """Write CSV tables, pictures and the report of what was compared."""
+    from ...evaluation import report
+
+    yield Progress(0, 2)
+    a, b, truth = sides.fixed()
+    scan, frames = sides.engine.scan, sorted(result.results)
+    output = report.report_folder(folder, scan, a, b, truth, frames=frames, overwrite=overwrite)
+    with output.written():
+        result.write_csv(folder)
+        yield Progress(1, 2)
+        report.write_report(folder, scan, a, b, result)
+    yield Progress(2, 2, f"In {folder}")
+
+
+def reference_of(scan: Scan, *sides: Source | None) -> LazyStack | np.ndarray | None:
+    """Masks to tune the routine against: of the first side that is fixed, if it is whole."""
+    other = next((side for side in sides if side is not None and not side.live), None)
+    if other is None or tuple(other.segmentation.masks.shape[1:]) != scan.shape:
+        return None
+    if other.done is not None and not other.done().all():
+        return None  # projections without a result would count as empty
+    return other.segmentation.masks
+
+
+def import_masks(scan: Scan, path: Path) -> Iterator[Segmentation]:
+    """Masks of another program: a TIFF stack, or a folder of TIFFs."""
+    found = open_segmentation(path)
+    found.check(scan)
+    yield found
+
+
+def find_truth(scan: Scan) -> Path | None:
+    """The truth that a simulation left beside its projections, if there is one."""
+    if not scan.source:
+        return None
+    folder = Path(scan.source)
+    folder = folder if folder.is_dir() else folder.parent
+    return next((folder / name for name in _TRUTHS if (folder / name).exists()), None)
+
+
+def open_truth(scan: Scan, path: Path) -> Iterator[tuple[Scan, Source]]:
+    """The truth of a simulated scan as a source."""
+    truth = replace(open_segmentation(path), name="simulated truth")
+    truth.check(scan)
+    yield scan, Source(f"truth {path}", truth.name, truth, kind="truth")
+
+
+def map_beside(scan: Scan) -> str:
+    """The grain map in the folder of a scan, as the simulation writes it; empty if none is."""
+    if not scan.source:
+        return ""
+    source = Path(scan.source)
+    path = (source if source.is_dir() else source.parent) / "grains.h5"
+    return str(path) if path.exists() else ""
+
+
+def open_prediction(scan: Scan, path: str, mirrored: bool) -> Iterator[Progress | Prediction]:
+    """Read a grain map; a simulated scan's own reflections and energies are taken."""
+    from ...simulation.prediction import Prediction, PredictSettings
+
+    yield Progress(0, 1, "Reading the grain map")
+    recipe = recipe_beside(scan.source) if scan.source else {}
+    known = recipe.get("settings", {}) if recipe.get("job") == "simulate" else {}
+    same = {n: known[n] for n in ("families", "energy_min_kev") if known.get(n)}
+    made = Prediction(scan, PredictSettings(grain_map=path, y_flip=mirrored, **same))
+    made.grains.diameters_um  # noqa: B018  (kept from now on: it goes over the whole volume)
+    yield made
+    yield Progress(1, 1)

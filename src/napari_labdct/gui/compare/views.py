@@ -1,22 +1,28 @@
-"""The Compare dock's part of the canvas: its own layers, and everything as it was afterwards."""
+"""The Compare dock's part of the canvas: its own layers, and everything as it was afterwards.
+
+napari draws the whole canvas anew for every layer that comes, goes or is hidden, and builds its
+shaders for it, which holds the window for seconds.  So a view is changed in one batch, the layers
+of the views are made once and then shown or hidden, and what stands in every cell is one caption.
+"""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from napari.layers import Layer, Points, Shapes
-from napari.utils.colormaps import DirectLabelColormap
+from napari.layers import Layer
 from napari.viewer import Viewer
 
 from ...spots.matching import Match
 from ..app import layers as factory
 from ..app.session import Session
-from .grain_panel import Rings
-from .tasks import FrameView, Held, Line
+from .captions import captions
+from .derived import Derived, in_one_batch
+from .engine import Held
+from .request import FrameView, Line
+from .rings import Rings
+from .snapshot import Snapshot, restore_camera, restore_layers, take_snapshot
 
 #: The views, in the order of their buttons and keys.
 VIEWS = ("side by side", "overlay", "flicker", "residual", "profile")
@@ -27,76 +33,27 @@ _SHOWN = {
     "residual": ("residual_a", "residual_b"),
     "profile": ("stack", "line"),
 }
-_GRIDS = {"side by side": (2, 3), "residual": (1, 2)}
-_POINTER_PX = 14
-_FLAT = ("scale", "translate", "units", "axis_labels")
-_CORNER = ("text", "visible", "gridded", "position", "font_size")
+#: Rows and columns that a view may have; the first is taken unless the pictures gain by another.
+GRIDS = {"side by side": ((2, 3),), "residual": ((1, 2), (2, 1))}
 _CAPTION_PT = 7
-_VIOLET = "#b9a6ff"
-#: Width of a caption's letter, and what lies left and right of it, in canvas pixels.
-_LETTER_PX, _MARGIN_PX = 6.9, 22
-_PALETTES = {
-    "a": {1: factory.CYAN, None: "transparent"},
-    "b": {1: factory.ORANGE, None: "transparent"},
-    "agreement": {1: factory.WHITE, 2: factory.CYAN, 3: factory.ORANGE, None: "transparent"},
-}
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """What the user had on the canvas."""
+def best_grid(
+    mode: str, canvas: tuple[float, float], image: tuple[int, int]
+) -> tuple[int, int] | None:
+    """Rows and columns of a view in which its pictures are largest; None if it has one cell.
 
-    layers: list[tuple[weakref.ref[Layer], bool, bool, float]]
-    selection: list[weakref.ref[Layer]]
-    grid: tuple[bool, int, tuple[int, int], float]
-    corner: dict[str, Any]
-    camera: tuple[tuple[float, ...], float]
+    Parameters
+    ----------
+    mode : str
+    canvas, image : (rows, cols)
+        Of the canvas in its pixels, and of the projection.
+    """
 
+    def scale(grid: tuple[int, int]) -> float:
+        return min(canvas[0] / grid[0] / image[0], canvas[1] / grid[1] / image[1])
 
-def shorten(before: str, name: str, behind: str, letters: int) -> str:
-    """A caption of at most so many letters; what is cut is the end of the name."""
-    over = len(before) + len(name) + len(behind) - letters
-    if over > 0:
-        name = name[: max(3, len(name) - over - 1)].rstrip() + "…"
-    return before + name + behind
-
-
-def take_snapshot(viewer: Viewer) -> Snapshot:
-    """Visibility, selection, grid, overlays and camera of a viewer."""
-    grid = viewer.canvas.grid
-    corner = viewer.canvas.overlays.text
-    camera = viewer.scene.camera
-    return Snapshot(
-        [
-            (weakref.ref(la), la.visible, la.name_overlay.visible, la.name_overlay.font_size)
-            for la in viewer.layers
-        ],
-        [weakref.ref(layer) for layer in viewer.layers.selection],
-        (grid.enabled, grid.stride, tuple(grid.shape), grid.spacing),
-        {name: getattr(corner, name) for name in _CORNER},
-        (tuple(camera.center), float(camera.zoom)),
-    )
-
-
-def restore_snapshot(viewer: Viewer, was: Snapshot) -> None:
-    """Bring all of a `Snapshot` back, as far as its layers still exist."""
-    grid = viewer.canvas.grid
-    grid.enabled, grid.stride, grid.shape, grid.spacing = was.grid
-    for name, value in was.corner.items():
-        setattr(viewer.canvas.overlays.text, name, value)
-    for ref, visible, captioned, size in was.layers:
-        layer = ref()
-        if layer is not None and layer in viewer.layers:
-            layer.visible = visible
-            layer.name_overlay.visible = captioned
-            layer.name_overlay.font_size = size
-    known = [ref() for ref, *_ in was.layers]
-    for place, layer in enumerate(x for x in known if x is not None and x in viewer.layers):
-        if viewer.layers.index(layer) != place:
-            viewer.layers.move(viewer.layers.index(layer), place)
-    kept = [ref() for ref in was.selection]
-    viewer.layers.selection = {la for la in kept if la is not None and la in viewer.layers}
-    viewer.scene.camera.center, viewer.scene.camera.zoom = was.camera
+    return max(GRIDS[mode], key=scale) if mode in GRIDS else None
 
 
 class CompareView:
@@ -119,13 +76,11 @@ class CompareView:
         self._line_moved = line_moved
         self._was: Snapshot | None = None
         self._stack: weakref.ref[Layer] | None = None
-        self._limits_set = False
-        self._changing = False
+        self._derived: Derived | None = None
+        self._sides: tuple[str, str, Match | None] = ("", "", None)
+        self._fitted = 0.0  # zoom at which the whole projection is seen
         self.mode = ""
-        self.layers: dict[str, Layer] = {}
-        self.held: dict[str, Held] = {}
         self.rings = Rings()
-        self._captions: dict[str, tuple[str, str, str]] = {}
 
     @property
     def on(self) -> bool:
@@ -134,6 +89,16 @@ class CompareView:
     @property
     def stack(self) -> Layer | None:
         return None if self._stack is None else self._stack()
+
+    @property
+    def layers(self) -> dict[str, Layer]:
+        """The layers of the views that exist by now."""
+        return {} if self._derived is None else self._derived.layers
+
+    @property
+    def held(self) -> dict[str, Held]:
+        """What they show."""
+        return {} if self._derived is None else self._derived.held
 
     # ----------------------------------------------------------- coming and going
 
@@ -144,38 +109,51 @@ class CompareView:
             return
         if self.on and self.stack is not stack:
             self.leave()
-        fresh = not self.on
-        if fresh:
-            self._was = take_snapshot(viewer)
-            self._stack = weakref.ref(stack)
-            self._add_layers(viewer, stack)
-            viewer.layers.events.removed.connect(self._on_removed)
-            viewer.layers.events.inserted.connect(self._on_inserted)
-            viewer.canvas.events.size.connect(self._caption)
-            viewer.scene.camera.events.zoom.connect(self._on_zoom)
-        self._set_mode(viewer, stack, mode)
-        if fresh:
-            viewer.reset_view()
-            self._on_zoom()
+        fresh, grid = not self.on, viewer.canvas.grid
+        before = grid.enabled and tuple(grid.shape)
+        with in_one_batch(viewer):
+            if fresh:
+                self._was = take_snapshot(viewer)
+                self._stack = weakref.ref(stack)
+                self._derived = Derived(stack, self._line_moved)
+                self._connect(viewer)
+            self._set_mode(viewer, stack, mode)
+        if fresh or before != (grid.enabled and tuple(grid.shape)):
+            self._fit(viewer)
+
+    def _fit(self, viewer: Viewer) -> None:
+        """Show the whole projection in each cell."""
+        viewer.reset_view()
+        self._fitted = viewer.scene.camera.zoom
+        self._on_zoom()
 
     def leave(self) -> None:
         """Take the layers away and bring back what the user had."""
         viewer = self._session.viewer
         was, self._was = self._was, None
-        layers, self.layers = self.layers, {}
-        self.held = {}
+        derived, self._derived = self._derived, None
         self.mode = ""
         if was is None or viewer is None:
             return
+        self._disconnect(viewer)
+        with in_one_batch(viewer):
+            viewer.canvas.grid.enabled = False
+            self.rings.remove(viewer)
+            derived.remove(viewer)
+            restore_layers(viewer, was)
+        restore_camera(viewer, was)
+
+    def _connect(self, viewer: Viewer) -> None:
+        viewer.layers.events.removed.connect(self._on_removed)
+        viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.canvas.events.size.connect(self._on_size)
+        viewer.scene.camera.events.zoom.connect(self._on_zoom)
+
+    def _disconnect(self, viewer: Viewer) -> None:
         viewer.layers.events.removed.disconnect(self._on_removed)
         viewer.layers.events.inserted.disconnect(self._on_inserted)
-        viewer.canvas.events.size.disconnect(self._caption)
+        viewer.canvas.events.size.disconnect(self._on_size)
         viewer.scene.camera.events.zoom.disconnect(self._on_zoom)
-        self.rings.remove(viewer)
-        for layer in layers.values():
-            if layer in viewer.layers:
-                viewer.layers.remove(layer)
-        restore_snapshot(viewer, was)
 
     def _on_removed(self, event: Any) -> None:
         ours = (*self.layers.values(), *self.rings.layers.values())
@@ -189,110 +167,66 @@ class CompareView:
         """A result that comes meanwhile waits until the view is left: it has no cell here."""
         layer = event.value
         ours = (*self.layers.values(), *self.rings.layers.values())
-        if layer in ours or not factory.kind_of(layer):
-            return
-        name = layer.name_overlay
-        self._was.layers.append((weakref.ref(layer), layer.visible, name.visible, name.font_size))
-        layer.visible = False
+        if layer not in ours and factory.kind_of(layer):
+            self._was.add(layer)
+            layer.visible = False
 
     def _align(self) -> None:
         """Give the first layer with rings an even place; the hidden line fills the gap."""
         viewer = self._session.viewer
         if viewer is None or not self.rings.on:
             return
-        first = viewer.layers.index(self.layers["a"])
+        ours = [viewer.layers.index(x) for x in self.layers.values()]
+        first = min(viewer.layers.index(self.layers[key]) for key in self.rings.layers)
         if first % 2:
             line = viewer.layers.index(self.layers["line"])
-            last = max(viewer.layers.index(x) for x in self.layers.values())
-            viewer.layers.move(line, first if line > first else last + 1)
-
-    def _add_layers(self, viewer: Viewer, stack: Layer) -> None:
-        count = stack.data.shape[0] if stack.ndim == 3 else 1
-        shape = (count, *stack.data.shape[-2:])
-        kinds = {
-            "a": ("network mask", np.uint8),
-            "b": ("routine mask", np.uint8),
-            "residual_a": ("residual", np.float32),
-            "residual_b": ("residual", np.float32),
-            "agreement": ("agreement", np.uint8),
-        }
-        for key, (kind, dtype) in kinds.items():
-            self.held[key] = Held(shape, dtype)
-            taken = [layer.name for layer in viewer.layers]
-            layer = factory.make_result(
-                stack, self.held[key], kind, what=key, taken=taken, limits=(0, 1)
-            )
-            layer.visible = False
-            self.layers[key] = layer
-            viewer.layers.append(layer)
-        linked = [self.layers["residual_a"], self.layers["residual_b"]]
-        viewer.layers.link_layers(linked, ("contrast_limits", "gamma", "colormap"))
-        self._limits_set = False
-        flat = {
-            "ndim": 2,
-            "visible": False,
-            **{k: v[1:] for k, v in factory.placement(stack, shape).items() if k in _FLAT},
-        }
-        line = Shapes(
-            name=f"{stack.name} [profile line]",
-            edge_color=_VIOLET,
-            edge_width=max(shape[1:]) / 400,
-            metadata={factory.KEY: {"kind": "profile line"}},
-            **flat,
-        )
-        pointer = Points(
-            np.zeros((1, 2)),
-            name=f"{stack.name} [pointer]",
-            symbol="cross",
-            face_color="#ffe066",
-            border_color="transparent",
-            metadata={factory.KEY: {"kind": "pointer"}},
-            **flat,
-        )
-        self.layers["line"], self.layers["pointer"] = line, pointer
-        viewer.layers.append(line)
-        viewer.layers.append(pointer)
-        line.events.data.connect(self._on_line)
-        viewer.layers.selection = {stack}
+            viewer.layers.move(line, first if line > first else max(ours) + 1)
 
     def _set_mode(self, viewer: Viewer, stack: Layer, mode: str) -> None:
         self.mode = mode
         shown = _SHOWN[mode]
-        ours = set(self.layers.values())
-        rings = self.rings.layers.values()
+        if self._derived.add(viewer, stack, shown):
+            self.rings.remove(viewer)  # they come again with the next look, over all layers
+        known = {**self.layers, "stack": stack}
         for layer in viewer.layers:
-            if layer not in ours and layer is not stack and layer not in rings:
+            if layer not in known.values() and layer not in self.rings.layers.values():
                 layer.visible = False
-        stack.visible = "stack" in shown
         grid = viewer.canvas.grid
         grid.shape = (-1, -1)  # napari cannot have fewer cells than there are layers to show
         grid.stride = 2 if self.rings.on else 1
-        gridded = mode in _GRIDS
-        for key, layer in self.layers.items():
+        gridded = mode in GRIDS
+        for key, layer in known.items():
             layer.visible = key in shown and not (mode == "flicker" and key == "b")
-            layer.name_overlay.visible = gridded or mode == "flicker"
+            captioned = gridded or (mode == "flicker" and key != "stack")
             layer.name_overlay.font_size = _CAPTION_PT
+            layer.name_overlay.visible = captioned and key in shown
         self.rings.follow(self.layers)
-        grid.shape = _GRIDS.get(mode, (-1, -1))
-        for key, colours in _PALETTES.items():
-            ground = "black" if gridded else "transparent"  # a light theme's canvas is white
-            wanted = {**colours, 0: ground}
-            self.layers[key].colormap = DirectLabelColormap(color_dict=wanted)
-            self.layers[key].opacity = 1.0 if gridded else 0.8
-        stack.name_overlay.visible = gridded
-        stack.name_overlay.font_size = _CAPTION_PT
+        grid.shape = self._grid(viewer) or (-1, -1)
+        grid.enabled = gridded
+        self._derived.colour(gridded)
         corner = viewer.canvas.overlays.text
         corner.position = "bottom_left"  # the scale bar is at the right
         corner.font_size = _CAPTION_PT
-        corner.visible, corner.gridded = True, gridded
-        changed = grid.enabled != gridded
-        grid.enabled = gridded
-        if changed:
-            viewer.reset_view()
-        if mode == "profile" and not len(self.layers["line"].data):
+        corner.visible, corner.gridded = True, False
+        if mode == "profile" and not self._derived.line.drawn:
             rows, cols = stack.data.shape[-2:]
             self.set_line(((0, 0), (rows - 1, cols - 1)))
         viewer.layers.selection = {self.layers["line"] if mode == "profile" else stack}
+        self._caption()
+
+    def _grid(self, viewer: Viewer) -> tuple[int, int] | None:
+        return best_grid(self.mode, viewer.canvas.size, self.stack.data.shape[-2:])
+
+    def _on_size(self, _event: object = None) -> None:
+        """The canvas has another size: other cells, perhaps, and captions of another length."""
+        viewer = self._session.viewer
+        if viewer is None or not self.on:
+            return
+        shape = self._grid(viewer)
+        if shape is not None and shape != tuple(viewer.canvas.grid.shape):
+            viewer.canvas.grid.shape = shape
+        if viewer.scene.camera.zoom == self._fitted:  # the user did not zoom since
+            self._fit(viewer)
         self._caption()
 
     # -------------------------------------------------------------------- showing
@@ -302,15 +236,9 @@ class CompareView:
         if not self.on:
             return
         index = view.request.index
-        for key, image in view.images.items():
-            self.held[key].put(index, image)
-        if not self._limits_set:
-            self.layers["residual_a"].contrast_limits = (view.sigma, 10 * view.sigma)
-            self._limits_set = True
+        self._derived.put(view)
         if self._session.shown_frame(self.stack) == index:
-            for key, layer in self.layers.items():
-                if key in self.held and layer.visible:
-                    layer.refresh()
+            self._derived.refresh()
         elif self.mode == "flicker":
             self.layers["b"].refresh()
         if view.match is not None:
@@ -318,65 +246,48 @@ class CompareView:
 
     def _ring(self, view: FrameView) -> None:
         viewer, stack = self._session.viewer, self.stack
-        if viewer is None or stack is None:
+        if viewer is None or stack is None or (view.spots is None and not self.rings.on):
             return
-        was = self.rings.on
-        if view.spots is None:
-            self.rings.remove(viewer)
-        else:
+        if view.spots is not None and self.rings.on:
             self.rings.show(viewer, stack, self.layers, view.request.index, view.spots)
-        if was != self.rings.on:
+            return
+        with in_one_batch(viewer):
+            if view.spots is None:
+                self.rings.remove(viewer)
+            else:
+                self._derived.add(viewer, stack, ("line",))  # fills a gap, see `_align`
+                self.rings.show(viewer, stack, self.layers, view.request.index, view.spots)
             self._align()
             viewer.canvas.grid.stride = 2 if self.rings.on else 1
             self.rings.follow(self.layers)
-            viewer.layers.selection = {self.layers["line"] if self.mode == "profile" else stack}
+        viewer.layers.selection = {self.layers["line"] if self.mode == "profile" else stack}
 
     def _on_zoom(self, _event: object = None) -> None:
         """Marks keep a size on the screen, whatever the camera does."""
         viewer, stack = self._session.viewer, self.stack
-        if viewer is None or stack is None:
+        if viewer is None or stack is None or not self.on:
             return
         zoom = viewer.scene.camera.zoom * float(stack.scale[-1])
         self.rings.resize(stack.data.shape[-1], zoom)
-        self.layers["pointer"].size = _POINTER_PX / zoom
+        if self._derived.line is not None:
+            self._derived.line.resize(zoom)
 
     def set_captions(self, a: str, b: str, match: Match | None) -> None:
         """What stands in the cells: the names of A and B, and the counts if they are known."""
-        n_a = n_b = ""
-        agreement = "agreement"
-        if match is not None:
-            n_a, n_b = f", {match.n_a}", f", {match.n_b}"
-            agreement = f"both {match.found}; only {len(match.only_a)}/{len(match.only_b)}"
-        self._captions = {
-            "a": ("A: ", a, n_a),
-            "b": ("B: ", b, n_b),
-            "residual_a": ("left by A", ": a − a·A", ""),
-            "residual_b": ("left by B", ": a − a·B", ""),
-            "agreement": ("", agreement, ""),
-        }
+        self._sides = (a, b, match)
         self._caption()
 
-    def _caption(self, _event: object = None) -> None:
+    def _caption(self) -> None:
         viewer = self._session.viewer
         if viewer is None or not self.on:
             return
-        cells = _GRIDS[self.mode][1] if self.mode in _GRIDS else 1
-        letters = int((viewer.canvas.size[1] / cells - _MARGIN_PX) / _LETTER_PX)
-        for key, parts in self._captions.items():
-            text = shorten(*parts, letters)
+        cells = (self._grid(viewer) or (1, 1))[1]
+        for key, text in captions(*self._sides, viewer.canvas.size[1] / cells).items():
             if key in self.layers and self.layers[key].name != text:
                 self.layers[key].name = text
 
-    def point_at(self, place: tuple[float, float] | None) -> None:
-        """Mark a pixel (row, col) in the image; None takes the mark away."""
-        pointer = self.layers.get("pointer")
-        if pointer is not None:
-            if place is not None:
-                pointer.data = np.array([place], float)
-            pointer.visible = place is not None and self.mode == "profile"
-
     def set_corner(self, text: str) -> None:
-        """What stands in the corner of each cell: which projection this is."""
+        """What stands in the corner of the canvas: which projection this is."""
         viewer = self._session.viewer
         if self.on and viewer is not None:
             viewer.canvas.overlays.text.text = text
@@ -397,26 +308,14 @@ class CompareView:
     @property
     def line(self) -> Line | None:
         """Ends of the drawn line, (row, col) in pixels; the last one drawn."""
-        if self.mode != "profile" or not len(self.layers["line"].data):
-            return None
-        ends = np.asarray(self.layers["line"].data[-1])
-        first, last = ends[0], ends[-1]
-        if np.hypot(*(last - first)) < 2:
-            return None
-        return tuple(map(float, first)), tuple(map(float, last))
+        return self._derived.line.ends if self.mode == "profile" else None
 
     def set_line(self, line: Line) -> None:
         """Put the line of the profile elsewhere."""
-        layer = self.layers.get("line")
-        if layer is None:
-            return
-        self._changing = True
-        layer.data = []
-        layer.add_lines([np.array(line, float)], edge_color=_VIOLET)
-        self._changing = False
-        layer.mode = "select"
-        self._line_moved()
+        if self.on and self._derived.line is not None:
+            self._derived.line.put(line)
 
-    def _on_line(self, _event: Any = None) -> None:
-        if not self._changing:
-            self._line_moved()
+    def point_at(self, place: tuple[float, float] | None) -> None:
+        """Mark a pixel (row, col) in the image; None takes the mark away."""
+        if self.on and self._derived.line is not None:
+            self._derived.line.point_at(place, shown=self.mode == "profile")

@@ -3,117 +3,30 @@
 from __future__ import annotations
 
 import shutil
-import weakref
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, Signal
 
 from ...core.jobs import Progress
 from ...core.parameters import arguments_of
 from ...networks.library import user_models_dir
-from ...training.crops.reviewed_pairs import FineTuneSettings
 from ...training.settings import TrainSettings
-from ..app import layers as factory
 from ..app import preferences
 from ..app.job import LatestJob
-from .plot import stretched
+from .crop_layers import CropLayers
 from .process import TrainingJob
-from .runs import Listed, Run, copy_model, free_path, list_runs, load_pictures
+from .runs import Curve, Listed, Run, copy_model, free_path, list_runs, load_pictures
+from .tasks import Plan
 
 if TYPE_CHECKING:
     from ..app.session import Session
 
-#: Part of the time that goes into iterations; the rest into starting, validations, files.
-_WORKING_PART = 0.85
 _MEASURED_ITERATIONS = 10
 _MEASURED_S = 20.0
-_GAP_PX = 8
-#: The triptych: captions of the layers and names in the file of pictures.
-_COLUMNS = {"x": "frame", "output": "output", "y_c": "target"}
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A training as the dock asks for it.
-
-    Parameters
-    ----------
-    title : str
-    command : str
-        ``train`` or ``finetune``.
-    settings : TrainSettings or FineTuneSettings
-    more : tuple of str
-        All other arguments of the command.
-    seconds : float, optional
-        How long it may take; without it ``settings.iterations`` counts.
-    same_speed : tuple of str
-        Arguments of a ``labdct train`` whose iterations take as long.
-    keep_going : bool
-        It outlives the window.
-    """
-
-    title: str
-    command: str
-    settings: TrainSettings | FineTuneSettings
-    more: tuple[str, ...]
-    seconds: float | None
-    same_speed: tuple[str, ...]
-    keep_going: bool = False
-
-    @property
-    def seconds_each(self) -> float | None:
-        """Time of an iteration as measured last on this computer."""
-        value = preferences.load_last("train_speed").get(" ".join(self.same_speed))
-        return float(value) if isinstance(value, (int, float)) and value > 0 else None
-
-    @property
-    def iterations(self) -> int | None:
-        """How many there will be; None until the speed was measured."""
-        if self.seconds is None:
-            return self.settings.iterations
-        each = self.seconds_each
-        return None if each is None else max(10, int(_WORKING_PART * self.seconds / each))
-
-    @property
-    def arguments(self) -> tuple[str, ...]:
-        """Of the command, once the number of iterations is known."""
-        settings = paced(self.settings, self.iterations or self.settings.iterations)
-        return (*self.more, *arguments_of(settings))
-
-    def remember_speed(self, seconds: float) -> None:
-        """Keep what an iteration took, for the next plan."""
-        known = preferences.load_last("train_speed")
-        known[" ".join(self.same_speed)] = round(seconds, 5)
-        preferences.save_last("train_speed", known)
-
-
-def paced(
-    settings: TrainSettings | FineTuneSettings, iterations: int
-) -> TrainSettings | FineTuneSettings:
-    """Settings for another number of iterations: about 20 validations and 100 reports.
-
-    What the user set by hand stays.
-    """
-    usual = type(settings)()
-    wanted = {
-        "iterations": iterations,
-        "warmup": min(usual.warmup, iterations // 10),
-        "validate_every": max(1, iterations // 20),
-        "checkpoint_every": min(usual.checkpoint_every, max(1, iterations // 20)),
-        "report_every": max(1, min(50, iterations // 100)),
-    }
-    changes = {
-        name: value
-        for name, value in wanted.items()
-        if hasattr(settings, name)
-        and (name == "iterations" or getattr(settings, name) == getattr(usual, name))
-    }
-    return settings.replace(**changes)
+_ENOUGH = 4  # iterations of which the speed can be told
 
 
 class TrainController(QObject):
@@ -139,14 +52,15 @@ class TrainController(QObject):
         self.pictures_job = session.job("training pictures")
         self.file_job = session.job("training files")
         self._plan: Plan | None = None
+        self._before: tuple[Run, str] | None = None  # what was shown before the measurement
         self._measuring = False
+        self._cut_short = False  # a slow measurement was ended here, and not by the user
         self._seen = (-1, -1)
         self._lists = LatestJob(self.list_job, lambda _: (self._listed, "List trainings"))
         self._loads = LatestJob(self.pictures_job, _load_pictures)
         self._pictures: tuple[int, dict[str, np.ndarray]] | None = None
-        self._layers: list[weakref.ref[Layer]] = []
+        self._crops = CropLayers(session)
         self._then: Callable[[Path], None] | None = None
-        self.in_viewer = False
         self.list_job.delivered.connect(self.listed)
         self.pictures_job.delivered.connect(self._on_pictures)
         self.file_job.delivered.connect(self._on_saved)
@@ -179,7 +93,8 @@ class TrainController(QObject):
             iterations=_MEASURED_ITERATIONS, report_every=1, validation_crops=1, warmup=0,
             validate_every=_MEASURED_ITERATIONS, checkpoint_every=_MEASURED_ITERATIONS,
         )  # fmt: skip
-        self._measuring = True
+        self._measuring, self._cut_short = True, False
+        self._before = None if self.job.run is None else (self.job.run, self.job.state)
         run = Run(folder, "train", plan.title, (*plan.same_speed, *arguments_of(few)))
         self.job.start_run(run)
 
@@ -193,7 +108,9 @@ class TrainController(QObject):
         curve = self.job.curve
         if self._measuring:
             self.job.note = "Measuring how fast this computer is."
-            if curve.done >= 4 and curve.seconds[-1] > _MEASURED_S:
+            slow = curve.done >= _ENOUGH and curve.seconds[-1] > _MEASURED_S
+            if slow and self.job.state == "running":
+                self._cut_short = True
                 self.job.cancel()
             return
         now = (len(curve.validations), curve.done if curve.complete else 0)
@@ -210,15 +127,35 @@ class TrainController(QObject):
             self.list_runs()
             return
         self._measuring = False
-        asked_by_us = state == "stopped" and curve.done >= 4 and curve.seconds[-1] > _MEASURED_S
-        if (state == "done" or asked_by_us) and curve.seconds_each:
+        if (state == "done" or (state == "stopped" and self._cut_short)) and curve.seconds_each:
             plan.remember_speed(curve.seconds_each)
             self._train(plan)
         elif state == "stopped":
-            self.job.discard()
+            self._say_unmeasured(plan, curve)
         else:  # what failed was the measurement; going on with it would train ten iterations
             self.job.run = None
             self.job.changed.emit()
+
+    def _say_unmeasured(self, plan: Plan, curve: Curve) -> None:
+        """The user stopped the measurement: what came of it, and what was shown before."""
+        kept = "nothing was learned and there is nothing to resume"
+        if curve.done >= _ENOUGH and curve.seconds_each:
+            plan.remember_speed(curve.seconds_each)
+            kept += (
+                f"; the speed measured so far ({curve.seconds_each:.2g} s an iteration) is kept, "
+                "so Train begins at once"
+            )
+        else:
+            kept += "; Train measures anew"
+        before, self._before = self._before, None
+        self.job.discard()
+        if before is not None:
+            self._seen = (-1, -1)
+            self.job.show_run(*before)
+        self.said.emit(
+            f"Stopped while the speed of this computer was measured, before the training: {kept}. "
+            "Your earlier runs and models are as they were."
+        )
 
     def show(self, listed: Listed) -> None:
         """Show another run: its curve, its pictures, and Resume if it can go on."""
@@ -299,75 +236,25 @@ class TrainController(QObject):
     def _on_pictures(self, thing: tuple[int, dict[str, np.ndarray]]) -> None:
         self._pictures = thing
         self.pictured.emit(*thing)
-        if self.in_viewer:
-            self._show_layers()
+        self._crops.show(*thing)
 
     @property
     def pictures(self) -> tuple[int, dict[str, np.ndarray]] | None:
         """Iteration and pictures that were loaded last."""
         return self._pictures
 
+    @property
+    def in_viewer(self) -> bool:
+        """Whether the validation crops are wanted as layers."""
+        return self._crops.on
+
     def show_in_viewer(self, on: bool) -> None:
         """Show the validation crops as layers, or take them away."""
-        self.in_viewer = on
-        if on:
-            self._show_layers()
-            return
-        viewer = self._session.viewer
-        for ref in self._layers:
-            if viewer is not None and self._session.contains(layer := ref()):
-                viewer.layers.remove(layer)
-        self._layers = []
-
-    def _show_layers(self) -> None:
-        viewer = self._session.viewer
-        if viewer is None or self._pictures is None:
-            return
-        iteration, pictures = self._pictures
-        shown = [layer for ref in self._layers if self._session.contains(layer := ref())]
-        columns = {name: mosaic(pictures[key]) for name, key in _COLUMNS.items()}
-        same = len(shown) == len(columns) and shown[0].data.shape == columns["x"].shape
-        if same:
-            for layer, data in zip(shown, columns.values(), strict=True):
-                layer.data = data
-        else:
-            self.show_in_viewer(False)
-            self.in_viewer = True
-            shown = _columns_of_layers(columns, self._session.stack)
-            for layer in shown:
-                viewer.layers.append(layer)
-            self._layers = [weakref.ref(layer) for layer in shown]
-            viewer.reset_view()
-        for layer in shown:
-            factory.remember(layer, kind="validation", iteration=iteration)
-
-
-def mosaic(stack: np.ndarray) -> np.ndarray:
-    """Crops ``(k, n, n)`` under one another, 0 to 255; those of counts each stretched alone."""
-    tiles = [np.pad(stretched(image), ((0, _GAP_PX), (0, 0))) for image in stack]
-    return np.concatenate(tiles)[:-_GAP_PX]
-
-
-def _columns_of_layers(columns: dict[str, np.ndarray], stack: Layer | None) -> list[Image]:
-    """The columns side by side, as high as the scan and at its right if one is open."""
-    scale, corner, units = np.ones(2), np.zeros(2), None
-    rows, cols = columns["x"].shape
-    if stack is not None:
-        own_rows, own_cols = stack.data.shape[-2:]
-        scale = np.asarray(stack.scale)[-2:] * own_rows / rows
-        right = 1.05 * own_cols * stack.scale[-1]
-        corner = np.asarray(stack.translate)[-2:] + np.array([0, right])
-        units = stack.units[-2:]
-    made = []
-    for number, (name, data) in enumerate(columns.items()):
-        shift = corner + scale * np.array([0, number * (cols + _GAP_PX)])
-        layer = Image(
-            data, name=f"validation [{name}]", contrast_limits=(0, 255), scale=scale,
-            translate=shift, units=units,
-        )  # fmt: skip
-        factory.remember(layer, kind="validation")
-        made.append(layer)
-    return made
+        self._crops.on = on
+        if not on:
+            self._crops.remove()
+        elif self._pictures is not None:
+            self._crops.show(*self._pictures)
 
 
 def _load_pictures(run: Run):

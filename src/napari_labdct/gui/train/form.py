@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import (
-    QCheckBox,
     QFileDialog,
-    QFormLayout,
     QLineEdit,
     QSpinBox,
     QVBoxLayout,
@@ -22,14 +19,14 @@ from ...io import open_scan
 from ...scan.scan import Scan
 from ...simulation.settings import SimulateSettings
 from ...training.crops.own_scan import settings_of_scan
-from ...training.crops.reviewed_pairs import FineTuneSettings
 from ...training.settings import SynthesisSettings, TrainSettings
 from ..app import preferences
 from ..widgets.combos import narrow_combo
 from ..widgets.dock import wrapped
 from ..widgets.forms import SettingsForm, tame, with_button
 from ..widgets.section import Section
-from .controller import Plan
+from .more_section import MoreSection, put_into, rows
+from .tasks import Plan
 
 SCAN, REVIEWED, SCRATCH = "a model for my scan", "from my reviewed spots", "from scratch"
 _ABOUT = {
@@ -44,8 +41,6 @@ _BUDGETS = {"about 10 minutes": 600.0, "about an hour": 3600.0, "overnight, 10 h
 _COUNTED = "a number of iterations"
 # What the user is asked about the simulated spots; everything else is as in the Simulate dock.
 _SPOT_FIELDS = ("material", "mean_grain_um", "diameter_um", "height_um", "families", "tube_kv")
-_ELSEWHERE = ("network", "loss", "iterations")
-_FORM_PX = 345  # the longest label beside a number with its unit and buttons
 _FROM_SCAN = "of the open scan"
 
 
@@ -71,11 +66,11 @@ class TrainForm(QWidget):
         self.kind.addItems((SCAN, REVIEWED, SCRATCH))
         self.about = wrapped()
         self.about.setAccessibleName("About this kind of training")
-        head = _form()
+        head = rows()
         head.addRow("Train", self.kind)
         layout.addLayout(head)
         layout.addWidget(self.about)
-        self._rows = _form()
+        self._rows = rows()
         self._build_rows()
         layout.addLayout(self._rows)
         self.note = wrapped()
@@ -142,33 +137,11 @@ class TrainForm(QWidget):
         self.spots_section = Section(
             "Simulated spots", "Material and grains; the geometry is that of the open scan"
         )
-        _put(self.spots_section, self.spots)
-        self.train = SettingsForm(
-            TrainSettings, exclude=_ELSEWHERE, remember_as="train", reset_button=False
-        )
-        self.tune = SettingsForm(
-            FineTuneSettings, exclude=_ELSEWHERE, remember_as="finetune", reset_button=False
-        )
-        self.synthesis = SettingsForm(
-            SynthesisSettings, remember_as="synthesis", reset_button=False
-        )
-        for form in (self.train, self.tune, self.synthesis):
-            form.setMinimumWidth(_FORM_PX)
-        self.device = narrow_combo("Device", "Where it runs; auto takes a GPU if there is one")
-        self.device.addItem("auto", "auto")
-        self.keep_going = QCheckBox("Go on when this window is closed")
-        tame(
-            self.keep_going,
-            "Go on when this window is closed",
-            "Otherwise closing the window writes a checkpoint and stops; Resume goes on from it",
-        )
-        self.more = Section("More", "Device, and every other setting of the training")
-        self.more.say("device, all settings")
-        where = _form()
-        where.addRow("Device", self.device)
-        _put(
-            self.more, where, self.keep_going, self.train, self.tune, self.synthesis,
-        )  # fmt: skip
+        put_into(self.spots_section, self.spots)
+        self.more = MoreSection()
+        self.train, self.tune = self.more.train, self.more.tune
+        self.synthesis = self.more.synthesis
+        self.device, self.keep_going = self.more.device, self.more.keep_going
         layout.addWidget(self.spots_section)
         layout.addWidget(self.more)
 
@@ -348,21 +321,3 @@ class TrainForm(QWidget):
 def _is_spot(word: str) -> bool:
     """Whether a flag is one that the scan does not decide."""
     return word.partition("=")[0].removeprefix("--").replace("-", "_") in _SPOT_FIELDS
-
-
-def _form() -> QFormLayout:
-    form = QFormLayout()
-    form.setContentsMargins(0, 0, 0, 0)
-    form.setVerticalSpacing(4)
-    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    return form
-
-
-def _put(section: Section, *things: QWidget | QFormLayout) -> None:
-    layout = QVBoxLayout(section.inside)
-    layout.setContentsMargins(12, 0, 0, 4)
-    layout.setSpacing(4)
-    add: Callable
-    for thing in things:
-        add = layout.addWidget if isinstance(thing, QWidget) else layout.addLayout
-        add(thing)
