@@ -147,6 +147,15 @@ def test_results_leave_the_users_layers_alone(viewer, add_scan, scan):
     assert not other.visible
 
 
+def test_results_leave_the_users_selection_alone(viewer, add_scan, scan):
+    session, layer = session_of(viewer), add_scan(scan)
+    mine = viewer.add_labels(np.zeros(scan.frames.shape, np.uint8), name="mine")
+    for chosen in ({mine}, {mine, layer}):
+        viewer.layers.selection = chosen
+        session.add_result(layer, np.zeros(scan.frames.shape, np.uint8), "mask")
+        assert set(viewer.layers.selection) == chosen
+
+
 def test_the_shown_frame(viewer, add_scan, scan, qtbot):
     layer = add_scan(scan)
     session = session_of(viewer)

@@ -15,6 +15,8 @@ from ...simulation.settings import SimulateSettings
 from ..app import layers as factory
 from ..app.job import LatestJob
 from ..app.predicted_spots import ShownSpots
+from ..app.selection import keeping_selection
+from ..app.units import make_room
 from .preview import Preview, fill_preview, preview, preview_layers
 
 if TYPE_CHECKING:
@@ -79,8 +81,8 @@ class SimulateController(QObject):
         else:
             self._drop_preview()
             new = preview_layers(made, scale)
-            for layer in new:
-                viewer.layers.append(layer)
+            with keeping_selection(viewer.layers):
+                viewer.layers.extend(new)
             self._preview = [weakref.ref(layer) for layer in new]
         self.previewed.emit(made)
         self.grains_made.emit(made.grains)
@@ -103,16 +105,37 @@ class SimulateController(QObject):
             self.run = Run(settings, folder)
         self.job.start(self.run.steps, f"Simulate {folder.name}")
 
+    def goes_on(self, settings: SimulateSettings, folder: Path) -> bool:
+        """Whether `generate` would go on with the run that stopped."""
+        run = self.run
+        return self.job.resumable and run is not None and (run.settings, run.folder) == (
+            settings, folder
+        )  # fmt: skip
+
+    @property
+    def stack(self) -> Layer | None:
+        """The layer of the scan that was generated last."""
+        output = None if self.run is None else self.run.output
+        return None if output is None else self._stack_of(output)
+
+    def use(self) -> None:
+        """Make the scan that was generated last the one that all docks work on, and show it."""
+        viewer, stack = self._session.viewer, self.stack
+        if viewer is not None and stack is not None:
+            self._session.set_stack(stack)
+            viewer.layers.selection.active = stack
+            viewer.reset_view(layers=[stack])
+
     def discard(self) -> None:
         """Forget a stopped run: its layers go, and its files."""
         if self.job.running:
             return
         viewer = self._session.viewer
-        if self.run is not None and self.run.output is not None and viewer is not None:
-            stack = self._stack_of(self.run.output)
-            if stack is not None:
-                for layer in [*self._session.results(stack), stack]:
-                    viewer.layers.remove(layer)
+        stack = self.stack
+        if stack is not None and viewer is not None:
+            for layer in [*self._session.results(stack), stack]:
+                viewer.layers.remove(layer)
+        if self.run is not None:
             self.run.discard()
         self.run = None
         self.job.discard()
@@ -140,8 +163,10 @@ class SimulateController(QObject):
         stack = self._stack_of(opened.output)
         if stack is None:
             data, options, kind = opened.layer_data
+            make_room(viewer.layers, options)
             stack = Layer.create(data, options, kind)
-            viewer.layers.append(stack)
+            with keeping_selection(viewer.layers):
+                viewer.layers.append(stack)
             factory.remember(stack, recipe=dict(opened.output.frames.recipe))
             truth = session.add_result(
                 stack, opened.output.truth, "truth", recipe=dict(opened.output.truth.recipe)
@@ -149,12 +174,10 @@ class SimulateController(QObject):
             if truth is not None:
                 truth.contour = 1  # outlines, for whoever switches it on
                 truth.visible = False
-        session.set_stack(stack)
         self.grains_made.emit(opened.grains)
 
     def _on_frames(self, frames: list[int]) -> None:
-        output = None if self.run is None else self.run.output
-        stack = None if output is None else self._stack_of(output)
+        stack = self.stack
         if stack is not None:
             self._session.refresh(stack, frames)
             for layer in self._session.results(stack, "truth"):
