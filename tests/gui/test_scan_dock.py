@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tifffile
+from clicking import click
 from qtpy.QtCore import Qt
 
 from napari_labdct.gui.app.session import session_of
@@ -120,6 +121,14 @@ def test_values_out_of_range_are_said_and_not_taken(panel, add_scan, bare, type_
     description = panel.session.scan(layer).description
     assert description.detector_center_px == (24.5, 30)
     assert description.detector_tilt_deg == (0, 0.5, 0)
+    type_into(panel.centre, "23,5; 31,25")
+    type_into(panel.tilt, "0,25 0 0")
+    description = panel.session.scan(layer).description
+    assert description.detector_center_px == (23.5, 31.25)
+    assert description.detector_tilt_deg == (0.25, 0, 0)
+    type_into(panel.start, "0,5")
+    type_into(panel.increment, "1,25")
+    np.testing.assert_allclose(panel.session.scan(layer).omega_deg, angles(0.5, 1.25, 9))
 
 
 def test_the_check_list_says_what_is_missing_for_which_step(panel, add_scan, bare, type_into):
@@ -152,7 +161,7 @@ def test_odd_values_are_pointed_out(frames):
 
 def test_the_beam_stop_is_guessed_and_can_be_edited(panel, add_scan, viewer, wait):
     layer = add_scan(Scan(shadowed(), name="iron"))
-    panel.guess_button.click()
+    click(panel.guess_button)
     job = session_of(viewer).job("beam stop")
     wait(lambda: not job.running)
     shapes = viewer.layers["iron [beam stop]"]
@@ -167,21 +176,21 @@ def test_the_beam_stop_is_guessed_and_can_be_edited(panel, add_scan, viewer, wai
     shapes.add_lines(np.array([[1, 1], [3, 3]]))
     assert panel.session.scan(layer).beam_stop_mask()[100, 100]
     assert len(panel.session.scan(layer).description.beam_stop_px) == 3
-    panel.remove_button.click()
+    click(panel.remove_button)
     assert panel.session.scan(layer).description.beam_stop_px == ()
     assert "iron [beam stop]" not in viewer.layers
 
 
 def test_no_beam_stop_is_said(panel, add_scan, wait):
     add_scan(Scan(np.full((5, 64, 64), 500, np.uint16), name="flat"))
-    panel.guess_button.click()
+    click(panel.guess_button)
     wait(lambda: not panel.session.job("beam stop").running)
     assert "No beam stop was found" in panel.status.text()
 
 
 def test_drawing_a_beam_stop_from_nothing(panel, add_scan, bare, viewer):
     layer = add_scan(bare)
-    panel.edit_button.click()
+    click(panel.edit_button)
     shapes = viewer.layers["iron [beam stop]"]
     assert shapes.mode == "add_polygon"
     shapes.add_polygons(np.array([[5, 5], [5, 20], [20, 20]]))
@@ -200,7 +209,7 @@ def test_the_description_of_another_scan_in_the_folder_is_kept(panel, viewer, tm
         panel.session.set_scan(layer, scan)
         panel.session.set_stack(layer)
         panel.controller.describe(layer, pixel_um=pixel)
-        panel.save_button.click()
+        click(panel.save_button)
     assert "describes other files (a.tif)" in panel.status.text()
     assert open_scan(tmp_path / "a.tif").description.pixel_um == 3.0
 
@@ -212,7 +221,7 @@ def test_saved_beside_the_data_and_found_again(panel, viewer, tmp_path, frames, 
     type_into(panel.form.controls["pixel_um"].widget, "3.36")
     type_into(panel.start, "180")
     type_into(panel.increment, "-3")
-    panel.save_button.click()
+    click(panel.save_button)
     assert str(tmp_path / "scan.yaml") in panel.status.text()
     again = open_scan(tmp_path)
     assert again.description.pixel_um == 3.36
@@ -226,7 +235,7 @@ def test_a_folder_that_cannot_be_written_is_said(panel, add_scan, bare, tmp_path
         "qtpy.QtWidgets.QFileDialog.getSaveFileName",
         lambda *a, **k: (str(tmp_path / "file" / "scan.yaml"), ""),
     )
-    panel.save_button.click()
+    click(panel.save_button)
     assert "Cannot write" in panel.status.text()
 
 
