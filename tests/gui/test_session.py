@@ -283,3 +283,30 @@ def test_scans_open_in_a_worker(viewer, wait, tmp_path, frames, monkeypatch):
     wait(lambda: bool(said))
     assert "does not exist" in said[0]
     assert Scan(session.stack.data).n_frames == len(frames)
+
+
+def test_the_canvas_is_current_while_napari_deletes_what_it_drew(shown, wait):
+    # else buffers are deleted behind its back, and the process ends in a later draw
+    from qtpy.QtGui import QOpenGLContext
+
+    canvas = shown.window._qt_viewer.canvas
+    session_of(shown)
+    wait(canvas.native.isValid)
+    delete, current = canvas._scene_canvas.context.finish, []
+
+    def finish() -> None:
+        here = QOpenGLContext.currentContext()
+        current.append(here is not None and here.surface() is canvas.native.context().surface())
+        delete()
+
+    for _ in range(2):
+        shown.add_image(np.random.default_rng(0).random((48, 64)))
+    for _ in range(2):
+        shown.add_labels(np.eye(48, 64, dtype=np.uint8))
+    drawn = []
+    canvas._scene_canvas.events.draw.connect(lambda _event: drawn.append(len(shown.layers)))
+    canvas._scene_canvas.context.finish = finish
+    while shown.layers:
+        wait(lambda: drawn[-1:] == [len(shown.layers)])
+        shown.layers.pop(0)
+    assert current == [True] * 4

@@ -22,6 +22,7 @@ from ...core.jobs import Progress
 from ...scan.scan import Scan
 from . import layers as factory
 from .job import Job
+from .opengl import make_canvas_current
 from .selection import keeping_selection
 from .units import make_room
 from .view import StackView
@@ -94,6 +95,7 @@ class Session(QObject):
         # Units first, before napari draws the layer; the rest when napari knows the layer.
         events.inserted.connect(self._view.align, position="first")
         events.inserted.connect(self._on_inserted, position="last")
+        events.removing.connect(self._on_removing)
         events.removed.connect(self._on_removed)
         for layer in viewer.layers:
             self._welcome(layer)
@@ -346,6 +348,7 @@ class Session(QObject):
         if viewer is not None:
             viewer.layers.events.inserted.disconnect(self._view.align)
             viewer.layers.events.inserted.disconnect(self._on_inserted)
+            viewer.layers.events.removing.disconnect(self._on_removing)
             viewer.layers.events.removed.disconnect(self._on_removed)
             viewer.dims.events.current_step.disconnect(self._on_step)
             viewer.events.theme.disconnect(self._on_theme)
@@ -370,6 +373,9 @@ class Session(QObject):
         layer.events.name.connect(self._on_renamed)
         if self.stack is None:
             self.set_stack(layer)
+
+    def _on_removing(self, _event=None) -> None:
+        make_canvas_current(self._viewer())
 
     def _on_removed(self, event) -> None:
         layer = event.value
