@@ -7,8 +7,8 @@ import threading
 
 import numpy as np
 import pytest
-from clicking import click
 import tifffile
+from clicking import click
 from qtpy.QtWidgets import QMessageBox
 
 from napari_labdct.core.errors import LabDCTError, OutputError, ScanError
@@ -649,7 +649,7 @@ def test_the_buttons_name_the_result_and_removed_layers_come_back(
     panel, run, add_scan, scan, viewer
 ):
     layer = add_scan(scan)
-    assert panel.spots.export_button.text() == "Export binary stack..."
+    assert panel.spots.export_button.text() == "Export mask..."
     run()
     assert panel.spots.export_button.text() == "Export [DL spots]..."
     assert panel.spots.save_button.text() == "Save [DL]..."
@@ -657,7 +657,7 @@ def test_the_buttons_name_the_result_and_removed_layers_come_back(
     assert not panel.show_button.isVisibleTo(panel)
     for made in panel.session.results(layer):
         viewer.layers.remove(made)
-    assert panel.spots.export_button.text() == "Export binary stack..."
+    assert panel.spots.export_button.text() == "Export mask..."
     assert panel.show_button.isVisibleTo(panel)
     click(panel.show_button)
     assert panel.controller.cleaned_layer(layer).data.complete

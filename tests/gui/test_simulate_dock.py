@@ -219,6 +219,32 @@ def test_a_new_scan_leaves_the_user_with_the_layer_and_the_scan_at_hand(
     assert simulate.use_button.isHidden()
 
 
+def test_a_scan_removed_by_hand_while_it_is_made_is_offered_again(
+    simulate, viewer, wait, tmp_path, monkeypatch
+):
+    project, go = Simulation.project, []
+
+    def slow(self, omega, frame=0):
+        while frame > 1 and not go:
+            QThread.msleep(5)
+        return project(self, omega, frame)
+
+    monkeypatch.setattr(Simulation, "project", slow)
+    simulate.set_folder(tmp_path / "virtual")
+    click(simulate.run_bar.button)
+    wait(lambda: simulate.controller.job.progress.done == 2)
+    for layer in list(viewer.layers):
+        viewer.layers.remove(layer)
+    go.append(1)
+    wait(lambda: simulate.controller.job.state == "done")
+    assert len(viewer.layers) == 0
+    assert simulate.use_button.text() == "Show 'virtual' again"
+    click(simulate.use_button)
+    assert [x.name for x in viewer.layers] == ["virtual", "virtual [truth]", "virtual [spots]"]
+    assert np.asarray(_layer(viewer, "virtual").data[4]).any()
+    assert simulate.use_button.isHidden()
+
+
 def test_gigabytes_are_asked_for_even_after_a_small_scan_was_stopped(
     simulate, wait, tmp_path, monkeypatch
 ):

@@ -42,3 +42,13 @@ def test_a_single_projection_has_no_number(frames):
     scan = Scan(frames[:1], omega_deg=np.zeros(1))
     assert caption_of(Image(scan.frames), scan, 0) == ""
     assert caption_of(Image(frames[0]), None, 0) == ""
+
+
+def test_a_shorter_scan_is_shown_at_a_projection_it_has(viewer, add_scan, scan, frames):
+    session = session_of(viewer)
+    add_scan(scan)
+    session.show_frame(8)
+    short = add_scan(Scan(frames[:4], name="short"))
+    session.set_stack(short)
+    assert viewer.canvas.overlays.text.text == "projection 3 of 4"
+    assert viewer.dims.current_step[0] == 3

@@ -45,6 +45,7 @@ class StackView:
     def follow(self) -> None:
         """Another stack is the active one, or something was learnt of it."""
         self._turn()
+        self._bring_into_range()
         self._show_scale_bar()
         self.show_caption()
 
@@ -72,6 +73,16 @@ class StackView:
             overlay.position, overlay.visible = "bottom_left", True
         if caption != self._caption:
             self._caption = overlay.text = caption
+
+    def _bring_into_range(self) -> None:
+        """Move the slider to a projection of the stack: beyond, nothing of it is drawn."""
+        session = self._session()
+        viewer, stack = session.viewer, session.stack
+        if viewer is None or stack is None or stack.ndim < 3:
+            return
+        at = stack.world_to_data(viewer.dims.point[-stack.ndim :])[0]
+        if not -0.5 <= at < stack.data.shape[0] - 0.5:
+            session.show_frame(session.shown_frame(stack), stack)
 
     def _show_scale_bar(self) -> None:
         """Show napari's scale bar where it tells the truth; between, it is the user's."""

@@ -66,7 +66,8 @@ class SpotsPanel(QWidget):
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setVerticalSpacing(4)
         hint = (
-            "Cleaned pixels at or above it are spot. Acts at once; the network does not run again."
+            "Pixels of the network result at or above it are spot. Acts at once; the network does "
+            "not run again."
         )
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.threshold = WholeBox()
@@ -103,12 +104,14 @@ class SpotsPanel(QWidget):
         self._layout.addWidget(self.track_hint)
         row = QHBoxLayout()
         self.export_button = button(
-            "Export binary stack...",
-            "Write the spots as 8-bit TIFF (0 and 255), one page a projection, same order",
+            "Export mask...",
+            "Write the mask as 8-bit TIFF (0 and 255), one page a projection, same order",
             self._export,
         )
         self.save_button = button(
-            "Save cleaned...", "Write the cleaned frames (0 to 255) as TIFF", self._save
+            "Save network result...",
+            "Write the network result (0 to 255) as TIFF, one page a projection",
+            self._save,
         )
         row.addWidget(self.export_button)
         row.addWidget(self.save_button)
@@ -183,8 +186,8 @@ class SpotsPanel(QWidget):
         """Say in the words on the controls which of several results they act on."""
         results = self._controller.cleaned_layer(layer), self._controller.mask_layer(layer)
         cleaned, mask = (f" {_brackets(layer, made)}" if made else "" for made in results)
-        self.export_button.setText(f"Export{mask or ' binary stack'}...")
-        self.save_button.setText(f"Save{cleaned or ' cleaned'}...")
+        self.export_button.setText(f"Export{mask or ' mask'}...")
+        self.save_button.setText(f"Save{cleaned or ' network result'}...")
         self.threshold_label.setText(f"Threshold{mask and ' of' + mask}")
 
     # ---------------------------------------------------------------------- tracks
@@ -210,10 +213,12 @@ class SpotsPanel(QWidget):
     # ---------------------------------------------------------------------- saving
 
     def _export(self) -> None:
-        self._ask_and_write("Export the binary stack", "spots", self._controller.files.write_mask)
+        self._ask_and_write("Export the mask", "spots", self._controller.files.write_mask)
 
     def _save(self) -> None:
-        self._ask_and_write("Save the cleaned scan", "cleaned", self._controller.files.write_result)
+        self._ask_and_write(
+            "Save the network result", "cleaned", self._controller.files.write_result
+        )
 
     def _ask_and_write(self, title: str, what: str, write: Any) -> None:
         layer = self._session.stack

@@ -54,6 +54,8 @@ class SimulateController(QObject):
         self._maps = LatestJob(self.map_job, _read_map)
         self._preview: list[weakref.ref[Layer]] = []
         self._spots: list[ShownSpots] = []
+        self._opened: Opened | None = None  # of the last run, to be shown again
+        self._made: Spots | None = None
         self.job.delivered.connect(self._on_delivered)
         self.job.frames_done.connect(self._on_frames)
         self.preview_job.delivered.connect(self._on_preview)
@@ -103,6 +105,7 @@ class SimulateController(QObject):
         known = self.run
         if known is None or (known.settings, known.folder) != (settings, folder):
             self.run = Run(settings, folder)
+            self._opened = self._made = None
         self.job.start(self.run.steps, f"Simulate {folder.name}")
 
     def goes_on(self, settings: SimulateSettings, folder: Path) -> bool:
@@ -118,8 +121,17 @@ class SimulateController(QObject):
         output = None if self.run is None else self.run.output
         return None if output is None else self._stack_of(output)
 
+    @property
+    def removed(self) -> bool:
+        """Whether the layer of the scan that was generated last was removed by hand."""
+        return self.job.state == "done" and self._opened is not None and self.stack is None
+
     def use(self) -> None:
         """Make the scan that was generated last the one that all docks work on, and show it."""
+        if self.removed:
+            self._on_opened(self._opened)
+            if self._made is not None:
+                self._on_spots(self._made)
         viewer, stack = self._session.viewer, self.stack
         if viewer is not None and stack is not None:
             self._session.set_stack(stack)
@@ -137,7 +149,7 @@ class SimulateController(QObject):
                 viewer.layers.remove(layer)
         if self.run is not None:
             self.run.discard()
-        self.run = None
+        self.run = self._opened = self._made = None
         self.job.discard()
 
     def _stack_of(self, output: SimulationOutput) -> Layer | None:
@@ -153,6 +165,7 @@ class SimulateController(QObject):
                 layer.contrast_limits_range = (min(0.0, low), low + 20 * (high - low))
                 layer.contrast_limits = thing.limits
         elif isinstance(thing, Spots):
+            self._made = thing
             self._on_spots(thing)
 
     def _on_opened(self, opened: Opened) -> None:
@@ -160,6 +173,7 @@ class SimulateController(QObject):
         if viewer is None:
             return
         self._drop_preview()
+        self._opened = opened
         stack = self._stack_of(opened.output)
         if stack is None:
             data, options, kind = opened.layer_data

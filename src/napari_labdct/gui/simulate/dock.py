@@ -275,14 +275,17 @@ class SimulateDock(Dock):
         # its layer is there before its grain map is
         stack = self.session.stack
         self.predict.follow(None if stack is None or self.problem else self.session.scan(stack))
+        self._show_offer()
 
     def _show_offer(self, *_: object) -> None:
         """Offer the new scan to the docks: it does not push the one at work away."""
         made = self.controller.stack
         waits = made is not None and made is not self.session.stack
-        self.use_button.setVisible(waits)
         if waits:
             self.use_button.setText(f"Work on '{made.name}'")
+        elif self.controller.removed:
+            self.use_button.setText(f"Show '{self.controller.run.folder.name}' again")
+        self.use_button.setVisible(waits or self.controller.removed)
 
 
 def _size(count: int) -> str:
