@@ -308,21 +308,21 @@ def test_the_detector_mask_is_found_painted_used_and_kept(panel, viewer, tmp_pat
     wait(lambda: panel.mask.text() == "10 % of the pixels left out (found in the projections).")
     assert not panel.use_mask_button.isEnabled()
     assert not panel.find_mask_button.isEnabled()
-    panel.show_mask_button.click()
+    click(panel.show_mask_button)
     labels = viewer.layers[-1]
     assert labels.name.endswith("[detector mask]")
     np.testing.assert_array_equal(labels.data, gapped)
     labels.data[:3] = 1
-    panel.use_mask_button.click()
+    click(panel.use_mask_button)
     assert panel.mask.text() == "15 % of the pixels left out (as drawn)."
     assert panel.session.scan(layer).detector_mask[:3].all()
-    panel.save_button.click()
+    click(panel.save_button)
     assert "Saved" in panel.status.text()
     again = open_scan(tmp_path)
     assert again.n_frames == 5
     np.testing.assert_array_equal(again.detector_mask, labels.data != 0)
     assert panel.mask.text() == "15 % of the pixels left out (detector_mask.tif)."
-    panel.find_mask_button.click()
+    click(panel.find_mask_button)
     wait(lambda: "found in the projections" in panel.mask.text())
     np.testing.assert_array_equal(labels.data, gapped)
 
@@ -330,17 +330,17 @@ def test_the_detector_mask_is_found_painted_used_and_kept(panel, viewer, tmp_pat
 def test_no_pixel_left_out_is_a_mask_too(panel, viewer, tmp_path, gapped, wait):
     viewer.open(tmp_path, plugin="napari-labdct")
     layer = panel.session.stack
-    panel.show_mask_button.click()  # it may not be known yet
+    click(panel.show_mask_button)  # it may not be known yet
     wait(lambda: panel.use_mask_button.isEnabled())
     labels = viewer.layers[-1]
     labels.data = np.ones_like(labels.data)
-    panel.use_mask_button.click()
+    click(panel.use_mask_button)
     assert "leaves out every pixel" in panel.status.text()
     labels.data = np.zeros_like(labels.data)
-    panel.use_mask_button.click()
+    click(panel.use_mask_button)
     assert panel.session.scan(layer).detector_mask is None
     assert panel.mask.text() == "No pixel is left out."
     panel.controller.describe(layer, pixel_um=3.0)
     np.testing.assert_allclose(labels.scale, (3, 3))
-    panel.save_button.click()
+    click(panel.save_button)
     assert open_scan(tmp_path).detector_mask is None
