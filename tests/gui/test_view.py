@@ -52,3 +52,21 @@ def test_a_shorter_scan_is_shown_at_a_projection_it_has(viewer, add_scan, scan, 
     session.set_stack(short)
     assert viewer.canvas.overlays.text.text == "projection 3 of 4"
     assert viewer.dims.current_step[0] == 3
+
+
+def test_a_scan_to_work_on_is_shown_alone_and_the_other_comes_back(viewer, add_scan, scan):
+    session = session_of(viewer)
+    iron, copper = add_scan(scan), add_scan(scan.replace(name="copper"))
+    cleaned, mask = (
+        session.add_result(iron, np.zeros(scan.frames.shape, np.uint8), kind)
+        for kind in ("cleaned", "mask")
+    )
+    mask.visible = False
+    mine = viewer.add_points(np.zeros((1, 3)), name="mine")
+    session.work_on(copper)
+    assert session.stack is viewer.layers.selection.active is copper
+    assert [layer.visible for layer in (iron, cleaned, mask, copper, mine)] == [
+        False, False, False, True, True
+    ]  # fmt: skip
+    session.set_stack(iron)
+    assert [layer.visible for layer in (iron, cleaned, mask)] == [True, True, False]

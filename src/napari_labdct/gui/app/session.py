@@ -127,6 +127,15 @@ class Session(QObject):
         self._view.follow()
         self.stack_changed.emit(layer)
 
+    def work_on(self, layer: Layer) -> None:
+        """Make a scan the active stack, select it and show it alone, as the user asked for."""
+        viewer = self.viewer
+        if viewer is not None and self.contains(layer):
+            self.set_stack(layer)
+            self._view.show_alone(layer)
+            viewer.layers.selection.active = layer
+            viewer.reset_view(layers=[layer])
+
     def contains(self, layer: Layer | None) -> bool:
         """Whether a layer still stands in the viewer."""
         viewer = self.viewer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 from napari.layers import Layer
@@ -11,9 +11,6 @@ from napari.layers import Layer
 from ...scan.scan import Scan
 from . import layers as factory
 from .units import align_units
-
-if TYPE_CHECKING:
-    from .session import Session
 
 # TIFF tag 274: where row 0 and column 0 stand on the screen, and whether they are swapped.
 _ORIENTATIONS: dict[int, tuple[str, str, bool]] = {
@@ -28,23 +25,41 @@ _ORIENTATIONS: dict[int, tuple[str, str, bool]] = {
 }
 
 
+class Shown(Protocol):
+    """What a session tells of its viewer."""
+
+    viewer: Any
+    stack: Layer | None
+
+    def stacks(self) -> list[Layer]: ...
+
+    def results(self, stack: Layer) -> list[Layer]: ...
+
+    def shown_frame(self, layer: Layer) -> int: ...
+
+    def show_frame(self, index: int, layer: Layer) -> None: ...
+
+
 class StackView:
     """Keeps camera, scale bar, caption and units of one viewer in step with the active stack.
 
     Parameters
     ----------
     session : Session
+        Held weakly.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Shown) -> None:
         self._session = weakref.ref(session)
         self._turned: weakref.WeakSet[Layer] = weakref.WeakSet()
+        self._hidden: weakref.WeakSet[Layer] = weakref.WeakSet()
         self._measured = False
         self._caption = ""
 
     def follow(self) -> None:
         """Another stack is the active one, or something was learnt of it."""
         self._turn()
+        self._show_again()
         self._bring_into_range()
         self._show_scale_bar()
         self.show_caption()
@@ -73,6 +88,24 @@ class StackView:
             overlay.position, overlay.visible = "bottom_left", True
         if caption != self._caption:
             self._caption = overlay.text = caption
+
+    def show_alone(self, stack: Layer) -> None:
+        """Hide the other scans and their results, until they are the ones to work on again."""
+        session = self._session()
+        for other in session.stacks():
+            if other is not stack and factory.kind_of(other):
+                for layer in (other, *session.results(other)):
+                    if layer.visible:
+                        layer.visible = False
+                        self._hidden.add(layer)
+
+    def _show_again(self) -> None:
+        session = self._session()
+        stack = session.stack
+        for layer in () if stack is None else (stack, *session.results(stack)):
+            if layer in self._hidden:
+                self._hidden.discard(layer)
+                layer.visible = True
 
     def _bring_into_range(self) -> None:
         """Move the slider to a projection of the stack: beyond, nothing of it is drawn."""

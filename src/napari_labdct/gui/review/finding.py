@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from napari.layers import Labels, Layer
@@ -21,7 +21,6 @@ from .tasks import Measured
 
 if TYPE_CHECKING:
     from ..app.session import Session
-    from .controller import SpotsController
 
 _MASKS = ("network mask", "routine mask", "mask", "truth")
 
@@ -31,14 +30,22 @@ def review_folder() -> Path:
     return data_folder() / "reviews"
 
 
+class OpenReview(Protocol):
+    """The review at work, which is not left while it is busy."""
+
+    busy: bool
+    waiting: bool
+    stack: Layer | None
+
+
 class ReviewFinder(QObject):
     """Leads from a stack to its measured spots, in a worker.
 
     Parameters
     ----------
     session : Session
-    review : SpotsController
-        The review at work, which may not be left while it is busy.
+    review : OpenReview
+        A QObject, the parent of this one.
 
     Attributes
     ----------
@@ -54,7 +61,7 @@ class ReviewFinder(QObject):
     nothing_found = Signal(object)
     said = Signal(str)
 
-    def __init__(self, session: Session, review: SpotsController) -> None:
+    def __init__(self, session: Session, review: OpenReview) -> None:
         super().__init__(review)
         self._session, self._review = session, review
         self.job: Job = session.job("measure spots")

@@ -132,11 +132,8 @@ class SimulateController(QObject):
             self._on_opened(self._opened)
             if self._made is not None:
                 self._on_spots(self._made)
-        viewer, stack = self._session.viewer, self.stack
-        if viewer is not None and stack is not None:
-            self._session.set_stack(stack)
-            viewer.layers.selection.active = stack
-            viewer.reset_view(layers=[stack])
+        if self.stack is not None:
+            self._session.work_on(self.stack)
 
     def discard(self) -> None:
         """Forget a stopped run: its layers go, and its files."""

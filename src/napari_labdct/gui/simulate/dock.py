@@ -129,7 +129,9 @@ class SimulateDock(Dock):
         self.run_bar.run_requested.connect(self._generate)
         self.run_bar.discard_requested.connect(self.controller.discard)
         self.use_button = button(
-            "Work on it", "Make the new scan the one all docks work on", self.controller.use
+            "Work on it",
+            "Make the new scan the one all docks work on; hide the others",
+            self.controller.use,
         )
         self.use_button.hide()
         self.footer.addWidget(self.use_button)
