@@ -86,6 +86,7 @@ class StackView:
         caption = "" if stack is None else caption_of(stack, scan, session.shown_frame(stack))
         if caption and not self._caption:
             overlay.position, overlay.visible = "bottom_left", True
+            overlay.box = True  # read over the image, too, in both themes
         if caption != self._caption:
             self._caption = overlay.text = caption
 
