@@ -43,7 +43,7 @@ class DocsTour(Tour):
         denoise = self.dock("Denoise")
         self.until(lambda: denoise.bar.button.isEnabled())
         self.until(lambda: not denoise.session.job("model").running)
-        self.choose(denoise.scope, "Whole stack")
+        self.choose(denoise.network.scope, "Whole stack")
         self.click(denoise.bar.button)
         self.until(lambda: denoise.controller.job.state == "done")
         self.picture("denoise_dock")
@@ -73,7 +73,7 @@ class DocsTour(Tour):
 
         spots = self.dock("Review")
         self.rest(1.0)
-        spots._measure()
+        spots.sources.measure()
         self.rest(8.0)
         self.picture("spots_dock")
         self.viewer.close()

@@ -143,15 +143,17 @@ class Tour:
 
         dock = window.add_plugin_dock_widget("napari-labdct", "Denoise", tabify=True)[1]
         job = dock.controller.job
-        self.until(lambda: dock.bar.button.isEnabled() and "Reading" not in dock.card.text())
+        self.until(
+            lambda: dock.bar.button.isEnabled() and "Reading" not in dock.network.card.text()
+        )
         self.until(lambda: not dock.session.job("model").running)
-        self.choose(dock.scope, "This frame")
+        self.choose(dock.network.scope, "This frame")
         self.shoot("denoise-ready")
         self.click(dock.bar.button)
         self.until(lambda: not job.running)
-        self.until(lambda: "spot" in dock.count.text())
+        self.until(lambda: "spot" in dock.spots.count.text())
         self.shoot("this-frame")
-        self.choose(dock.scope, "Whole stack")
+        self.choose(dock.network.scope, "Whole stack")
         self.click(dock.bar.button)
         self.until(lambda: job.seconds_per_step is not None)
         self.shoot("whole-stack")
@@ -159,17 +161,17 @@ class Tour:
         self.shoot("cancelling", 0.0)
         self.until(lambda: not job.running)
         self.shoot("stopped")
-        dock.slider.setFocus()
-        left = dock.slider.rect().center()
-        left.setX(dock.slider.width() // 6)
+        dock.spots.slider.setFocus()
+        left = dock.spots.slider.rect().center()
+        left.setX(dock.spots.slider.width() // 6)
         for _ in range(4):
-            self.click(dock.slider, left)
+            self.click(dock.spots.slider, left)
         self.shoot("threshold-moved")
         self.click(dock.bar.resume_button)
         self.until(lambda: not job.running)
         self.shoot("resumed-and-done")
-        if dock.track_button.isEnabled():
-            self.click(dock.track_button)
+        if dock.spots.track_button.isEnabled():
+            self.click(dock.spots.track_button)
             self.shoot("tracking", 0.5)
             self.until(lambda: not job.running)
             self.shoot("tracked")

@@ -149,7 +149,7 @@ def test_track_takes_no_mask(described, tmp_path, capsys):
     mask, out = tmp_path / "m.tif", tmp_path / "t.tif"
     tifffile.imwrite(mask, np.full((7, 96, 112), [0] * 100 + [255] * 12, np.uint8))
     assert cli.main(["track", str(described), "--cleaned", str(mask), "-o", str(out)]) == 1
-    assert "is a mask; give the cleaned stack" in capsys.readouterr().err
+    assert "is a mask; give the network result" in capsys.readouterr().err
     assert not out.exists()
 
 

@@ -168,7 +168,7 @@ def test_masks_with_nan_get_a_sentence(folder, tmp_path, capsys):
         (["--cleaned", "C", "--binary", "b.tif", "--stack-px", "100000000"], "at most 32768"),
         (["--mask", "nowhere.tif", "-o", "s.csv"], "does not exist"),
         (["--cleaned", "C", "-o", "s.csv", "--where", "snrr > 5"], "no column 'snrr'"),
-        (["--cleaned", "R", "-o", "s.csv"], "is a mask; give the cleaned stack"),
+        (["--cleaned", "R", "-o", "s.csv"], "is a mask; give the network result"),
         (["--mask", "SMALL", "-o", "s.csv"], "20 x 20 pixels"),
         (["--cleaned", "C", "--routine", "SMALL", "-o", "s.csv"], "20 x 20 pixels"),
     ],

@@ -47,7 +47,7 @@ def test_figure4_and_its_lines(frame, tmp_path):
     raw, a, _ = frame
     figure = pictures.figure4(raw, 255 * a, raw - 200.0, beam_stop=a, orientation=2)
     figure.savefig(tmp_path / "four.png")
-    assert titles(figure) == ["projection", "network output", "diagonal line", "horizontal line"]
+    assert titles(figure) == ["projection", "network result", "diagonal line", "horizontal line"]
     assert len(figure.axes[2].lines) == 4  # three curves and the line at 255
 
 

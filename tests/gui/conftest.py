@@ -126,6 +126,6 @@ def panel(viewer, dock, model_path, wait):
 
     preferences.save_last("denoise_dock", {"model": str(model_path), "device": "cpu"})
     panel = dock("Denoise")
-    wait(lambda: "threshold 120" in panel.card.text())
+    wait(lambda: "threshold 120" in panel.network.card.text())
     wait(lambda: not session_of(viewer).job("model").running)
     return panel

@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 import tifffile
+from clicking import click
 from qtpy.QtWidgets import QMessageBox
 
 from napari_labdct.core.errors import LabDCTError, OutputError, ScanError
@@ -35,8 +36,8 @@ def run(panel, wait):
     """Press Run with a scope and wait for the end."""
 
     def go(scope: str = "Whole stack", state: str = "done") -> None:
-        panel.scope.setCurrentText(scope)
-        panel.bar.button.click()
+        panel.network.scope.setCurrentText(scope)
+        click(panel.bar.button)
         wait(lambda: not panel.controller.job.running)
         assert panel.controller.job.state == state, panel.controller.job.error
         wait(lambda: not session_of(panel.session.viewer).job("spots").running)
@@ -50,15 +51,15 @@ def middle_threshold(cleaned: np.ndarray) -> int:
 
 
 def test_the_card_the_devices_and_the_default_threshold(panel):
-    assert panel.threshold.value() == panel.slider.value() == 120
-    assert panel.model.currentText() == "tiny.safetensors"
-    assert "median of 5 frames" in panel.card.text()
-    names = [panel.device.itemData(i) for i in range(panel.device.count())]
+    assert panel.spots.threshold.value() == panel.spots.slider.value() == 120
+    assert panel.network.model.currentText() == "tiny.safetensors"
+    assert "median of 5 frames" in panel.network.card.text()
+    names = [panel.network.device.itemData(i) for i in range(panel.network.device.count())]
     from napari_labdct.networks.devices import devices
     from napari_labdct.networks.runtimes import available_runtimes
 
     assert names == ["auto", *devices(), *available_runtimes()]
-    assert panel.device.currentData() == "cpu"
+    assert panel.network.device.currentData() == "cpu"
     assert not panel.bar.button.isEnabled()  # nothing is open
     assert panel.empty.isVisibleTo(panel)
 
@@ -93,10 +94,10 @@ def test_this_frame_a_range_and_the_whole_stack_share_one_result(
     run("This frame")
     store = viewer.layers[1].data
     assert list(np.flatnonzero(store.done)) == [4]
-    panel.scope.setCurrentText("Range")
-    assert panel.first.isVisibleTo(panel)
-    panel.first.setValue(6)
-    panel.last.setValue(5)
+    panel.network.scope.setCurrentText("Range")
+    assert panel.network.first.isVisibleTo(panel)
+    panel.network.first.setValue(6)
+    panel.network.last.setValue(5)
     run("Range")
     assert list(np.flatnonzero(store.done)) == [4, 5, 6]
     run("Whole stack")
@@ -119,10 +120,10 @@ def test_threshold_and_size_act_without_the_network(
 
     monkeypatch.setattr(Model, "see", fail)
     level = middle_threshold(shown)
-    panel.slider.setValue(level)
-    assert panel.threshold.value() == level
+    panel.spots.slider.setValue(level)
+    assert panel.spots.threshold.value() == level
     wait(lambda: mask.data.settings.threshold == level)
-    panel.spot_form.controls["min_size_px"].widget.setValue(9)
+    panel.spots.form.controls["min_size_px"].widget.setValue(9)
     wait(lambda: mask.data.settings == SpotSettings(threshold=level, min_size_px=9))
     wait(lambda: not session_of(viewer).job("spots").running)
     expected = binarise(shown, SpotSettings(threshold=level, min_size_px=9))
@@ -131,7 +132,7 @@ def test_threshold_and_size_act_without_the_network(
     from scipy import ndimage as ndi
 
     count = ndi.label(expected, np.ones((3, 3)))[1]
-    assert panel.count.text() == f"{count} spot{'s' if count != 1 else ''} in frame {index}"
+    assert panel.spots.count.text() == f"{count} spot{'s' if count != 1 else ''} in frame {index}"
     assert info_of(mask)["recipe"]["binarise"] == {"threshold": level, "min_size_px": 9}
 
 
@@ -139,16 +140,16 @@ def test_many_moves_of_the_slider_end_at_the_last(panel, run, add_scan, scan, vi
     add_scan(scan)
     run("This frame")
     for value in range(100, 140):
-        panel.slider.setValue(value)
+        panel.spots.slider.setValue(value)
     wait(lambda: viewer.layers[2].data.settings.threshold == 139)
 
 
 def test_other_settings_make_another_result(panel, run, add_scan, scan, viewer):
     add_scan(scan)
     run("This frame")
-    panel.form.more.click()
-    panel.form.controls["use_median"].widget.click()
-    assert "clearly weaker" in panel.estimate.text()
+    click(panel.network.form.more)
+    click(panel.network.form.controls["use_median"].widget)
+    assert "clearly weaker" in panel.network.estimate.text()
     run("This frame")
     names = [layer.name for layer in viewer.layers]
     assert names[-2:] == ["iron [DL] #2", "iron [DL spots] #2"]
@@ -160,10 +161,10 @@ def test_the_result_worked_on_last_is_the_newest(panel, run, add_scan, scan, vie
     """Try one, try another, run the first one whole: that is what is cut, tracked and exported."""
     stack = add_scan(scan)
     run("This frame")
-    panel.form.more.click()
-    panel.form.controls["use_median"].widget.click()
+    click(panel.network.form.more)
+    click(panel.network.form.controls["use_median"].widget)
     run("This frame")
-    panel.form.controls["use_median"].widget.click()
+    click(panel.network.form.controls["use_median"].widget)
     run("Whole stack")
     control = panel.controller
     assert control.cleaned_layer(stack) is viewer.layers[1]
@@ -174,7 +175,7 @@ def test_the_result_worked_on_last_is_the_newest(panel, run, add_scan, scan, vie
 def test_smaller_output_lies_over_the_scan(panel, run, add_scan, make_frames, viewer):
     scan = Scan(make_frames(1, 48, 1600), name="wide")
     layer = add_scan(scan)
-    panel.output.setCurrentIndex(1)
+    panel.network.output.setCurrentIndex(1)
     run("This frame")
     cleaned = viewer.layers[1]
     assert cleaned.data.shape == (1, 36, 1200)
@@ -194,13 +195,13 @@ def test_cancel_keeps_what_is_done_and_resume_goes_on(
         return real(self, index)
 
     monkeypatch.setattr(Denoiser, "frame", clean)
-    panel.scope.setCurrentText("Whole stack")
-    panel.bar.button.click()
+    panel.network.scope.setCurrentText("Whole stack")
+    click(panel.bar.button)
     for _ in range(3):
         gate.release()
     job = panel.controller.job
     wait(lambda: job.progress.done == 3)
-    panel.bar.button.click()
+    click(panel.bar.button)
     gate.release()
     wait(lambda: job.state == "stopped")
     assert made == [0, 1, 2, 3]
@@ -208,7 +209,7 @@ def test_cancel_keeps_what_is_done_and_resume_goes_on(
     assert [bool(d) for d in viewer.layers[1].data.done] == [True] * 4 + [False] * 5
     for _ in range(9):
         gate.release()
-    panel.bar.resume_button.click()
+    click(panel.bar.resume_button)
     wait(lambda: job.state == "done")
     assert made == list(range(9))
     assert len(viewer.layers) == 3
@@ -244,7 +245,7 @@ def test_discard_deletes_the_result_and_its_layers_only(
     assert panel.bar.label.text().startswith("Cannot write (No space left")
     assert panel.bar.button.isEnabled()
     store = viewer.layers["iron [DL]"].data
-    panel.bar.discard_button.click()
+    click(panel.bar.discard_button)
     assert [layer.name for layer in viewer.layers] == ["iron", "mine"]
     assert mine in viewer.layers
     assert not store.location.exists()
@@ -262,8 +263,8 @@ def test_the_stack_removed_while_it_is_denoised(panel, add_scan, scan, viewer, m
         return real(self, index)
 
     monkeypatch.setattr(Denoiser, "frame", clean)
-    panel.scope.setCurrentText("Whole stack")
-    panel.bar.button.click()
+    panel.network.scope.setCurrentText("Whole stack")
+    click(panel.bar.button)
     job = panel.controller.job
     wait(lambda: job.progress.total == 9)
     viewer.layers.remove(layer)
@@ -284,8 +285,8 @@ def test_results_removed_while_they_are_made(panel, run, add_scan, scan, viewer,
         return real(self, index)
 
     monkeypatch.setattr(Denoiser, "frame", clean)
-    panel.scope.setCurrentText("Whole stack")
-    panel.bar.button.click()
+    panel.network.scope.setCurrentText("Whole stack")
+    click(panel.bar.button)
     wait(lambda: len(viewer.layers) == 3)
     while len(viewer.layers) > 1:
         viewer.layers.pop()
@@ -302,7 +303,7 @@ def test_the_viewer_closed_while_it_is_denoised(
     panel = viewer.window.add_plugin_dock_widget("napari-labdct", "Denoise")[1]
     viewer.add_image(scan.frames, name="iron", contrast_limits=(0, 900))
     session, job = panel.session, panel.controller.job
-    wait(lambda: "threshold" in panel.card.text())
+    wait(lambda: "threshold" in panel.network.card.text())
     wait(lambda: not session.job("model").running)
     gate, real, made = threading.Semaphore(0), Denoiser.frame, []
 
@@ -312,7 +313,7 @@ def test_the_viewer_closed_while_it_is_denoised(
         return real(self, index)
 
     monkeypatch.setattr(Denoiser, "frame", clean)
-    panel.bar.button.click()
+    click(panel.bar.button)
     wait(lambda: job.progress.total == 9)
     viewer.close()
     wait(lambda: session.closed)
@@ -338,7 +339,7 @@ def test_nan_frames_are_named_and_stop_nothing(panel, run, add_scan, make_frames
 
 def test_a_single_frame_says_that_it_is_weaker(panel, run, add_scan, make_frames, viewer):
     add_scan(Scan(make_frames(1), name="one"))
-    assert "weaker" in panel.estimate.text()
+    assert "weaker" in panel.network.estimate.text()
     run("Whole stack")
     assert "weaker" in panel.bar.label.text()
     assert viewer.layers[1].data.shape == (1, 48, 64)
@@ -365,12 +366,12 @@ def test_a_bad_model_file_gets_a_sentence(panel, add_scan, scan, tmp_path, wait,
     monkeypatch.setattr(
         "qtpy.QtWidgets.QFileDialog.getOpenFileName", lambda *a, **k: (str(bad), "")
     )
-    panel.model.setCurrentIndex(panel.model.count() - 1)
-    panel.model.activated.emit(panel.model.count() - 1)
+    panel.network.model.setCurrentIndex(panel.network.model.count() - 1)
+    panel.network.model.activated.emit(panel.network.model.count() - 1)
     wait(lambda: session_of(panel.session.viewer).job("model").state == "failed")
-    assert "letter.safetensors" in panel.card.text()
+    assert "letter.safetensors" in panel.network.card.text()
     assert not panel.bar.button.isEnabled()
-    assert panel.model.currentText() == "letter.safetensors"
+    assert panel.network.model.currentText() == "letter.safetensors"
 
 
 def test_a_folder_that_cannot_be_written(panel, run, add_scan, scan, home):
@@ -389,14 +390,14 @@ def test_export_is_what_grain_software_reads(
     run("Whole stack")
     cleaned = viewer.layers[1].data
     level = middle_threshold(cleaned[0])
-    panel.slider.setValue(level)
+    panel.spots.slider.setValue(level)
     wait(lambda: viewer.layers[2].data.settings.threshold == level)
     out = tmp_path / "out" / "spots"
     monkeypatch.setattr(
         "qtpy.QtWidgets.QFileDialog.getSaveFileName", lambda *a, **k: (str(out), "")
     )
-    panel.export_button.click()
-    job = panel.controller.export_job
+    click(panel.spots.export_button)
+    job = panel.controller.files.job
     wait(lambda: job.state == "done")
     with tifffile.TiffFile(out.with_name("spots.tif")) as tif:
         assert len(tif.pages) == len(frames)
@@ -413,7 +414,7 @@ def test_export_is_what_grain_software_reads(
     np.testing.assert_array_equal(again.mask(0, scan.shape), written[0] > 0)
     assert again.recipe["cleaned_by"] == "denoise"
     assert "Wrote" in panel.export_bar.label.text()
-    panel.save_button.click()
+    click(panel.spots.save_button)
     wait(lambda: job.state == "done" and job.title.startswith("Write"))
     wait(lambda: (tifffile.imread(out.with_name("spots.tif")) == np.asarray(cleaned[:])).all())
 
@@ -428,9 +429,9 @@ def test_gaps_are_asked_about_before_export(panel, run, add_scan, scan, tmp_path
         return QMessageBox.StandardButton.No
 
     monkeypatch.setattr(QMessageBox, "question", question)
-    panel.export_button.click()
+    click(panel.spots.export_button)
     assert asked[0].startswith("Only 1 of 9 projections are denoised")
-    assert panel.controller.export_job.state == "idle"
+    assert panel.controller.files.job.state == "idle"
 
 
 def test_export_into_a_folder_that_cannot_be_written(
@@ -439,20 +440,20 @@ def test_export_into_a_folder_that_cannot_be_written(
     layer = add_scan(scan)
     run("Whole stack")
     (tmp_path / "file").write_text("in the way")
-    panel.controller.export(layer, tmp_path / "file" / "spots.tif")
-    wait(lambda: panel.controller.export_job.state == "failed")
+    panel.controller.files.write_mask(layer, tmp_path / "file" / "spots.tif")
+    wait(lambda: panel.controller.files.job.state == "failed")
     assert "Cannot write" in panel.export_bar.label.text()
 
 
 def test_the_dock_comes_back_as_it_was_left(panel, dock, viewer, model_path, wait):
-    panel.output.setCurrentIndex(1)
-    panel.scope.setCurrentText("Whole stack")
+    panel.network.output.setCurrentIndex(1)
+    panel.network.scope.setCurrentText("Whole stack")
     viewer.window.remove_dock_widget(panel)
     again = dock("Denoise")
-    assert again.output.currentData() == 1200
-    assert again.scope.currentText() == "Whole stack"
-    assert again.model.currentData() == str(model_path)
-    wait(lambda: "threshold 120" in again.card.text())
+    assert again.network.output.currentData() == 1200
+    assert again.network.scope.currentText() == "Whole stack"
+    assert again.network.model.currentData() == str(model_path)
+    wait(lambda: "threshold 120" in again.network.card.text())
 
 
 def test_slots_compute_nothing(panel, run, add_scan, frames, viewer, monkeypatch, wait):
@@ -498,8 +499,8 @@ def test_slots_compute_nothing(panel, run, add_scan, frames, viewer, monkeypatch
         watch(where)
     models.__init__()
     run("Whole stack")
-    panel.slider.setValue(middle_threshold(viewer.layers[1].data[4]))
-    wait(lambda: viewer.layers[2].data.settings.threshold == panel.slider.value())
+    panel.spots.slider.setValue(middle_threshold(viewer.layers[1].data[4]))
+    wait(lambda: viewer.layers[2].data.settings.threshold == panel.spots.slider.value())
     assert wrong == []
 
 
@@ -527,16 +528,16 @@ def test_tracks_are_the_librarys_and_a_result_of_their_own(
 ):
     scan = scan.replace(description=ScanDescription(**DISTANCES))
     layer = add_scan(scan)
-    assert not panel.track_button.isEnabled()
+    assert not panel.spots.track_button.isEnabled()
     run("This frame")
-    assert not panel.track_button.isEnabled()
-    assert "whole stack denoised" in panel.track_hint.text()
+    assert not panel.spots.track_button.isEnabled()
+    assert "whole stack denoised" in panel.spots.track_hint.text()
     run("Whole stack")
-    assert panel.track_button.isEnabled()
-    assert not panel.track_hint.isVisibleTo(panel)
-    panel.threshold.setValue(140)
-    panel.track_button.click()
-    assert not panel.track_button.isEnabled()  # while it runs
+    assert panel.spots.track_button.isEnabled()
+    assert not panel.spots.track_hint.isVisibleTo(panel)
+    panel.spots.threshold.setValue(140)
+    click(panel.spots.track_button)
+    assert not panel.spots.track_button.isEnabled()  # while it runs
     wait(lambda: not panel.controller.job.running)
     assert panel.controller.job.state == "done", panel.controller.job.error
     names = [layer.name for layer in viewer.layers]
@@ -553,7 +554,7 @@ def test_tracks_are_the_librarys_and_a_result_of_their_own(
     assert info_of(tracked)["recipe"]["job"] == "track"
     assert tracker.note in panel.bar.label.text()
     assert panel.controller.mask_layer(layer) is mask  # what Compare, Spots and Export take
-    panel.track_button.click()  # again: the same result, not one of the tracked
+    click(panel.spots.track_button)  # again: the same result, not one of the tracked
     wait(lambda: not panel.controller.job.running)
     assert len(viewer.layers) == 5
 
@@ -561,8 +562,8 @@ def test_tracks_are_the_librarys_and_a_result_of_their_own(
 def test_the_dock_says_what_tracks_need(panel, run, add_scan, scan, viewer):
     layer = add_scan(scan.replace(omega_deg=None))
     run("Whole stack")
-    assert not panel.track_button.isEnabled()
-    text = panel.track_hint.text()
+    assert not panel.spots.track_button.isEnabled()
+    text = panel.spots.track_hint.text()
     assert "rotation angles, source distance, detector distance" in text
     assert "Scan dock" in text
     with pytest.raises(LabDCTError, match="rotation angles"):
@@ -570,7 +571,7 @@ def test_the_dock_says_what_tracks_need(panel, run, add_scan, scan, viewer):
     session = session_of(viewer)
     session.set_scan(layer, session.scan(layer).replace(
         omega_deg=scan.omega_deg, description=ScanDescription(**DISTANCES)))  # fmt: skip
-    assert panel.track_button.isEnabled()
+    assert panel.spots.track_button.isEnabled()
 
 
 def test_discarding_tracks_that_failed_keeps_what_was_denoised(
@@ -585,10 +586,10 @@ def test_discarding_tracks_that_failed_keeps_what_was_denoised(
         yield
 
     monkeypatch.setattr(Tracker, "survey", fail)
-    panel.track_button.click()
+    click(panel.spots.track_button)
     wait(lambda: panel.controller.job.state == "failed")
     assert "turns the other way" in panel.bar.label.text()
-    panel.bar.discard_button.click()
+    click(panel.bar.discard_button)
     assert [layer.name for layer in viewer.layers] == ["iron", "iron [DL]", "iron [DL spots]"]
     assert store.path.exists()
     assert store.complete
@@ -607,14 +608,14 @@ def test_a_corrected_scan_is_not_resumed_with_what_it_said_before(
         yield
 
     monkeypatch.setattr(Tracker, "survey", survey)
-    panel.track_button.click()
+    click(panel.spots.track_button)
     wait(lambda: panel.controller.job.state == "failed")
     session = session_of(viewer)
     old = session.scan(layer)
     session.set_scan(layer, old.replace(omega_deg=-old.omega_deg))
     assert not panel.controller.job.resumable
-    assert panel.track_button.isEnabled()
-    panel.track_button.click()
+    assert panel.spots.track_button.isEnabled()
+    click(panel.spots.track_button)
     wait(lambda: panel.controller.job.state == "failed")
     assert turned == [5, -5]
     assert viewer.layers[1].data.complete
@@ -631,13 +632,13 @@ def test_a_frame_without_a_result_shows_the_projection_and_no_count(
     assert cleaned.visible
     panel.session.show_frame(first + 1)
     assert not cleaned.visible  # black would hide the projection
-    wait(lambda: panel.count.text() == f"Frame {first + 1} is not denoised yet")
-    panel.controller.recount(layer)
+    wait(lambda: panel.spots.count.text() == f"Frame {first + 1} is not denoised yet")
+    panel.controller.spots.recount(layer)
     wait(lambda: not panel.session.job("spots").running)
-    assert "not denoised yet" in panel.count.text()
+    assert "not denoised yet" in panel.spots.count.text()
     panel.session.show_frame(first)
     assert cleaned.visible
-    wait(lambda: "spot" in panel.count.text())
+    wait(lambda: "spot" in panel.spots.count.text())
     cleaned.visible = False
     panel.session.show_frame(first + 1)
     panel.session.show_frame(first)
@@ -648,17 +649,46 @@ def test_the_buttons_name_the_result_and_removed_layers_come_back(
     panel, run, add_scan, scan, viewer
 ):
     layer = add_scan(scan)
-    assert panel.export_button.text() == "Export binary stack..."
+    assert panel.spots.export_button.text() == "Export mask..."
     run()
-    assert panel.export_button.text() == "Export [DL spots]..."
-    assert panel.save_button.text() == "Save [DL]..."
-    assert panel.threshold_label.text() == "Threshold of [DL spots]"
+    assert panel.spots.export_button.text() == "Export [DL spots]..."
+    assert panel.spots.save_button.text() == "Save [DL]..."
+    assert panel.spots.threshold_label.text() == "Threshold of [DL spots]"
     assert not panel.show_button.isVisibleTo(panel)
     for made in panel.session.results(layer):
         viewer.layers.remove(made)
-    assert panel.export_button.text() == "Export binary stack..."
+    assert panel.spots.export_button.text() == "Export mask..."
     assert panel.show_button.isVisibleTo(panel)
-    panel.show_button.click()
+    click(panel.show_button)
     assert panel.controller.cleaned_layer(layer).data.complete
     assert panel.controller.mask_layer(layer) is not None
     assert not panel.show_button.isVisibleTo(panel)
+
+
+def test_nothing_of_one_scan_stands_under_another(panel, run, add_scan, scan, wait):
+    session = panel.session
+    iron = add_scan(scan)
+    run("This frame")
+    assert "1 frame" in panel.bar.label.text()
+    assert "iron" not in panel.bar.label.text()
+    counted = panel.spots.count.text()
+    assert "spot" in counted
+    copper = add_scan(scan.replace(name="copper"))
+    session.set_stack(copper)
+    assert panel.bar.label.text().startswith("'iron': Done")
+    assert "Denoise a frame" in panel.spots.count.text()
+    assert not panel.spots.export_button.isEnabled()
+    assert panel.compare.isHidden()
+    assert panel.show_button.isHidden()
+    panel.controller.spots.recount(iron)  # a count that was asked for before
+    job = session.job("spots")
+    assert job.running
+    wait(lambda: not job.running)
+    assert "Denoise a frame" in panel.spots.count.text()
+    session.set_stack(iron)
+    assert panel.bar.label.text().startswith("Done")
+    for made in session.results(iron):
+        session.viewer.layers.remove(made)
+    assert not panel.show_button.isHidden()
+    session.set_stack(copper)
+    assert panel.show_button.isHidden()

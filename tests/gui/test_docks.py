@@ -127,7 +127,7 @@ def test_the_sample_opens_from_the_dock(dock, viewer, qtbot, wait):
 
     panel = dock("Denoise")
     sample = next(b for b in panel.empty.findChildren(QPushButton) if "sample" in b.text())
-    sample.click()
+    click(sample)
     wait(lambda: panel.session.stack is not None)
     wait(lambda: not panel.session.job("open").running)
     scan = panel.session.scan()

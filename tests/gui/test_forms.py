@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import pytest
-from qtpy.QtCore import QPoint, QPointF, Qt
+from clicking import click
+from qtpy.QtCore import QLocale, QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication, QCheckBox, QComboBox, QDoubleSpinBox, QLineEdit, QSpinBox
 
 from napari_labdct.core.errors import SettingsError
 from napari_labdct.core.parameters import Param, Settings
 from napari_labdct.gui.app import preferences
-from napari_labdct.gui.widgets.forms import SettingsForm
+from napari_labdct.gui.widgets.forms import SettingsForm, numbers_of
 
 pytestmark = pytest.mark.gui
 
@@ -97,10 +98,67 @@ def test_advanced_fields_fold_away(make, qtbot):
     form = make()
     depth = form.controls["depth"].widget
     assert not depth.isVisible()
-    form.more.click()
+    click(form.more)
     assert depth.isVisible()
-    form.more.click()
+    click(form.more)
     assert not depth.isVisible()
+
+
+def test_a_folded_more_says_what_is_not_at_its_default(make, qtbot):
+    form = make(remember_as="example")
+    assert form.more.text() == "More"
+    form.controls["depth"].widget.setValue(4)
+    assert form.more.text() == "More (1 change)"
+    assert form.more.toolTip().endswith("Changed: Depth")
+    click(form.more)
+    assert form.more.text() == "More"
+    assert make(remember_as="example").more.text() == "More (1 change)"
+    click(form.more)
+    form.reset()
+    assert form.more.text() == "More"
+    form.set_settings(Example(sigma=4, depth=1), quietly=True)
+    assert form.more.text() == "More (1 change)"
+
+
+@pytest.mark.parametrize("language", [QLocale.Language.English, QLocale.Language.German])
+def test_a_decimal_comma_is_read_in_every_field_and_language(make, qtbot, language):
+    before = QLocale()
+    QLocale.setDefault(QLocale(language))
+    try:
+        form = make()
+    finally:
+        QLocale.setDefault(before)
+    for name in ("sigma", "size"):
+        for text in ("13,4", "13.4"):
+            widget = form.controls[name].widget
+            widget.selectAll()
+            qtbot.keyClicks(widget, text)
+            qtbot.keyClick(widget, Qt.Key.Key_Return)
+            assert getattr(form.settings(), name) == 13.4
+            widget.selectAll()
+            qtbot.keyClicks(widget, "2")
+            qtbot.keyClick(widget, Qt.Key.Key_Return)
+            assert getattr(form.settings(), name) == 2
+
+
+@pytest.mark.parametrize("text", ["1.5", "1,5"])
+def test_a_fraction_does_not_become_another_whole_number(make, qtbot, text):
+    form = make()
+    count = form.controls["count"].widget
+    count.setRange(1, 99)
+    count.selectAll()
+    qtbot.keyClicks(count, text)
+    qtbot.keyClick(count, Qt.Key.Key_Return)
+    assert count.value() == 3
+
+
+def test_numbers_of_a_line_with_points_or_commas():
+    same = ["24.5, 30", "24.5,30", "24,5; 30", "24,5 30", "24,5, 30", " 24,5 ;30 ", "24.5;30"]
+    assert {numbers_of(text, 2) for text in same} == {(24.5, 30.0)}
+    assert numbers_of("0,0,1", 3) == numbers_of("0; 0; 1", 3) == (0, 0, 1)
+    assert numbers_of("13,4", 1) == numbers_of("13.4", 1) == (13.4,)
+    for wrong in ("", "24", "1, 2, 3", "a, b", "1 nan", "1;;2"):
+        assert numbers_of(wrong, 2) is None
 
 
 def test_last_values_come_back_and_reset_brings_the_defaults(make):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from clicking import click
 from qtpy.QtCore import QThread
 
 from napari_labdct.core.errors import ScanError
@@ -88,7 +89,7 @@ def test_cancel_stops_within_a_frame_and_resume_goes_on(job, bar, wait):
     steps.allow(2)
     wait(lambda: job.progress.done == 2)
     assert bar.bar.format() == "2 / 5"
-    bar.button.click()
+    click(bar.button)
     assert job.state == "cancelling"
     assert bar.button.text() == "Cancelling..."
     assert not bar.button.isEnabled()
@@ -101,7 +102,7 @@ def test_cancel_stops_within_a_frame_and_resume_goes_on(job, bar, wait):
     assert bar.resume_button.isVisible()
     assert bar.discard_button.isVisible()
     steps.allow(5)
-    bar.resume_button.click()
+    click(bar.resume_button)
     wait(lambda: job.state == "done")
     assert steps.done == 5
     assert not bar.resume_button.isVisible()
@@ -111,7 +112,7 @@ def test_cancel_during_the_first_frame(job, bar, wait):
     steps = Steps()
     job.start(steps, "test")
     wait(lambda: job.progress.total == 5)
-    bar.button.click()
+    click(bar.button)
     steps.allow(1)
     wait(lambda: job.state == "stopped")
     assert steps.done == 1
@@ -143,7 +144,7 @@ def test_a_fault_is_one_sentence_and_the_bar_clears(job, bar, wait):
     assert bar.button.text() == "Denoise"
     assert bar.button.isEnabled()
     assert not bar.details_button.isVisible()
-    bar.resume_button.click()
+    click(bar.resume_button)
     wait(lambda: job.state == "done")
 
 
@@ -157,7 +158,7 @@ def test_a_fault_nobody_foresaw_has_details(job, bar, wait):
     assert "KeyError" in bar.label.text()
     assert "\n" not in bar.label.text()
     assert bar.details_button.isVisible()
-    bar.details_button.click()
+    click(bar.details_button)
     assert "Traceback" in bar.details.toPlainText()
     assert bar.details.isVisible()
 
@@ -255,7 +256,7 @@ def test_discard_forgets(job, bar, wait):
     wait(lambda: job.state == "stopped")
     asked = []
     bar.discard_requested.connect(lambda: asked.append(1))
-    bar.discard_button.click()
+    click(bar.discard_button)
     assert asked == [1]
     job.discard()
     assert not job.resumable
@@ -270,7 +271,7 @@ def test_run_is_refused_with_a_reason(job, bar):
     asked = []
     bar.run_requested.connect(lambda: asked.append(1))
     bar.set_ready(True)
-    bar.button.click()
+    click(bar.button)
     assert asked == [1]
 
 

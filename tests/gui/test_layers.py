@@ -26,7 +26,7 @@ pytestmark = pytest.mark.gui
 def stack(shape=(5, 40, 60), **options) -> Image:
     options = {
         "name": "iron", "scale": (1, 3, 2), "translate": (0, 10, 20),
-        "units": ("pixel", "um", "um"), "axis_labels": ("omega", "y", "x"), **options,
+        "units": ("pixel", "um", "um"), "axis_labels": ("projection", "y", "x"), **options,
     }  # fmt: skip
     return Image(np.zeros(shape, np.uint16), contrast_limits=(0, 900), **options)
 

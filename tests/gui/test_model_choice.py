@@ -19,7 +19,7 @@ def menu(panel, wait):
     """Click in the Models menu and wait until what it does is done."""
 
     def click(text: str) -> None:
-        choice = panel.choice
+        choice = panel.network.choice
         choice.menu.aboutToShow.emit()
         assert choice.actions[text].isEnabled(), text
         choice.actions[text].trigger()
@@ -41,17 +41,17 @@ def test_an_imported_model_is_chosen_renamed_and_deleted(panel, menu, model_path
         "qtpy.QtWidgets.QMessageBox.question", lambda *a, **k: QMessageBox.StandardButton.Yes
     )
     menu("Import...")
-    assert panel.settings().model == panel.model.currentText() == "mine"
+    assert panel.settings().model == panel.network.model.currentText() == "mine"
     assert panel.status.text() == "Added mine to your models."
     menu("Rename...")
     assert panel.settings().model == "iron"
-    assert "threshold 120" in panel.card.text()
+    assert "threshold 120" in panel.network.card.text()
     assert preferences.load_last("denoise_dock")["model"] == "iron"
     menu("Delete...")
     assert panel.settings().model == "compact"
-    panel.choice.menu.aboutToShow.emit()
-    assert not panel.choice.actions["Rename..."].isEnabled()
-    assert not panel.choice.actions["Delete..."].isEnabled()
+    panel.network.choice.menu.aboutToShow.emit()
+    assert not panel.network.choice.actions["Rename..."].isEnabled()
+    assert not panel.network.choice.actions["Delete..."].isEnabled()
 
 
 def test_a_name_that_is_taken_is_said(panel, menu, model_path, monkeypatch):
@@ -61,7 +61,7 @@ def test_a_name_that_is_taken_is_said(panel, menu, model_path, monkeypatch):
     monkeypatch.setattr("qtpy.QtWidgets.QInputDialog.getText", lambda *a, **k: ("compact", True))
     menu("Import...")
     assert "'compact' comes with the package" in panel.status.text()
-    assert panel.model.currentText() == "tiny.safetensors"
+    assert panel.network.model.currentText() == "tiny.safetensors"
 
 
 def test_the_model_is_written_as_onnx(panel, menu, tmp_path, monkeypatch):
@@ -77,10 +77,10 @@ def test_the_model_is_written_as_onnx(panel, menu, tmp_path, monkeypatch):
 
 
 def test_the_card_tells_what_the_model_is(panel):
-    dialog = panel.choice.show_card()
+    dialog = panel.network.choice.show_card()
     text = dialog.findChild(QTextBrowser).toPlainText()
     assert "120 of 255" in text
-    assert "parameters" in panel.card.toolTip()
+    assert "parameters" in panel.network.card.toolTip()
     dialog.close()
 
 
@@ -88,9 +88,9 @@ def test_another_dock_chooses_the_model_by_its_file(panel, model_path, wait):
     from napari_labdct.networks import own_models
 
     added = own_models.import_model(model_path, "own")
-    panel.use_model(str(added.path))
+    panel.network.use_model(str(added.path))
     assert panel.settings().model == "own"
-    wait(lambda: "threshold 120" in panel.card.text())
+    wait(lambda: "threshold 120" in panel.network.card.text())
 
 
 def test_a_model_chosen_while_a_bad_one_is_read_is_read_next(
@@ -106,9 +106,9 @@ def test_a_model_chosen_while_a_bad_one_is_read_is_read_next(
         yield from real(model)
 
     monkeypatch.setattr(model_choice, "read_card", slow)
-    panel.choice.choose(str(bad))
-    assert panel.choice.card is None  # not that of the model before
-    panel.choice.choose(str(model_path))
+    panel.network.choice.choose(str(bad))
+    assert panel.network.choice.card is None  # not that of the model before
+    panel.network.choice.choose(str(model_path))
     go.set()
-    wait(lambda: panel.choice.card is not None)
-    assert "threshold 120" in panel.card.text()
+    wait(lambda: panel.network.choice.card is not None)
+    assert "threshold 120" in panel.network.card.text()

@@ -32,7 +32,7 @@ def test_a_folder_is_one_lazy_layer(viewer, folder, frames):
     assert layer.data.shape == frames.shape
     np.testing.assert_array_equal(layer.data[3], frames[3])
     assert layer.name == "scan"
-    assert layer.axis_labels == ("omega", "y", "x")
+    assert layer.axis_labels == ("projection", "y", "x")
     low, high = layer.contrast_limits
     assert frames.min() <= low < high <= frames.max()
     assert session_of(viewer).stack is layer

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QApplication
 from napari_labdct.gui.app.layers import KEY
 from napari_labdct.gui.app.live_mask import LiveMask
 from napari_labdct.gui.app.session import session_of
-from napari_labdct.gui.review.controller import review_folder
+from napari_labdct.gui.review.finding import review_folder
 from napari_labdct.io.spot_tables import read_table
 from napari_labdct.io.training_pairs import read_training_pairs
 from napari_labdct.review.review import ACCEPTED, REJECTED, REVIEW_DTYPE, UNDECIDED, Review
@@ -77,8 +77,8 @@ def spots(add_stacks, dock, wait):
         session_of(widget.session.viewer).shown_frame()
     }
     wait(lambda: not widget.controller.job.running)
-    widget.routine.setCurrentIndex(2)
-    click(widget.whole_button)
+    widget.sources.routine.setCurrentIndex(2)
+    click(widget.sources.whole_button)
     wait(lambda: widget.controller.job.state in ("done", "failed"))
     assert len(widget.controller.table) > 4, widget.controller.job.error
     return widget
@@ -104,7 +104,7 @@ def test_a_whole_session(spots, viewer, qtbot, wait, dock, add_stacks, tmp_path,
     assert set(spots.controller.table["found_by"]) == {1, 2, 3}
 
     # filter
-    spots.expression.setText("found_by = both and frame < 4")
+    spots.filters.expression.setText("found_by = both and frame < 4")
     wait(lambda: table.model_.rowCount() == 4)
 
     # walk
@@ -126,7 +126,7 @@ def test_a_whole_session(spots, viewer, qtbot, wait, dock, add_stacks, tmp_path,
     assert spots.progress.text() == "2 of 36 decided"
 
     # paint with napari's brush
-    spots.clear_filter()
+    spots.filters.clear_all()
     assert table.model_.rowCount() == 36
     spots.tabs.setCurrentWidget(spots.correct)
     spots.correct.paint.setChecked(True)
@@ -208,7 +208,7 @@ def test_corrections_of_one_scan_never_reach_another(spots, viewer, wait, stacks
     session.add_result(copper, LiveMask(cleaned[:, ::-1].copy(), SpotSettings()), "network mask")
     session.set_stack(copper)
     wait(lambda: not control.job.running)
-    click(spots.whole_button)
+    click(spots.sources.whole_button)
     wait(
         lambda: not control.job.running and "only_frame" not in control.measured.recipe["settings"]
     )
@@ -249,31 +249,31 @@ def test_sorting_and_filtering_keep_to_the_key(spots, qtbot, wait):
         values = [table.model_.table[table.model_.order[k]] for k in range(36)]
         name = ("frame", "id", "status", "snr", "confidence", "found_by", "area_px")[column]
         assert [v[name] for v in values] == sorted((v[name] for v in values), reverse=True)
-    spots.expression.setText("frame = 4")
+    spots.filters.expression.setText("frame = 4")
     spots.apply_filter()
     assert table.current_key() == (4, 2)
     _press(qtbot, spots, "R")
     assert spots.controller.table["status"][spots.controller.row_of((4, 2))] == REJECTED
-    spots.expression.setText("frame = 5")
+    spots.filters.expression.setText("frame = 5")
     spots.apply_filter()
     assert table.current_key() is None
-    spots.expression.setText("snr >")
+    spots.filters.expression.setText("snr >")
     spots.apply_filter()
     assert "no condition" in spots.status.text()
-    spots.clear_filter()
+    spots.filters.clear_all()
     assert table.model_.rowCount() == 36
 
 
 def test_combos_filter_and_follow_the_slider(spots, viewer, wait):
-    spots.frames.setCurrentIndex(1)
+    spots.filters.frames.setCurrentIndex(1)
     viewer.dims.set_current_step(0, 6)
     wait(lambda: {spots.table.model_.key(k)[0] for k in range(4)} == {6})
-    spots.found.setCurrentIndex(1)
+    spots.filters.found.setCurrentIndex(1)
     assert spots.table.model_.rowCount() == 2
     spots.controller.set_status([spots.table.model_.key(0)], REJECTED)
-    spots.status_filter.setCurrentIndex(1 + REJECTED)
+    spots.filters.status_filter.setCurrentIndex(1 + REJECTED)
     assert spots.table.model_.rowCount() == 1
-    assert "This frame" in spots.filter_text()
+    assert "This frame" in spots.filters.text()
 
 
 def test_several_rows_are_decided_at_once_and_merged(spots, qtbot, wait):
@@ -340,25 +340,25 @@ def test_a_real_mouse_click_on_the_canvas_picks_a_spot(spots, viewer, qtbot, wai
 
 
 def test_a_region_lists_the_spots_inside(spots, viewer, wait):
-    spots.region.setChecked(True)
+    spots.filters.region.setChecked(True)
     layer = spots.controller.canvas.layer("region")
     assert layer.mode == "add_polygon"
     layer.add_polygons(np.array([[0, 0], [0, 64], [20, 64], [20, 0]]))
     wait(lambda: 0 < spots.table.model_.rowCount() < 36)
     shown = spots.table.model_
     assert (shown.table["row"][shown.order] <= 20).all()
-    spots.region.setChecked(False)
+    spots.filters.region.setChecked(False)
     assert layer not in viewer.layers
     assert shown.rowCount() == 36
 
 
 def test_similar_spots_come_likest_first(spots):
-    spots.similar.setChecked(True)
-    assert not spots.similar.isChecked()  # nothing chosen yet
+    spots.filters.similar.setChecked(True)
+    assert not spots.filters.similar.isChecked()  # nothing chosen yet
     spots.controller.select((3, 2))
-    spots.similar.setChecked(True)
+    spots.filters.similar.setChecked(True)
     assert spots.table.model_.key(0) == (3, 2)
-    spots.similar.setChecked(False)
+    spots.filters.similar.setChecked(False)
     assert spots.table.model_.key(0) == (0, 1)
 
 
@@ -388,10 +388,10 @@ def test_the_gallery_shows_crops_and_a_click_rejects(spots, qtbot, wait):
 def test_plots_follow_the_filter_and_lead_back(spots, qtbot, viewer, wait):
     spots.tabs.setCurrentWidget(spots.plots)
     plot = spots.plots.plot
-    spots.expression.setText("frame < 5")
+    spots.filters.expression.setText("frame < 5")
     wait(lambda: plot._counts.sum() == 20)
     assert plot._counts_all.sum() == 36
-    spots.clear_filter()
+    spots.filters.clear_all()
     for kind in range(5):
         spots.plots.kind.setCurrentIndex(kind)
         assert not plot.grab().isNull()
@@ -400,7 +400,7 @@ def test_plots_follow_the_filter_and_lead_back(spots, qtbot, viewer, wait):
     qtbot.mousePress(plot, Qt.MouseButton.LeftButton, pos=middle - QPoint(40, 0))
     qtbot.mouseMove(plot, middle + QPoint(90, 0))
     qtbot.mouseRelease(plot, Qt.MouseButton.LeftButton, pos=middle + QPoint(90, 0))
-    assert "snr >=" in spots.expression.text()
+    assert "snr >=" in spots.filters.expression.text()
     spots.plots.kind.setCurrentIndex(3)
     qtbot.mouseClick(plot, Qt.MouseButton.LeftButton, pos=middle)
     assert viewer.dims.current_step[0] == 4
@@ -413,7 +413,7 @@ def test_rings_show_where_the_families_begin(spots, add_scan, stacks, viewer, wa
         pixel_um=200.0, source_sample_mm=50, sample_detector_mm=50, tube_kv=110, material="Fe"
     )
     session.set_scan(session.stack, session.scan().replace(description=known))
-    click(spots.whole_button)
+    click(spots.sources.whole_button)
     wait(lambda: len(spots.plots.plot.rings) == 4)
     spots.tabs.setCurrentWidget(spots.plots)
     spots.plots.kind.setCurrentIndex(4)
@@ -475,7 +475,7 @@ def test_another_threshold_takes_the_decisions_along(spots, viewer, wait):
     spots.controller.set_status([(0, 1), (0, 3)], ACCEPTED)
     mask = session_of(viewer).results(session_of(viewer).stack, "network mask")[-1]
     mask.data.adopt(SpotSettings(threshold=170))
-    click(spots.whole_button)
+    click(spots.sources.whole_button)
     wait(lambda: spots.controller.job.state == "done" and "taken over" in spots.status.text())
     assert (spots.controller.table["status"] == ACCEPTED).sum() >= 1
 
@@ -483,13 +483,13 @@ def test_another_threshold_takes_the_decisions_along(spots, viewer, wait):
 def test_what_cannot_be_measured_is_said(dock, add_scan, scan, viewer, wait):
     add_scan(scan)
     widget = dock("Review")
-    assert not widget.whole_button.isEnabled()
-    assert widget.missing.isVisibleTo(widget)
-    assert "denoise" in widget.missing.text()
+    assert not widget.sources.whole_button.isEnabled()
+    assert widget.sources.missing.isVisibleTo(widget)
+    assert "denoise" in widget.sources.missing.text()
     small = viewer.add_labels(np.zeros((9, 48, 64), np.int32), name="by hand")
-    assert widget.network.currentText() == "by hand"
+    assert widget.sources.network.currentText() == "by hand"
     wait(lambda: not widget.controller.job.running)
-    click(widget.whole_button)
+    click(widget.sources.whole_button)
     wait(lambda: widget.controller.job.state in ("done", "failed"))
     assert widget.controller.measured is not None
     assert widget.progress.text() == "No spots measured"
@@ -513,3 +513,15 @@ def test_a_dock_that_was_closed_goes_on_with_the_same_review(spots, viewer, dock
     click(again.undo)
     _settle(again, wait)
     assert again.progress.text() == "1 of 36 decided"
+
+
+def test_outlines_removed_by_hand_come_back_and_the_review_goes_on(spots, viewer):
+    control = spots.controller
+    assert spots.sources.outlines_button.isHidden()
+    viewer.layers.remove(control.canvas.layer("review"))
+    key = control.key(0)
+    control.set_status([key], REJECTED)
+    assert control.table["status"][0] == REJECTED
+    click(spots.sources.outlines_button)
+    assert control.canvas.layer("review") is not None
+    assert spots.sources.outlines_button.isHidden()

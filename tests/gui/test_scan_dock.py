@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tifffile
+from clicking import click
 from qtpy.QtCore import Qt
 
 from napari_labdct.gui.app.session import session_of
@@ -120,6 +121,14 @@ def test_values_out_of_range_are_said_and_not_taken(panel, add_scan, bare, type_
     description = panel.session.scan(layer).description
     assert description.detector_center_px == (24.5, 30)
     assert description.detector_tilt_deg == (0, 0.5, 0)
+    type_into(panel.centre, "23,5; 31,25")
+    type_into(panel.tilt, "0,25 0 0")
+    description = panel.session.scan(layer).description
+    assert description.detector_center_px == (23.5, 31.25)
+    assert description.detector_tilt_deg == (0.25, 0, 0)
+    type_into(panel.start, "0,5")
+    type_into(panel.increment, "1,25")
+    np.testing.assert_allclose(panel.session.scan(layer).omega_deg, angles(0.5, 1.25, 9))
 
 
 def test_the_check_list_says_what_is_missing_for_which_step(panel, add_scan, bare, type_into):
@@ -152,7 +161,7 @@ def test_odd_values_are_pointed_out(frames):
 
 def test_the_beam_stop_is_guessed_and_can_be_edited(panel, add_scan, viewer, wait):
     layer = add_scan(Scan(shadowed(), name="iron"))
-    panel.guess_button.click()
+    click(panel.guess_button)
     job = session_of(viewer).job("beam stop")
     wait(lambda: not job.running)
     shapes = viewer.layers["iron [beam stop]"]
@@ -167,21 +176,21 @@ def test_the_beam_stop_is_guessed_and_can_be_edited(panel, add_scan, viewer, wai
     shapes.add_lines(np.array([[1, 1], [3, 3]]))
     assert panel.session.scan(layer).beam_stop_mask()[100, 100]
     assert len(panel.session.scan(layer).description.beam_stop_px) == 3
-    panel.remove_button.click()
+    click(panel.remove_button)
     assert panel.session.scan(layer).description.beam_stop_px == ()
     assert "iron [beam stop]" not in viewer.layers
 
 
 def test_no_beam_stop_is_said(panel, add_scan, wait):
     add_scan(Scan(np.full((5, 64, 64), 500, np.uint16), name="flat"))
-    panel.guess_button.click()
+    click(panel.guess_button)
     wait(lambda: not panel.session.job("beam stop").running)
     assert "No beam stop was found" in panel.status.text()
 
 
 def test_drawing_a_beam_stop_from_nothing(panel, add_scan, bare, viewer):
     layer = add_scan(bare)
-    panel.edit_button.click()
+    click(panel.edit_button)
     shapes = viewer.layers["iron [beam stop]"]
     assert shapes.mode == "add_polygon"
     shapes.add_polygons(np.array([[5, 5], [5, 20], [20, 20]]))
@@ -200,7 +209,7 @@ def test_the_description_of_another_scan_in_the_folder_is_kept(panel, viewer, tm
         panel.session.set_scan(layer, scan)
         panel.session.set_stack(layer)
         panel.controller.describe(layer, pixel_um=pixel)
-        panel.save_button.click()
+        click(panel.save_button)
     assert "describes other files (a.tif)" in panel.status.text()
     assert open_scan(tmp_path / "a.tif").description.pixel_um == 3.0
 
@@ -212,7 +221,7 @@ def test_saved_beside_the_data_and_found_again(panel, viewer, tmp_path, frames, 
     type_into(panel.form.controls["pixel_um"].widget, "3.36")
     type_into(panel.start, "180")
     type_into(panel.increment, "-3")
-    panel.save_button.click()
+    click(panel.save_button)
     assert str(tmp_path / "scan.yaml") in panel.status.text()
     again = open_scan(tmp_path)
     assert again.description.pixel_um == 3.36
@@ -226,7 +235,7 @@ def test_a_folder_that_cannot_be_written_is_said(panel, add_scan, bare, tmp_path
         "qtpy.QtWidgets.QFileDialog.getSaveFileName",
         lambda *a, **k: (str(tmp_path / "file" / "scan.yaml"), ""),
     )
-    panel.save_button.click()
+    click(panel.save_button)
     assert "Cannot write" in panel.status.text()
 
 
@@ -299,21 +308,21 @@ def test_the_detector_mask_is_found_painted_used_and_kept(panel, viewer, tmp_pat
     wait(lambda: panel.mask.text() == "10 % of the pixels left out (found in the projections).")
     assert not panel.use_mask_button.isEnabled()
     assert not panel.find_mask_button.isEnabled()
-    panel.show_mask_button.click()
+    click(panel.show_mask_button)
     labels = viewer.layers[-1]
     assert labels.name.endswith("[detector mask]")
     np.testing.assert_array_equal(labels.data, gapped)
     labels.data[:3] = 1
-    panel.use_mask_button.click()
+    click(panel.use_mask_button)
     assert panel.mask.text() == "15 % of the pixels left out (as drawn)."
     assert panel.session.scan(layer).detector_mask[:3].all()
-    panel.save_button.click()
+    click(panel.save_button)
     assert "Saved" in panel.status.text()
     again = open_scan(tmp_path)
     assert again.n_frames == 5
     np.testing.assert_array_equal(again.detector_mask, labels.data != 0)
     assert panel.mask.text() == "15 % of the pixels left out (detector_mask.tif)."
-    panel.find_mask_button.click()
+    click(panel.find_mask_button)
     wait(lambda: "found in the projections" in panel.mask.text())
     np.testing.assert_array_equal(labels.data, gapped)
 
@@ -321,17 +330,17 @@ def test_the_detector_mask_is_found_painted_used_and_kept(panel, viewer, tmp_pat
 def test_no_pixel_left_out_is_a_mask_too(panel, viewer, tmp_path, gapped, wait):
     viewer.open(tmp_path, plugin="napari-labdct")
     layer = panel.session.stack
-    panel.show_mask_button.click()  # it may not be known yet
+    click(panel.show_mask_button)  # it may not be known yet
     wait(lambda: panel.use_mask_button.isEnabled())
     labels = viewer.layers[-1]
     labels.data = np.ones_like(labels.data)
-    panel.use_mask_button.click()
+    click(panel.use_mask_button)
     assert "leaves out every pixel" in panel.status.text()
     labels.data = np.zeros_like(labels.data)
-    panel.use_mask_button.click()
+    click(panel.use_mask_button)
     assert panel.session.scan(layer).detector_mask is None
     assert panel.mask.text() == "No pixel is left out."
     panel.controller.describe(layer, pixel_um=3.0)
     np.testing.assert_allclose(labels.scale, (3, 3))
-    panel.save_button.click()
+    click(panel.save_button)
     assert open_scan(tmp_path).detector_mask is None

@@ -147,6 +147,15 @@ def test_results_leave_the_users_layers_alone(viewer, add_scan, scan):
     assert not other.visible
 
 
+def test_results_leave_the_users_selection_alone(viewer, add_scan, scan):
+    session, layer = session_of(viewer), add_scan(scan)
+    mine = viewer.add_labels(np.zeros(scan.frames.shape, np.uint8), name="mine")
+    for chosen in ({mine}, {mine, layer}):
+        viewer.layers.selection = chosen
+        session.add_result(layer, np.zeros(scan.frames.shape, np.uint8), "mask")
+        assert set(viewer.layers.selection) == chosen
+
+
 def test_the_shown_frame(viewer, add_scan, scan, qtbot):
     layer = add_scan(scan)
     session = session_of(viewer)
@@ -274,3 +283,30 @@ def test_scans_open_in_a_worker(viewer, wait, tmp_path, frames, monkeypatch):
     wait(lambda: bool(said))
     assert "does not exist" in said[0]
     assert Scan(session.stack.data).n_frames == len(frames)
+
+
+def test_the_canvas_is_current_while_napari_deletes_what_it_drew(shown, wait):
+    # else buffers are deleted behind its back, and the process ends in a later draw
+    from qtpy.QtGui import QOpenGLContext
+
+    canvas = shown.window._qt_viewer.canvas
+    session_of(shown)
+    wait(canvas.native.isValid)
+    delete, current = canvas._scene_canvas.context.finish, []
+
+    def finish() -> None:
+        here = QOpenGLContext.currentContext()
+        current.append(here is not None and here.surface() is canvas.native.context().surface())
+        delete()
+
+    for _ in range(2):
+        shown.add_image(np.random.default_rng(0).random((48, 64)))
+    for _ in range(2):
+        shown.add_labels(np.eye(48, 64, dtype=np.uint8))
+    drawn = []
+    canvas._scene_canvas.events.draw.connect(lambda _event: drawn.append(len(shown.layers)))
+    canvas._scene_canvas.context.finish = finish
+    while shown.layers:
+        wait(lambda: drawn[-1:] == [len(shown.layers)])
+        shown.layers.pop(0)
+    assert current == [True] * 4

@@ -7,8 +7,9 @@ import weakref
 
 import numpy as np
 import pytest
+from clicking import click
 from qtpy.QtCore import QThread
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QMessageBox
 
 from napari_labdct.gui.app.layers import kind_of
 from napari_labdct.gui.simulate import preview as simulate_preview
@@ -58,7 +59,7 @@ def preview(simulate, wait):
     """Preview and wait for it."""
 
     def run():
-        simulate.preview_button.click()
+        click(simulate.preview_button)
         wait(lambda: not simulate.controller.preview_job.running)
         job = simulate.controller.preview_job
         assert not job.details
@@ -73,7 +74,7 @@ def generate(simulate, wait, tmp_path):
 
     def run(folder=tmp_path / "virtual"):
         simulate.set_folder(folder)
-        simulate.run_bar.button.click()
+        click(simulate.run_bar.button)
         job = simulate.controller.job
         wait(lambda: not job.running)
         assert not job.details
@@ -197,6 +198,80 @@ def test_generate_writes_what_the_library_writes(simulate, generate, viewer, tmp
     assert stack.contrast_limits[1] > 60
 
 
+def test_a_new_scan_leaves_the_user_with_the_layer_and_the_scan_at_hand(
+    simulate, preview, generate, viewer, add_scan, scan
+):
+    iron = add_scan(scan)
+    mine = viewer.add_labels(np.zeros(iron.data.shape, np.uint8), name="mine")
+    mine.mode = "paint"
+    assert preview() == "done"
+    assert viewer.layers.selection.active is mine
+    assert simulate.use_button.isHidden()
+    assert generate() == "done"
+    assert viewer.layers.selection.active is mine
+    assert mine.mode == "paint"
+    assert simulate.session.stack is iron
+    made = _layer(viewer, "virtual")
+    assert simulate.use_button.text() == "Work on 'virtual'"
+    click(simulate.use_button)
+    assert simulate.session.stack is made
+    assert viewer.layers.selection.active is made
+    assert simulate.use_button.isHidden()
+
+
+def test_a_scan_removed_by_hand_while_it_is_made_is_offered_again(
+    simulate, viewer, wait, tmp_path, monkeypatch
+):
+    project, go = Simulation.project, []
+
+    def slow(self, omega, frame=0):
+        while frame > 1 and not go:
+            QThread.msleep(5)
+        return project(self, omega, frame)
+
+    monkeypatch.setattr(Simulation, "project", slow)
+    simulate.set_folder(tmp_path / "virtual")
+    click(simulate.run_bar.button)
+    wait(lambda: simulate.controller.job.progress.done == 2)
+    for layer in list(viewer.layers):
+        viewer.layers.remove(layer)
+    go.append(1)
+    wait(lambda: simulate.controller.job.state == "done")
+    assert len(viewer.layers) == 0
+    assert simulate.use_button.text() == "Show 'virtual' again"
+    click(simulate.use_button)
+    assert [x.name for x in viewer.layers] == ["virtual", "virtual [truth]", "virtual [spots]"]
+    assert np.asarray(_layer(viewer, "virtual").data[4]).any()
+    assert simulate.use_button.isHidden()
+
+
+def test_gigabytes_are_asked_for_even_after_a_small_scan_was_stopped(
+    simulate, wait, tmp_path, monkeypatch
+):
+    asked = []
+
+    def refuse(_parent, _title, text):
+        asked.append(text)
+        return QMessageBox.StandardButton.No
+
+    monkeypatch.setattr(QMessageBox, "question", refuse)
+    project = Simulation.project
+
+    def stop(self, omega, frame=0):
+        simulate.controller.job._worker.quit()
+        return project(self, omega, frame)
+
+    monkeypatch.setattr(Simulation, "project", stop)
+    simulate.set_folder(tmp_path / "virtual")
+    click(simulate.run_bar.button)
+    wait(lambda: simulate.controller.job.state == "stopped")
+    assert not asked
+    simulate.form.set_settings(TINY.replace(rows=2000, cols=2000, frames=181, step_deg=2))
+    click(simulate.run_bar.button)
+    assert "181 projections takes 3.6 GB" in asked[0]
+    assert simulate.controller.job.state == "stopped"
+
+
 def test_copy_puts_the_command_on_the_clipboard(simulate, tmp_path, monkeypatch):
     simulate.set_folder(tmp_path / "virtual")
     simulate._copy_command()
@@ -226,7 +301,7 @@ def test_a_frame_that_is_not_made_yet_is_black_and_the_rest_can_be_looked_at(
 
     monkeypatch.setattr(Simulation, "project", slow)
     simulate.set_folder(tmp_path / "virtual")
-    simulate.run_bar.button.click()
+    click(simulate.run_bar.button)
     wait(lambda: simulate.controller.job.progress.done == 2)
     stack, truth = viewer.layers
     assert np.asarray(stack.data[1]).any()
@@ -271,14 +346,14 @@ def test_cancel_keeps_what_is_done_and_resume_goes_on(
 
     monkeypatch.setattr(Simulation, "project", slow)
     simulate.set_folder(tmp_path / "virtual")
-    simulate.run_bar.button.click()
+    click(simulate.run_bar.button)
     wait(lambda: not simulate.controller.job.running)
     assert simulate.controller.job.state == "stopped"
     assert "Stopped at 3 of 5" in simulate.run_bar.label.text()
     stack = _layer(viewer, "virtual")
     assert np.asarray(stack.data[2]).any()
     assert not np.asarray(stack.data[3]).any()
-    simulate.run_bar.resume_button.click()
+    click(simulate.run_bar.resume_button)
     wait(lambda: not simulate.controller.job.running)
     assert simulate.controller.job.state == "done"
     assert frames[5:] == [3, 4]
@@ -300,9 +375,9 @@ def test_discard_takes_layers_and_files_away(simulate, viewer, wait, tmp_path, m
     monkeypatch.setattr(Simulation, "project", stop)
     viewer.add_image(np.zeros((4, 5)), name="mine")
     simulate.set_folder(tmp_path / "virtual")
-    simulate.run_bar.button.click()
+    click(simulate.run_bar.button)
     wait(lambda: simulate.controller.job.state == "stopped")
-    simulate.run_bar.discard_button.click()
+    click(simulate.run_bar.discard_button)
     assert [layer.name for layer in viewer.layers] == ["mine"]
     assert not (tmp_path / "virtual").exists()
 
@@ -376,8 +451,9 @@ def test_a_grain_map_brings_its_own_geometry(simulate, generate, preview, wait, 
 
 def test_predicted_spots_lie_on_the_simulated_ones(simulate, generate, viewer, wait, tmp_path):
     generate()
-    assert simulate.map_line.text() == str(tmp_path / "virtual" / "grains.h5")
-    simulate.predict_button.click()
+    assert simulate.predict.map_line.text() == str(tmp_path / "virtual" / "grains.h5")
+    click(simulate.predict.title)
+    click(simulate.predict.predict_button)
     wait(lambda: not simulate.controller.predict_job.running)
     layer = _layer(viewer, "virtual [predicted spots]")
     settings = PredictSettings(grain_map=str(tmp_path / "virtual" / "grains.h5"))
@@ -395,24 +471,24 @@ def test_predicted_spots_lie_on_the_simulated_ones(simulate, generate, viewer, w
         assert np.mean(gap.min(axis=1) < 1.0) > 0.8
     # once more replaces our own layer instead of piling up
     count = len(viewer.layers)
-    simulate.predict_button.click()
+    click(simulate.predict.predict_button)
     wait(lambda: not simulate.controller.predict_job.running)
     assert len(viewer.layers) == count
 
 
 def test_an_incomplete_scan_says_what_is_missing_and_where_to_enter_it(simulate, add_scan, scan):
     add_scan(scan)
-    simulate.map_line.setText("grains.h5")
-    said = simulate.predict_note.text()
+    simulate.predict.map_line.setText("grains.h5")
+    said = simulate.predict.note.text()
     assert "source-sample distance, sample-detector distance, tube voltage" in said
-    assert not simulate.scan_button.isHidden()
-    assert not simulate.predict_button.isEnabled()
+    assert not simulate.predict.scan_button.isHidden()
+    assert not simulate.predict.predict_button.isEnabled()
     whole = ScanDescription(
         pixel_um=60, source_sample_mm=11, sample_detector_mm=11, tube_kv=140, material="Al"
     )
     simulate.session.set_scan(simulate.session.stack, scan.replace(description=whole))
-    assert simulate.scan_button.isHidden()
-    assert simulate.predict_button.isEnabled()
+    assert simulate.predict.scan_button.isHidden()
+    assert simulate.predict.predict_button.isEnabled()
 
 
 def test_the_map_beside_a_scan_is_offered_and_a_typed_one_stays(
@@ -421,25 +497,26 @@ def test_the_map_beside_a_scan_is_offered_and_a_typed_one_stays(
     generate()
     virtual = simulate.session.stack
     beside = str(tmp_path / "virtual" / "grains.h5")
-    assert simulate.map_line.text() == beside
+    assert simulate.predict.map_line.text() == beside
     other = add_scan(scan)
     simulate.session.set_stack(other)
-    assert simulate.map_line.text() == ""
+    assert simulate.predict.map_line.text() == ""
     simulate.session.set_stack(virtual)
-    assert simulate.map_line.text() == beside
-    simulate.map_line.setText("mine.h5")
+    assert simulate.predict.map_line.text() == beside
+    simulate.predict.map_line.setText("mine.h5")
     simulate.session.set_stack(other)
     simulate.session.set_stack(virtual)
-    assert simulate.map_line.text() == "mine.h5"
+    assert simulate.predict.map_line.text() == "mine.h5"
 
 
 def test_an_unreadable_map_is_one_sentence(simulate, add_scan, frames, wait):
     whole = ScanDescription(pixel_um=60, source_sample_mm=11, sample_detector_mm=11, tube_kv=140)
     add_scan(Scan(frames, angles(0, 5, len(frames)), whole, "iron"))
-    simulate.map_line.setText("nowhere.h5")
-    simulate.predict_button.click()
+    simulate.predict.map_line.setText("nowhere.h5")
+    click(simulate.predict.title)
+    click(simulate.predict.predict_button)
     wait(lambda: not simulate.controller.predict_job.running)
-    assert "nowhere.h5 is not a GrainMapper3D grain map" in simulate.predict_note.text()
+    assert "nowhere.h5 is not a GrainMapper3D grain map" in simulate.predict.note.text()
 
 
 def test_grains_in_3d_have_their_size_and_colours(make_napari_viewer, wait):
@@ -448,7 +525,8 @@ def test_grains_in_3d_have_their_size_and_colours(make_napari_viewer, wait):
     made.form.set_settings(TINY)
     made.grains_section.title.setChecked(True)
     view = made.grains
-    made.preview_button.click()
+    wait(made.preview_button.isVisible)
+    click(made.preview_button)
     wait(lambda: view.layer is not None)
     sample = Simulation(TINY).grains
     low, high = np.asarray(view.layer.extent.world)
@@ -473,7 +551,8 @@ def test_the_dock_goes_with_its_window_and_leaves_no_canvas(make_napari_viewer, 
     _, made = viewer.window.add_plugin_dock_widget("napari-labdct", "Simulate")
     made.form.set_settings(TINY)
     made.grains_section.title.setChecked(True)
-    made.preview_button.click()
+    wait(made.preview_button.isVisible)
+    click(made.preview_button)
     wait(lambda view=made.grains: view.layer is not None)
     canvas = weakref.ref(made.grains._canvas)
     viewer.window.remove_dock_widget(made)
@@ -505,7 +584,7 @@ def test_a_reopened_dock_finds_the_run(simulate, viewer, wait, tmp_path, monkeyp
 
     monkeypatch.setattr(Simulation, "project", slow)
     simulate.set_folder(tmp_path / "virtual")
-    simulate.run_bar.button.click()
+    click(simulate.run_bar.button)
     wait(lambda: len(viewer.layers) == 2)
     viewer.window.remove_dock_widget(simulate)
     simulate.deleteLater()

@@ -73,12 +73,12 @@ def test_from_open_to_export(shown, wait, projections, tmp_path, monkeypatch):
 
     # 3: denoise one projection, then all, and write the mask
     denoise = user.go_to(scan, "Denoise", DenoiseDock)
-    wait(lambda: denoise.bar.button.isEnabled() and "threshold" in denoise.card.text())
-    choose(denoise.scope, "This frame")
+    wait(lambda: denoise.bar.button.isEnabled() and "threshold" in denoise.network.card.text())
+    choose(denoise.network.scope, "This frame")
     user.press(denoise, "Denoise")
     wait(lambda: denoise.controller.job.state == "done")
     assert [layer.name for layer in shown.layers] == ["iron", "iron [DL]", "iron [DL spots]"]
-    choose(denoise.scope, "Whole stack")
+    choose(denoise.network.scope, "Whole stack")
     user.press(denoise, "Denoise")
     wait(lambda: denoise.controller.job.state == "done")
     wait(lambda: shown.layers["iron [DL]"].data.complete)

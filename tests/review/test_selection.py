@@ -30,6 +30,8 @@ def test_conditions_on_any_column(table):
         if REVIEW_DTYPE[name].kind != "b" and name not in ("found_by", "status"):
             value = "1e1"
         assert where(table, f"{name} = {value}").dtype == bool
+    decimal = where(table, "snr > 2,5, area_px<=40 and peak >= 1,5")
+    np.testing.assert_array_equal(decimal, where(table, "snr>2.5 and area_px <= 40, peak>=1.5"))
     assert where(table, "  ").all()
 
 

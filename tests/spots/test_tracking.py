@@ -229,7 +229,7 @@ def test_a_full_turn_has_no_ends(made):
 def test_what_cannot_be_tracked_is_refused(made):
     scan = described(made)
     for cleaned, words in (
-        (made[1:], "choose the cleaned stack of this scan"),
+        (made[1:], "choose the network result of this scan"),
         (made.astype(np.float32), "denoise the scan first"),
     ):
         with pytest.raises(ScanError, match=words):

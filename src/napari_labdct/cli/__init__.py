@@ -21,7 +21,7 @@ COMMANDS = {
     "background": "extract the background of a scan",
     "synthesise": "make a training set: simulated spots over measured backgrounds",
     "denoise": "clean a scan with a trained network",
-    "track": "confirm the spots of a cleaned stack by the projections before and after",
+    "track": "confirm the spots of a network result by the projections before and after",
     "routine": "rolling median and LoG, the standard routine",
     "calibrate": "find the geometry of a scan from its own spots",
     "grains": "map the grains that the spots come from",

@@ -130,7 +130,7 @@ def _check_kind(path: str, stack, made: dict[str, Any], kind: str) -> None:
     by_network = made.get("job") in _CLEANED_BY
     if kind == MASK and by_network:
         raise SettingsError(
-            f"{path} is a cleaned stack of 'labdct {made['job']}', not a mask; give it as "
+            f"{path} is a network result of 'labdct {made['job']}', not a mask; give it as "
             "--cleaned, or cut it with 'labdct spots --write-mask'."
         )
     if kind != CLEANED:
@@ -141,7 +141,7 @@ def _check_kind(path: str, stack, made: dict[str, Any], kind: str) -> None:
             "output of 'labdct denoise'."
         )
     if (made.get("job") and not by_network) or (not made and _only_two_values(stack)):
-        raise SettingsError(f"{path} is a mask; give the cleaned stack of 'labdct denoise'.")
+        raise SettingsError(f"{path} is a mask; give the network result of 'labdct denoise'.")
 
 
 def _only_two_values(stack) -> bool:

@@ -26,7 +26,7 @@ from .common import (
 
 def add_command(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "A and B are masks (non-zero is spot) or cleaned stacks of "
+        "A and B are masks (non-zero is spot) or network results of "
         "'labdct denoise', which are cut at the threshold given here or else at their model's own."
     )
     parser.add_argument("a", metavar="A", help="input: a TIFF stack, or a folder of TIFFs")

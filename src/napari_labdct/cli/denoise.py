@@ -22,7 +22,7 @@ from .common import (
 def add_command(parser: argparse.ArgumentParser) -> None:
     add_scan(parser)
     parser.add_argument(
-        "-o", "--output", required=True, metavar="CLEANED.tif", help="output: the cleaned stack"
+        "-o", "--output", required=True, metavar="CLEANED.tif", help="output: the network result"
     )
     add_arguments(parser, DenoiseSettings)
     add_spots(parser)

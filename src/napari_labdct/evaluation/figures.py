@@ -85,7 +85,7 @@ def figure5(
     if ground is not None:
         second.append(("a − background", raw - ground, left))
     if cleaned is not None:
-        first.append(("network output, 0–255", cleaned, {"vmin": 0, "vmax": 255}))
+        first.append(("network result, 0–255", cleaned, {"vmin": 0, "vmax": 255}))
     first.append((f"A: {name_a}, {match.n_a} spots", _paint(mask_a, CYAN), {}))
     first.append((f"B: {name_b}, {match.n_b} spots", _paint(mask_b, ORANGE), {}))
     second.append(("left by A: a − a·A", residual(raw, mask_a, ground), left))
@@ -141,7 +141,7 @@ def figure4(
     grid = figure.add_gridspec(1 + len(lines), 2, height_ratios=[2.2] + [1] * len(lines))
     limits = dict(zip(("vmin", "vmax"), contrast(raw)))
     for column, (text, image, options) in enumerate(
-        [("projection", raw, limits), ("network output", cleaned, {"vmin": 0, "vmax": 255})]
+        [("projection", raw, limits), ("network result", cleaned, {"vmin": 0, "vmax": 255})]
     ):
         axis = figure.add_subplot(grid[0, column])
         _show(axis, upright(image, orientation), text, options)

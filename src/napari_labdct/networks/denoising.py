@@ -120,7 +120,7 @@ class DenoiseSettings(Settings):
             64,
             16384,
             1,
-            "Longer edge of the cleaned frames: full size if not given; the paper used 1200.",
+            "Longer edge of the network result: full size if not given; the paper used 1200.",
         ),
     ] = None
 

@@ -11,7 +11,7 @@ from ..core.errors import SettingsError, listed, quoted
 from ..core.spot_words import WORDS
 from ..scan.scan import Scan
 
-_CONDITION = re.compile(r"\s*(\w+)\s*(<=|>=|!=|==|=|<|>)\s*([\w.+-]+)\s*$")
+_CONDITION = re.compile(r"\s*(\w+)\s*(<=|>=|!=|==|=|<|>)\s*([\w.,+-]+)\s*$")
 _OPERATORS = {
     "<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal,
     "=": np.equal, "==": np.equal, "!=": np.not_equal,
@@ -42,7 +42,7 @@ def where(table: np.ndarray, text: str) -> np.ndarray:
     chosen = np.ones(len(table), bool)
     if not text.strip():
         return chosen
-    for part in re.split(r",|\band\b", text):
+    for part in re.split(r",(?!\d)|\band\b", text):  # before a digit it is a decimal comma
         found = _CONDITION.match(part)
         if found is None:
             raise SettingsError(
@@ -70,7 +70,7 @@ def _value(name: str, dtype: np.dtype, text: str):
             raise SettingsError(f"{name} is true or false, not {quoted(text)}.")
         return text.lower() == "true"
     try:
-        return float(text)
+        return float(text.replace(",", "."))
     except ValueError:
         raise SettingsError(f"{name} is a number, not {quoted(text)}.") from None
 

@@ -20,7 +20,14 @@ class SpotSettings(Settings):
 
     threshold: Annotated[
         int,
-        Param("Threshold", "of 255", 1, 255, 1, "Cleaned pixels at or above it are spot."),
+        Param(
+            "Threshold",
+            "of 255",
+            1,
+            255,
+            1,
+            "Pixels of the network result at or above it are spot.",
+        ),
     ] = 128
     min_size_px: Annotated[
         int, Param("Minimum spot size", "px", 1, 10000, 1, "Smaller spots are dropped.")

@@ -28,7 +28,7 @@ from ..scan.geometry import ScanGeometry
 from ..scan.scan import Scan
 from .components import EIGHT
 
-#: Output from which a spot is sure enough to tell how true spots go on.
+#: Network result from which a spot is sure enough to tell how true spots go on.
 SURE = 240
 #: Projections on either side that are looked at.
 REACH = 2
@@ -62,8 +62,8 @@ class TrackSettings(Settings):
             2,
             SURE,
             1,
-            "Output from which a spot of a neighbouring projection confirms one of this; the "
-            "threshold of the model that cleaned the scan if not given.",
+            "Network result from which a spot of a neighbouring projection confirms one of this; "
+            "the threshold of the model that cleaned the scan if not given.",
             advanced=True,
         ),
     ] = None
@@ -236,18 +236,18 @@ class Tracker(FrameJob):
         self.made = made if made is not None else getattr(cleaned, "recipe", {})
         if len(cleaned.shape) != 3 or cleaned.shape[0] != scan.n_frames:
             raise ScanError(
-                f"The cleaned stack has shape {tuple(cleaned.shape)}, but the scan has "
-                f"{scan.n_frames} projections; choose the cleaned stack of this scan."
+                f"The network result has shape {tuple(cleaned.shape)}, but the scan has "
+                f"{scan.n_frames} projections; choose the network result of this scan."
             )
         if np.dtype(cleaned.dtype) != np.uint8:
             raise ScanError(
-                f"The cleaned stack holds {np.dtype(cleaned.dtype)} values, not the network's 0 to "
-                "255; denoise the scan first."
+                f"The network result holds {np.dtype(cleaned.dtype)} values, not 0 to 255; "
+                "denoise the scan first."
             )
         made_of = self.made.get("input", {}).get("id")
         if made_of and made_of != scan.identity():
             raise ScanError(
-                f"The cleaned stack was made of another scan than '{scan.name}'; choose the scan "
+                f"The network result was made of another scan than '{scan.name}'; choose the scan "
                 "it was made of, or denoise this one."
             )
         if self.made.get("job") == self.settings.job:

@@ -168,7 +168,7 @@ def placement(like: Layer, shape: tuple[int, ...]) -> dict[str, Any]:
     shift = rotate @ shear @ (scale * (factor - 1) / 2)
     placed: dict[str, Any] = {"scale": scale * factor, "translate": translate + shift}
     units = ("pixel", *like.units) if flat else like.units
-    axis_labels = ("omega", *like.axis_labels) if flat else like.axis_labels
+    axis_labels = ("projection", *like.axis_labels) if flat else like.axis_labels
     if not np.allclose(rotate, np.eye(3)):
         placed["rotate"] = rotate
     if not np.allclose(shear, np.eye(3)):
@@ -302,7 +302,7 @@ def layer_data(scan: Scan) -> LayerData:
         "name": scan.name,
         "contrast_limits": limits,
         "colormap": "gray",
-        "axis_labels": ("omega", "y", "x"),
+        "axis_labels": ("projection", "y", "x"),
         "metadata": {KEY: {"kind": "scan", "scan": scan, "data": scan.frames}},
         **scale_and_units(scan),
     }

@@ -15,6 +15,7 @@ from napari.layers import Layer, Points
 
 from ..._version import __version__
 from . import layers as factory
+from .selection import keeping_selection
 
 if TYPE_CHECKING:
     from .session import Session
@@ -161,7 +162,8 @@ class ShownSpots:
             **placed,
         )
         if viewer is not None:
-            viewer.layers.append(layer)
+            with keeping_selection(viewer.layers):
+                viewer.layers.append(layer)
         return layer
 
 

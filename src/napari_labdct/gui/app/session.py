@@ -22,25 +22,16 @@ from ...core.jobs import Progress
 from ...scan.scan import Scan
 from . import layers as factory
 from .job import Job
-from .units import align_units, make_room
+from .opengl import make_canvas_current
+from .selection import keeping_selection
+from .units import make_room
+from .view import StackView
 
 C = TypeVar("C")
 
 _warm = False
 
 _sessions: weakref.WeakKeyDictionary[Viewer, Session] = weakref.WeakKeyDictionary()
-
-# TIFF tag 274: where row 0 and column 0 stand on the screen, and whether they are swapped.
-_ORIENTATIONS: dict[int, tuple[str, str, bool]] = {
-    1: ("down", "right", False),
-    2: ("down", "left", False),
-    3: ("up", "left", False),
-    4: ("up", "right", False),
-    5: ("down", "right", True),
-    6: ("down", "left", True),
-    7: ("up", "left", True),
-    8: ("up", "right", True),
-}
 
 
 def session_of(viewer: Viewer) -> Session:
@@ -89,11 +80,10 @@ class Session(QObject):
         self._stack_of: weakref.WeakKeyDictionary[Layer, weakref.ref[Layer]] = (
             weakref.WeakKeyDictionary()
         )
-        self._turned: weakref.WeakSet[Layer] = weakref.WeakSet()
+        self._view = StackView(self)
         self._jobs: dict[str, Job] = {}
         self._controllers: dict[type, Any] = {}
         self._watched: set[int] = set()
-        self._measured = False
         self.closed = False
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
@@ -103,12 +93,13 @@ class Session(QObject):
         viewer.events.theme.connect(self._on_theme)
         events = viewer.layers.events
         # Units first, before napari draws the layer; the rest when napari knows the layer.
-        events.inserted.connect(self._align_units, position="first")
+        events.inserted.connect(self._view.align, position="first")
         events.inserted.connect(self._on_inserted, position="last")
+        events.removing.connect(self._on_removing)
         events.removed.connect(self._on_removed)
         for layer in viewer.layers:
             self._welcome(layer)
-        self._align_units()
+        self._view.align()
 
     # ------------------------------------------------------------------ stacks
 
@@ -133,10 +124,17 @@ class Session(QObject):
         if layer is self.stack:
             return
         self._stack = None if layer is None else weakref.ref(layer)
-        if layer is not None:
-            self._turn_view(layer)
-        self._show_scale_bar()
+        self._view.follow()
         self.stack_changed.emit(layer)
+
+    def work_on(self, layer: Layer) -> None:
+        """Make a scan the active stack, select it and show it alone, as the user asked for."""
+        viewer = self.viewer
+        if viewer is not None and self.contains(layer):
+            self.set_stack(layer)
+            self._view.show_alone(layer)
+            viewer.layers.selection.active = layer
+            viewer.reset_view(layers=[layer])
 
     def contains(self, layer: Layer | None) -> bool:
         """Whether a layer still stands in the viewer."""
@@ -171,8 +169,8 @@ class Session(QObject):
     def set_scan(self, layer: Layer, scan: Scan) -> None:
         """Keep edited angles or geometry of a stack; its frames must be the same."""
         factory.remember(layer, kind="scan", scan=scan)
-        self._align_units()
-        self._show_scale_bar()
+        self._view.align()
+        self._view.follow()
         self.scan_changed.emit(layer)
 
     # ----------------------------------------------------------------- results
@@ -207,7 +205,8 @@ class Session(QObject):
             limits=limits,
         )
         self._stack_of[made] = weakref.ref(stack)
-        viewer.layers.append(made)
+        with keeping_selection(viewer.layers):
+            viewer.layers.append(made)
         self.results_changed.emit(stack)
         return made
 
@@ -356,8 +355,9 @@ class Session(QObject):
         self.closed = True
         self._rest.stop()
         if viewer is not None:
-            viewer.layers.events.inserted.disconnect(self._align_units)
+            viewer.layers.events.inserted.disconnect(self._view.align)
             viewer.layers.events.inserted.disconnect(self._on_inserted)
+            viewer.layers.events.removing.disconnect(self._on_removing)
             viewer.layers.events.removed.disconnect(self._on_removed)
             viewer.dims.events.current_step.disconnect(self._on_step)
             viewer.events.theme.disconnect(self._on_theme)
@@ -376,26 +376,15 @@ class Session(QObject):
             self.viewer.reset_view(layers=[layer])
         self.stacks_changed.emit()
 
-    def _align_units(self, _event=None) -> None:
-        viewer = self.viewer
-        if viewer is not None:
-            align_units(viewer.layers)
-
-    def _show_scale_bar(self) -> None:
-        """Show napari's scale bar where it tells the truth; between, it is the user's."""
-        viewer, stack = self.viewer, self.stack
-        known = None if stack is None else factory.info_of(stack).get("scan")
-        measured = known is not None and known.description.pixel_um is not None
-        if viewer is not None and measured != self._measured:
-            self._measured = measured
-            viewer.canvas.overlays.scale_bar.visible = measured
-
     def _welcome(self, layer: Layer) -> None:
         if not _may_be_stack(layer):
             return
         layer.events.name.connect(self._on_renamed)
         if self.stack is None:
             self.set_stack(layer)
+
+    def _on_removing(self, _event=None) -> None:
+        make_canvas_current(self._viewer())
 
     def _on_removed(self, event) -> None:
         layer = event.value
@@ -406,7 +395,11 @@ class Session(QObject):
         if was_active:
             others = self.stacks()
             self._stack = None
-            self.set_stack(others[0]) if others else self.stack_changed.emit(None)
+            if others:
+                self.set_stack(others[0])
+            else:
+                self._view.follow()
+                self.stack_changed.emit(None)
         self.stacks_changed.emit()
         if stack is not None:
             self.results_changed.emit(stack)
@@ -415,23 +408,11 @@ class Session(QObject):
         self.theme_changed.emit()
 
     def _on_step(self, _event=None) -> None:
+        self._view.show_caption()
         self._rest.start()
 
     def _on_renamed(self, _event=None) -> None:
         self.stacks_changed.emit()
-
-    def _turn_view(self, layer: Layer) -> None:
-        """Show a scan upright as its TIFF tag says: the camera turns, the data does not."""
-        viewer = self.viewer
-        known = factory.info_of(layer).get("scan")
-        if viewer is None or known is None or layer in self._turned:
-            return
-        self._turned.add(layer)
-        vertical, horizontal, swapped = _ORIENTATIONS.get(known.orientation, _ORIENTATIONS[1])
-        viewer.scene.camera.orientation2d = (vertical, horizontal)
-        order = viewer.dims.order
-        if swapped and order[-2] < order[-1]:
-            viewer.dims.order = (*order[:-2], order[-1], order[-2])
 
 
 def _warm_up() -> Generator[Progress, None, None]:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari.layers import Layer
 from qtpy.QtCore import QObject, Signal
 
 from ...core.errors import LabDCTError
-from ...core.frame_store import FrameStore, spare_inputs
+from ...core.frame_store import FrameStore
 from ...networks.denoising import DenoiseSettings
 from ...scan.description import LABELS
-from ...spots.binarisation import BINARISED, BinaryFrames, SpotSettings, binary_recipe
+from ...spots.binarisation import SpotSettings
 from ..app import preferences
 from ..app import result_cache as stores
-from ..app.live_mask import LiveMask
 
 if TYPE_CHECKING:
     from ..app.session import Session
-from .tasks import Opened, cut, denoise, save_frames, track
+from .files import ResultFiles
+from .live_spots import LiveSpots, write_spots_into
+from .tasks import Opened, denoise, track
 
 
 class DenoiseController(QObject):
@@ -31,37 +31,39 @@ class DenoiseController(QObject):
     ----------
     opened : signal(Opened)
         A run has found its file and its layers are shown.
-    cut : signal(int, int)
-        Number of spots of a frame, and the frame.
+    spots : LiveSpots
+        The threshold, live.
     said : signal(str)
         A sentence for the status line.
     """
 
     opened = Signal(object)
-    cut = Signal(int, int)
     said = Signal(str)
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._session = session
         self.job = session.job("denoise")
-        self.export_job = session.job("export")
-        self._cut_job = session.job("spots")
+        self.files = ResultFiles(session)
+        self.spots = LiveSpots(session, self.mask_layer)
         self._opened: Opened | None = None
         self._pending_hidden: weakref.WeakSet[Layer] = weakref.WeakSet()
         self._stack: weakref.ref[Layer] | None = None
         self._store: weakref.ref[FrameStore] | None = None
-        self._wanted: tuple[LiveMask, int, SpotSettings] | None = None
         self.job.delivered.connect(self._on_opened)
         self.job.frames_done.connect(self._on_frames)
         self.job.ended.connect(self._on_ended)
-        self._cut_job.delivered.connect(self._on_cut)
-        self._cut_job.ended.connect(self._on_cut_ended)
         session.stacks_changed.connect(self._on_layers)
         session.scan_changed.connect(self._on_scan)
         session.frame_changed.connect(self.show_what_is_done)
         if session.viewer is not None:
             session.viewer.dims.events.current_step.connect(self.show_what_is_done)
+
+    @property
+    def stack(self) -> Layer | None:
+        """The stack that the run at work, or the last one, is about."""
+        layer = None if self._stack is None else self._stack()
+        return layer if self._session.contains(layer) else None
 
     # --------------------------------------------------------------------- running
 
@@ -202,51 +204,6 @@ class DenoiseController(QObject):
         found = [] if stack is None else self._session.results(stack, "network mask")
         return found[-1] if found else None
 
-    # ----------------------------------------------------------------------- spots
-
-    def set_spots(self, stack: Layer, settings: SpotSettings) -> None:
-        """Cut the result of a stack with other settings; the network does not run."""
-        self._want(stack, settings)
-
-    def recount(self, stack: Layer | None) -> None:
-        """Count the spots of the shown frame."""
-        layer = self.mask_layer(stack)
-        if layer is not None and isinstance(layer.data, LiveMask):
-            self._want(stack, layer.data.settings)
-
-    def _want(self, stack: Layer, settings: SpotSettings) -> None:
-        layer = self.mask_layer(stack)
-        if layer is None or not isinstance(layer.data, LiveMask):
-            return
-        self._wanted = (layer.data, self._session.shown_frame(stack), settings)
-        if not self._cut_job.running:
-            self._cut_next()
-
-    def _cut_next(self) -> None:
-        wanted, self._wanted = self._wanted, None
-        if wanted is not None:
-            self._cutting = wanted[0]
-            self._cut_job.start(lambda: cut(*wanted), "Cut spots")
-
-    def _on_cut(self, result: tuple[SpotSettings, int, int]) -> None:
-        settings, index, count = result
-        mask = self._cutting
-        changed = mask.settings != settings
-        mask.adopt(settings)
-        for stack in self._session.stacks():
-            for layer in self._session.results(stack, "network mask"):
-                if layer.data is mask:
-                    self._session.refresh(layer, [index])
-                    if changed:
-                        _write_spots_into(layer, settings)
-                        self._session.results_changed.emit(stack)
-        # a frame that no network has seen has no number of spots
-        if mask.is_done(index):
-            self.cut.emit(count, index)
-
-    def _on_cut_ended(self, _state: str) -> None:
-        self._cut_next()
-
     # ---------------------------------------------------------------------- layers
 
     def _on_opened(self, opened: Opened) -> None:
@@ -281,14 +238,14 @@ class DenoiseController(QObject):
                 recipe=opened.recipe,
                 what=what and f"{what} spots",
             )
-            _write_spots_into(mask, opened.mask.settings)
+            write_spots_into(mask, opened.mask.settings)
             opened.mask.asleep = False
         else:
             session.renew_result(mask)
         session.refresh(cleaned)
         self.show_what_is_done()
         self.opened.emit(opened)
-        self.recount(stack)
+        self.spots.recount(stack)
 
     def _on_frames(self, frames: list[int]) -> None:
         stack = None if self._stack is None else self._stack()
@@ -297,7 +254,7 @@ class DenoiseController(QObject):
         self._session.refresh(self.cleaned_layer(stack), frames)
         self.show_what_is_done()
         if self._session.shown_frame(stack) in frames:
-            self.recount(stack)
+            self.spots.recount(stack)
 
     def _on_ended(self, state: str) -> None:
         stack = None if self._stack is None else self._stack()
@@ -319,54 +276,7 @@ class DenoiseController(QObject):
         if self.job.running and (stack is None or not self._session.contains(stack)):
             self.job.cancel()
 
-    # ---------------------------------------------------------------------- saving
-
-    def export(self, stack: Layer, path: Path) -> None:
-        """Write the binary stack: 8-bit TIFF, 0 and 255, one page a projection.
-
-        Raises
-        ------
-        LabDCTError
-            There is nothing to export.
-        """
-        layer = self.mask_layer(stack)
-        if layer is None:
-            raise LabDCTError("There are no spots to export yet; denoise the scan first.")
-        mask = layer.data
-        frames = BinaryFrames(mask.cleaned, mask.settings)
-        made = layer.metadata["napari-labdct"]["recipe"]
-        self._save(stack, path, frames, binary_recipe(made, mask.settings))
-
-    def save_cleaned(self, stack: Layer, path: Path) -> None:
-        """Write the cleaned stack, 0 to 255, where the user wants it.
-
-        Raises
-        ------
-        LabDCTError
-            There is nothing to save.
-        """
-        layer = self.cleaned_layer(stack)
-        if layer is None:
-            raise LabDCTError("There is no cleaned scan to save yet; denoise the scan first.")
-        self._save(stack, path, layer.data, dict(layer.metadata["napari-labdct"]["recipe"]))
-
-    def _save(self, stack: Layer, path: Path, frames: Any, made: dict[str, Any]) -> None:
-        scan = self._session.scan(stack)
-        spare_inputs([path], scan, frames)
-        orientation = scan.orientation
-        self.export_job.queue(
-            lambda: save_frames(path, frames, orientation, made), f"Write {path.name}"
-        )
-
 
 def _knows(layer: Layer, frame: int) -> bool:
     done = getattr(layer.data, "done", None)
     return done is None or bool(done[frame])
-
-
-def _write_spots_into(layer: Layer, settings: SpotSettings) -> None:
-    """Keep how the mask was cut in the layer's recipe."""
-    from ..app.layers import info_of, remember
-
-    made = dict(info_of(layer).get("recipe", {}))
-    remember(layer, recipe={**made, BINARISED: settings.to_dict()})

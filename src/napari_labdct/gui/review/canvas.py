@@ -47,12 +47,17 @@ class SpotsCanvas:
         """Show the outlines of a scan's spots."""
         self._stack, self._recipe = weakref.ref(stack), measured.recipe
         self.cache = spots_layers.LabelCache(measured.spots, measured.review)
-        self._put(
-            "review", spots_layers.status_layer(self._session, stack, self.cache, measured.recipe)
-        )
+        self.show_outlines()
         if not self._listening:
             self._listening = True
             self._session.viewer.mouse_drag_callbacks.append(self._on_mouse)
+
+    def show_outlines(self) -> None:
+        """Show the outlines of all spots, or bring them back when they were removed by hand."""
+        stack = self.stack
+        if stack is not None and self.cache is not None and self.layer("review") is None:
+            made = spots_layers.status_layer(self._session, stack, self.cache, self._recipe)
+            self._put("review", made)
 
     def close(self) -> None:
         """Take the layers away."""

@@ -6,44 +6,31 @@ the projection, then the review keeps the edit and the table takes the new rows.
 
 from __future__ import annotations
 
-import weakref
-from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Labels, Layer
-from qtpy.QtCore import QObject, QTimer, Signal
+from napari.layers import Layer
+from qtpy.QtCore import QObject, Signal
 
-from ...core.errors import LabDCTError, SettingsError
-from ...core.folders import data_folder
+from ...core.errors import LabDCTError
 from ...review.corrections import GrowSettings
 from ...review.journal import Command
 from ...review.review import REVIEW_DTYPE, with_status
-from ...spots.binarisation import BinaryFrames
-from ...spots.detections import Detections
-from ..app import layers as factory
 from ..app.job import Job
 from . import files as spots_files
 from . import layers as spots_layers
 from . import tasks as spots_work
 from .canvas import SpotsCanvas
+from .corrections import CorrectionQueue
 from .files import Decisions
+from .finding import ReviewFinder
 from .table import Key, row_of
 from .tasks import Corrected, Corrector, Measured
 
 if TYPE_CHECKING:
     from ..app.session import Session
-
-Task = Callable[[], Callable | None]
-_MASKS = ("network mask", "routine mask", "mask", "truth")
-_SETTLE_MS = 250
-
-
-def review_folder() -> Path:
-    """Where reviews are kept: beside the other data of the user, not in a cache."""
-    return data_folder() / "reviews"
 
 
 class SpotsController(QObject):
@@ -61,8 +48,8 @@ class SpotsController(QObject):
         The key (frame, id) of the spot to look at, or None.
     said : signal(str)
         A sentence for the status line.
-    nothing_found : signal(Layer)
-        A stack that was chosen has no review yet.
+    finder : ReviewFinder
+        Leads from a stack to its review.
     """
 
     opened = Signal()
@@ -70,12 +57,10 @@ class SpotsController(QObject):
     status_changed = Signal()
     selected = Signal(object)
     said = Signal(str)
-    nothing_found = Signal(object)
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._session = session
-        self.job: Job = session.job("measure spots")
         self.export_job: Job = session.job("export spots")
         self._correct_job: Job = session.job("correct spots")
         self.measured: Measured | None = None
@@ -84,102 +69,17 @@ class SpotsController(QObject):
         self.adding = False
         self.grow_settings = GrowSettings()
         self.canvas = SpotsCanvas(session, self.click)
-        self._wanted: weakref.ref[Layer] | None = None
-        self._sought: weakref.ref[Layer] | None = None
-        self._finding = False
         self._next_review: tuple[Layer | None, Measured] | None = None
-        self._corrector: Corrector | None = None
-        self._tasks: deque[Task] = deque()
-        self._written: list[tuple[int, np.ndarray, np.ndarray]] = []
-        self._settle = QTimer(self)
-        self._settle.setSingleShot(True)
-        self._settle.setInterval(_SETTLE_MS)
-        self._settle.timeout.connect(self.flush_paint)
-        self.job.delivered.connect(self._on_delivered)
-        self.job.ended.connect(self._on_ended)
+        self._queue = CorrectionQueue(self._correct_job, self)
+        self._queue.said.connect(self.said)
+        self._queue.ended.connect(self._on_corrected)
+        self._queue.settled.connect(self._on_settled)
+        self.finder = ReviewFinder(session, self)
+        self.job = self.finder.job
+        self.finder.found.connect(self._on_found)
+        self.finder.said.connect(self.said)
         self._correct_job.delivered.connect(self._on_delivered)
-        self._correct_job.ended.connect(self._on_corrected)
         session.stacks_changed.connect(self._on_layers)
-
-    # ------------------------------------------------------------------- measuring
-
-    def sources(self, stack: Layer | None) -> list[Layer]:
-        """Layers with masks of a stack, the newest of each kind first."""
-        viewer = self._session.viewer
-        if stack is None or viewer is None:
-            return []
-        found = [layer for kind in _MASKS for layer in reversed(self._session.results(stack, kind))]
-        shape = tuple(stack.data.shape)
-        for layer in viewer.layers:  # masks the user brought along
-            mine = factory.kind_of(layer) != ""
-            if isinstance(layer, Labels) and not mine and tuple(layer.data.shape) == shape:
-                found.append(layer)
-        return found
-
-    def measure(
-        self, stack: Layer, network: Layer, routine: Layer | None, only: int | None = None
-    ) -> None:
-        """Measure the spots of a stack (or of frame `only`) in a worker, or reopen their review."""
-        if self.busy:
-            self.said.emit("Corrections are still at work; try again in a moment.")
-            return
-        try:
-            scan = self._session.scan(stack)
-            masks, cleaned, done = _frozen(network)
-            others = None if routine is None else _frozen(routine)[0]
-            detections = Detections(masks, others, cleaned)
-        except LabDCTError as error:
-            self.said.emit(str(error))
-            return
-        self._wanted = weakref.ref(stack)
-        frames = range(scan.n_frames) if done is None else np.flatnonzero(done).tolist()
-        if only is not None and only not in frames:
-            self.said.emit("This projection has no masks yet; denoise it first.")
-            return
-        folder = review_folder()
-        self._finding = False
-        self.job.start(
-            lambda: spots_work.measure(scan, detections, frames, folder, only),
-            f"Measure {stack.name}",
-        )
-
-    def find(self, stack: Layer) -> None:
-        """Look for a review of a stack that was opened again."""
-        self._sought = weakref.ref(stack)
-        if self.job.running or stack is self.stack:
-            return
-        try:
-            scan = self._session.scan(stack)
-        except LabDCTError:
-            return  # the dock says it
-        self._wanted = weakref.ref(stack)
-        folder = review_folder()
-        found = self._session.results(stack, "cleaned")
-        whole = (scan.n_frames, *scan.shape)
-        cleaned = found[-1].data if found and tuple(found[-1].data.shape) == whole else None
-        self._finding = True
-        if not folder.is_dir():
-            QTimer.singleShot(0, self._on_found)
-        else:
-            self.job.start(lambda: spots_work.find_review(scan, folder, cleaned), "Find the review")
-
-    def _on_found(self) -> None:
-        """Say so if the search for a review of the chosen stack led to none."""
-        wanted = None if self._wanted is None else self._wanted()
-        if not self._finding or self.job.running:
-            return
-        self._finding = False
-        if wanted is not None and wanted is self._session.stack and wanted is not self.stack:
-            self.nothing_found.emit(wanted)
-
-    def _on_ended(self, state: str) -> None:
-        # another stack was chosen while this job ran
-        sought = None if self._sought is None else self._sought()
-        wanted = None if self._wanted is None else self._wanted()
-        if sought is not None and sought is not wanted and sought is self._session.stack:
-            self.find(sought)
-        elif state == "done" and self._next_review is None:
-            QTimer.singleShot(0, self._on_found)
 
     def _open_next(self) -> None:
         """Open the review that waits, once the corrections of the present one are done."""
@@ -192,7 +92,7 @@ class SpotsController(QObject):
         self.close_review()
         self.measured = measured
         self.table = with_status(measured.table, measured.review)
-        self._corrector = Corrector(measured)
+        self._queue.corrector = Corrector(measured)
         self.canvas.open(stack, measured)
         self.opened.emit()
         decided = int((self.table["status"] > 0).sum())
@@ -202,7 +102,7 @@ class SpotsController(QObject):
     def close_review(self) -> None:
         """Take the layers of the present review away; its files stay."""
         self.canvas.close()
-        self.measured = self._corrector = None
+        self.measured = self._queue.corrector = None
         self.table = np.zeros(0, REVIEW_DTYPE)
         self.current = None
 
@@ -212,6 +112,16 @@ class SpotsController(QObject):
     def stack(self) -> Layer | None:
         """The stack under review."""
         return self.canvas.stack
+
+    @property
+    def waiting(self) -> bool:
+        """Whether another review is to be opened as soon as the present one is not busy."""
+        return self._next_review is not None
+
+    def show_outlines(self) -> None:
+        """Bring the outlines of the spots back when their layer was removed by hand."""
+        if self.measured is not None:
+            self.canvas.show_outlines()
 
     def _on_layers(self) -> None:
         if self.measured is None or self.stack is not None:
@@ -274,10 +184,10 @@ class SpotsController(QObject):
     def _step(self, what: str) -> None:
         self.flush_paint()
         if self.measured is not None:
-            self._queue(lambda: self._step_now(what))
+            self._queue.add(lambda: self._step_now(what))
 
     def _step_now(self, what: str) -> Callable | None:
-        review, corrector = self.measured.review, self._corrector
+        review, corrector = self.measured.review, self._queue.corrector
         command = review.undo() if what == "undo" else review.redo()
         if command is None:
             return None
@@ -299,27 +209,27 @@ class SpotsController(QObject):
     def add_at(self, frame: int, row: int, col: int) -> None:
         """Add the spot at a click."""
         settings = self.grow_settings
-        self._correct(lambda c: c.grow(frame, (row, col), settings))
+        self._queue.correct(lambda c: c.grow(frame, (row, col), settings))
 
     def erase(self, keys: Sequence[Key]) -> None:
         """Remove spots of one or several projections."""
         for frame in sorted({k[0] for k in keys}):
             ids = [k[1] for k in keys if k[0] == frame]
-            self._correct(lambda c, f=frame, i=ids: c.erase(f, i))
+            self._queue.correct(lambda c, f=frame, i=ids: c.erase(f, i))
 
     def merge(self, keys: Sequence[Key]) -> None:
         """Make one spot of several of one projection."""
         if len({k[0] for k in keys}) != 1 or len(keys) < 2:
             self.said.emit("Choose at least two spots of one projection to merge.")
             return
-        self._correct(lambda c: c.merge(keys[0][0], [k[1] for k in keys]))
+        self._queue.correct(lambda c: c.merge(keys[0][0], [k[1] for k in keys]))
 
     def split(self, key: Key | None, parts: int) -> None:
         """Cut a spot into parts."""
         if key is None:
             self.said.emit("Choose the spot to split in the table or on the image.")
             return
-        self._correct(lambda c: c.split(*key, parts))
+        self._queue.correct(lambda c: c.split(*key, parts))
 
     def paint(self, mode: str, spot: int | None = None) -> None:
         """Give the user the brush (``paint``) or the eraser (``erase``).
@@ -330,7 +240,7 @@ class SpotsController(QObject):
         spot : int, optional
             The spot to make larger; a new one if not given.
         """
-        layer = self.canvas.edit_layer(self._on_written, self._on_painted)
+        layer = self.canvas.edit_layer(self._queue.write, self._on_painted)
         if layer is None:
             return
         if mode == "paint" and spot is None:
@@ -343,63 +253,32 @@ class SpotsController(QObject):
         self.flush_paint()
         self.canvas.brush_away()
 
-    def _on_written(self, frame: int, index: np.ndarray, ids: np.ndarray) -> None:
-        self._written.append((frame, index, ids))
-        self._settle.start()
-
     def _on_painted(self, _event: object = None) -> None:
         self.flush_paint()
 
     def flush_paint(self) -> None:
-        """Hand the pixels drawn since the last time to the worker, one step a projection."""
-        self._settle.stop()
-        written, self._written = self._written, []
-        for frame in sorted({w[0] for w in written}):
-            index, ids = (
-                np.concatenate([w[k] for w in written if w[0] == frame][::-1]) for k in (1, 2)
-            )
-            index, last = np.unique(index, return_index=True)  # the latest stroke counts
-            self._correct(lambda c, f=frame, i=index, v=ids[last]: c.painted(f, i, v))
-
-    def _correct(self, make: Callable[[Corrector], Corrected]) -> None:
-        corrector = self._corrector
-        if corrector is not None:
-            self._queue(lambda: lambda: spots_work.correct(lambda: make(corrector)))
-
-    def _queue(self, task: Task) -> None:
-        self._tasks.append(task)
-        self._next()
-
-    def _next(self) -> None:
-        while self._tasks and not self._correct_job.running and self.measured is not None:
-            task = self._tasks.popleft()
-            try:
-                make = task()
-            except LabDCTError as error:
-                self.said.emit(str(error))
-                continue
-            if make is not None:
-                self._correct_job.start(make, "Correct spots")
+        """Hand what was drawn to the worker."""
+        self._queue.flush_paint()
 
     @property
     def busy(self) -> bool:
         """Whether corrections are still at work."""
-        return bool(self._tasks or self._written) or self._correct_job.running
+        return self._queue.busy
 
-    def _on_corrected(self, state: str) -> None:
-        if state == "failed":
-            self.said.emit(self._correct_job.error)
-        if not self._written and not self._tasks:
+    def _on_corrected(self) -> None:
+        if not self._queue.waiting:
             self.canvas.forget()
-        self._next()
+
+    def _on_settled(self) -> None:
         self._on_layers()
         self._open_next()
 
+    def _on_found(self, stack: Layer | None, measured: Measured) -> None:
+        self._next_review = stack, measured
+        self._open_next()
+
     def _on_delivered(self, thing: object) -> None:
-        if isinstance(thing, Measured):
-            self._next_review = (None if self._wanted is None else self._wanted(), thing)
-            self._open_next()
-        elif isinstance(thing, Corrected) and self.measured is not None:
+        if isinstance(thing, Corrected) and self.measured is not None:
             self._take(thing)
         elif isinstance(thing, Decisions) and self.measured is not None:
             self.set_status(thing.keys, thing.status, f"import decisions from {thing.name}")
@@ -419,7 +298,7 @@ class SpotsController(QObject):
         rows = with_status(made.rows, review)
         first, last = np.searchsorted(self.table["frame"], [made.frame, made.frame + 1])
         self.table = np.concatenate([self.table[:first], rows, self.table[last:]])
-        if not self._written and not self._tasks:
+        if not self._queue.waiting:
             self.canvas.forget(made.frame)
         self.rows_changed.emit(made.frame)
         if made.select:
@@ -458,24 +337,10 @@ class SpotsController(QObject):
         """Read statuses from a table."""
         table = self.table
         if self.measured is not None:
-            self._queue(lambda: lambda: spots_files.read_decisions(path, table))
+            self._queue.add(lambda: lambda: spots_files.read_decisions(path, table))
 
     def import_labels(self, path: Path) -> None:
         """Read label images; projections that differ become corrections."""
-        measured, corrector = self.measured, self._corrector
+        measured, corrector = self.measured, self._queue.corrector
         if measured is not None:
-            self._queue(lambda: lambda: spots_files.read_corrections(path, corrector, measured))
-
-
-def _frozen(layer: Layer) -> tuple[Any, Any, np.ndarray | None]:
-    """Masks of a layer as they are now, the network's output behind them, frames done."""
-    data = layer.data
-    if isinstance(data, BinaryFrames):
-        cleaned = data.cleaned
-        done = getattr(cleaned, "done", None)
-        if done is not None and not done.any():
-            raise SettingsError("No projection is denoised yet; run Denoise first.")
-        return BinaryFrames(cleaned, data.settings), cleaned, done
-    if len(data.shape) == 2:
-        data = np.asarray(data)[None]
-    return data, None, getattr(data, "done", None)
+            self._queue.add(lambda: lambda: spots_files.read_corrections(path, corrector, measured))

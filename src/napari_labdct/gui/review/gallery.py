@@ -154,11 +154,13 @@ class Gallery(QWidget):
         tame(
             self.view,
             "Gallery",
-            "Raw, cleaned and mask of each spot. Click to reject, click again to take it back; "
-            "Ctrl+click shows the spot in its projection.",
+            "Projection, network result and mask of each spot. Click to reject, click again to "
+            "take it back; Ctrl+click shows the spot in its projection.",
         )
         self.view.clicked.connect(self._on_click)
-        hint = QLabel("<small>raw | cleaned | mask. Click rejects, Ctrl+click shows.</small>")
+        hint = QLabel(
+            "<small>projection | network result | mask. Click rejects, Ctrl+click shows.</small>"
+        )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 4, 0, 0)
         layout.setSpacing(4)

@@ -15,6 +15,7 @@ from napari.utils.colormaps import label_colormap
 from ...core.stacks import LazyStack
 from ...review.review import Review
 from ..app import layers as factory
+from ..app.selection import keeping_selection
 from ..app.session import Session
 from .tasks import StoredSpots
 
@@ -127,19 +128,14 @@ class EditableFrames(LazyStack):
 
 def add_quietly(session: Session, layer: Layer) -> None:
     """Add a layer without taking the selection from the layer the user works on."""
-    viewer = session.viewer
-    active = viewer.layers.selection.active
-    viewer.layers.append(layer)
-    viewer.layers.selection.active = active
+    layers = session.viewer.layers
+    with keeping_selection(layers):
+        layers.append(layer)
 
 
 def status_layer(session: Session, stack: Layer, cache: LabelCache, recipe: dict) -> Layer:
     """Outlines of all spots, coloured by status."""
-    viewer = session.viewer
-    active = viewer.layers.selection.active
-    layer = session.add_result(stack, StatusFrames(cache), "review", recipe=recipe)
-    viewer.layers.selection.active = active
-    return layer
+    return session.add_result(stack, StatusFrames(cache), "review", recipe=recipe)
 
 
 def edit_layer(session: Session, stack: Layer, frames: EditableFrames, recipe: dict) -> Labels:

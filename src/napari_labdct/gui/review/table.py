@@ -37,7 +37,7 @@ COLUMNS = (
     Column("id", "Id", "d", "Number of the spot in its projection"),
     Column("status", "Status", "", "Your decision: A accept, R reject, U undecided"),
     Column("snr", "SNR", ".1f", "Mean signal above the local background over the local noise"),
-    Column("confidence", "Conf.", ".2f", "Mean of the network's output in the spot, 0 to 1"),
+    Column("confidence", "Conf.", ".2f", "Mean of the network result in the spot, 0 to 1"),
     Column("found_by", "Found by", "", "Network, standard routine, or both"),
     Column("area_px", "Area px", "d", "Pixels of the spot"),
     Column("significance", "Signif.", ".1f", "Height in the best of many matched filters, sigma"),

@@ -188,7 +188,7 @@ class ExportTab(QWidget):
         grid.setSpacing(4)
         makers = (
             ("Table...", "CSV, HDF5, COCO-like JSON or Parquet", self._table),
-            ("Binary stack...", "8-bit TIFF, 0 and 255, same frame order", self._binary),
+            ("Mask...", "8-bit TIFF, 0 and 255, same frame order", self._binary),
             ("Label stack...", "16-bit TIFF, the spots' ids", self._labels),
             ("Training pairs...", "Frames, medians and masks you reviewed", self._pairs),
             ("Picture...", "PNG of the present view", self._picture),
@@ -243,7 +243,7 @@ class ExportTab(QWidget):
             self.write(path if known else path + end, "table")
 
     def _binary(self) -> None:
-        self._ask_stack("Write the binary stack", "spots.tif", "binary")
+        self._ask_stack("Write the mask", "spots.tif", "binary")
 
     def _labels(self) -> None:
         self._ask_stack("Write the label stack", "labels.tif", "labels")

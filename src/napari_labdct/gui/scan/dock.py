@@ -16,7 +16,7 @@ from ...scan.description import ScanDescription
 from ...scan.plausibility import implausible
 from ...scan.scan import Scan, angles
 from ..widgets.dock import Dock, button, describe, heading, wrapped
-from ..widgets.forms import WRONG, OptionalNumber, SettingsForm, tame
+from ..widgets.forms import WRONG, OptionalNumber, SettingsForm, numbers_of, tame
 from .controller import ScanController, checks, told_by_file
 from .mask import MaskController
 
@@ -250,7 +250,11 @@ class ScanDock(Dock):
                 self.increment.setText(step)
         if not first or not (step or scan.n_frames == 1):
             return
-        omega = angles(float(first), float(step or 0), scan.n_frames)
+        start, turn = numbers_of(first, 1), numbers_of(step or "0", 1)
+        if start is None or turn is None:
+            self.say("Start and step are numbers, in degrees.")
+            return
+        omega = angles(start[0], turn[0], scan.n_frames)
         if scan.omega_deg is None or not np.allclose(omega, scan.omega_deg):
             self._try(lambda: self.controller.set_angles(layer, omega))
 
@@ -330,10 +334,7 @@ def _split(text: str, what: str, count: int) -> tuple[float, ...] | None:
     """Numbers of a line, or None if it is empty."""
     if not text.strip():
         return None
-    try:
-        numbers = tuple(float(part) for part in text.replace(";", ",").split(","))
-    except ValueError:
-        numbers = ()
-    if len(numbers) != count:
+    numbers = numbers_of(text, count)
+    if numbers is None:
         raise ScanError(f"{what} needs {count} numbers with commas between, not '{text}'.")
     return numbers

@@ -15,6 +15,8 @@ from ...simulation.settings import SimulateSettings
 from ..app import layers as factory
 from ..app.job import LatestJob
 from ..app.predicted_spots import ShownSpots
+from ..app.selection import keeping_selection
+from ..app.units import make_room
 from .preview import Preview, fill_preview, preview, preview_layers
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ class SimulateController(QObject):
         self._maps = LatestJob(self.map_job, _read_map)
         self._preview: list[weakref.ref[Layer]] = []
         self._spots: list[ShownSpots] = []
+        self._opened: Opened | None = None  # of the last run, to be shown again
+        self._made: Spots | None = None
         self.job.delivered.connect(self._on_delivered)
         self.job.frames_done.connect(self._on_frames)
         self.preview_job.delivered.connect(self._on_preview)
@@ -79,8 +83,8 @@ class SimulateController(QObject):
         else:
             self._drop_preview()
             new = preview_layers(made, scale)
-            for layer in new:
-                viewer.layers.append(layer)
+            with keeping_selection(viewer.layers):
+                viewer.layers.extend(new)
             self._preview = [weakref.ref(layer) for layer in new]
         self.previewed.emit(made)
         self.grains_made.emit(made.grains)
@@ -101,20 +105,48 @@ class SimulateController(QObject):
         known = self.run
         if known is None or (known.settings, known.folder) != (settings, folder):
             self.run = Run(settings, folder)
+            self._opened = self._made = None
         self.job.start(self.run.steps, f"Simulate {folder.name}")
+
+    def goes_on(self, settings: SimulateSettings, folder: Path) -> bool:
+        """Whether `generate` would go on with the run that stopped."""
+        run = self.run
+        return self.job.resumable and run is not None and (run.settings, run.folder) == (
+            settings, folder
+        )  # fmt: skip
+
+    @property
+    def stack(self) -> Layer | None:
+        """The layer of the scan that was generated last."""
+        output = None if self.run is None else self.run.output
+        return None if output is None else self._stack_of(output)
+
+    @property
+    def removed(self) -> bool:
+        """Whether the layer of the scan that was generated last was removed by hand."""
+        return self.job.state == "done" and self._opened is not None and self.stack is None
+
+    def use(self) -> None:
+        """Make the scan that was generated last the one that all docks work on, and show it."""
+        if self.removed:
+            self._on_opened(self._opened)
+            if self._made is not None:
+                self._on_spots(self._made)
+        if self.stack is not None:
+            self._session.work_on(self.stack)
 
     def discard(self) -> None:
         """Forget a stopped run: its layers go, and its files."""
         if self.job.running:
             return
         viewer = self._session.viewer
-        if self.run is not None and self.run.output is not None and viewer is not None:
-            stack = self._stack_of(self.run.output)
-            if stack is not None:
-                for layer in [*self._session.results(stack), stack]:
-                    viewer.layers.remove(layer)
+        stack = self.stack
+        if stack is not None and viewer is not None:
+            for layer in [*self._session.results(stack), stack]:
+                viewer.layers.remove(layer)
+        if self.run is not None:
             self.run.discard()
-        self.run = None
+        self.run = self._opened = self._made = None
         self.job.discard()
 
     def _stack_of(self, output: SimulationOutput) -> Layer | None:
@@ -130,6 +162,7 @@ class SimulateController(QObject):
                 layer.contrast_limits_range = (min(0.0, low), low + 20 * (high - low))
                 layer.contrast_limits = thing.limits
         elif isinstance(thing, Spots):
+            self._made = thing
             self._on_spots(thing)
 
     def _on_opened(self, opened: Opened) -> None:
@@ -137,11 +170,14 @@ class SimulateController(QObject):
         if viewer is None:
             return
         self._drop_preview()
+        self._opened = opened
         stack = self._stack_of(opened.output)
         if stack is None:
             data, options, kind = opened.layer_data
+            make_room(viewer.layers, options)
             stack = Layer.create(data, options, kind)
-            viewer.layers.append(stack)
+            with keeping_selection(viewer.layers):
+                viewer.layers.append(stack)
             factory.remember(stack, recipe=dict(opened.output.frames.recipe))
             truth = session.add_result(
                 stack, opened.output.truth, "truth", recipe=dict(opened.output.truth.recipe)
@@ -149,12 +185,10 @@ class SimulateController(QObject):
             if truth is not None:
                 truth.contour = 1  # outlines, for whoever switches it on
                 truth.visible = False
-        session.set_stack(stack)
         self.grains_made.emit(opened.grains)
 
     def _on_frames(self, frames: list[int]) -> None:
-        output = None if self.run is None else self.run.output
-        stack = None if output is None else self._stack_of(output)
+        stack = self.stack
         if stack is not None:
             self._session.refresh(stack, frames)
             for layer in self._session.results(stack, "truth"):

@@ -14,23 +14,23 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
     QLabel,
-    QLineEdit,
     QMessageBox,
     QSpinBox,
 )
 
-from ...core.errors import LabDCTError, SettingsError
+from ...core.errors import SettingsError
 from ...scan.scan import Scan
-from ...simulation.prediction import PredictSettings, command_line, missing_for_prediction
+from ...simulation.prediction import command_line
 from ...simulation.settings import SimulateSettings
 from ..app import preferences
 from ..widgets.dock import Dock, button, wrapped
-from ..widgets.forms import SettingsForm, tame, with_button
+from ..widgets.forms import tame
 from ..widgets.grains_view import GrainsView
 from ..widgets.run_bar import RunBar
 from ..widgets.section import Section
 from .controller import SimulateController
 from .form import SimulateForm
+from .predict_panel import PredictPanel
 from .preview import Preview
 from .tasks import disk_bytes
 
@@ -61,10 +61,11 @@ class SimulateDock(Dock):
         self._build_preview()
         self.grains = GrainsView()
         self.grains_section = Section("Grains", "The sample in 3D, coloured by orientation")
-        _put(self.grains_section, self.grains)
+        self.grains_section.fill(self.grains)
         self.grains_section.say("in 3D, coloured by orientation")
         self.body.addWidget(self.grains_section)
-        self._build_predict()
+        self.predict = PredictPanel(self.session, self.controller, lambda: self.problem)
+        self.body.addWidget(self.predict)
         self._build_footer()
 
         self._rest = QTimer(self)
@@ -82,9 +83,7 @@ class SimulateDock(Dock):
         c.map_job.ended.connect(self._on_map_ended)
         c.job.changed.connect(self._show_ready)
         c.job.ended.connect(self._on_generated)
-        c.predict_job.changed.connect(self._show_predict)
-        c.predict_job.ended.connect(self._on_predict_ended)
-        self.session.results_changed.connect(self._show_predict)
+        self.session.stacks_changed.connect(self._show_offer)
         try:
             self._adopt(self.form.settings())
         except SettingsError as error:
@@ -114,41 +113,6 @@ class SimulateDock(Dock):
         self.note.hide()
         self.body.addWidget(self.note)
 
-    def _build_predict(self) -> None:
-        self.predict_section = Section(
-            "Predicted spots", "Where the grains of a map should be seen on the open scan"
-        )
-        self.predict_section.say("of a grain map, on the open scan")
-        self.predict_form = SettingsForm(
-            PredictSettings, exclude=("grain_map", "y_flip"), reset_button=False
-        )
-        self.map_line = QLineEdit()
-        self.map_line.setPlaceholderText("GrainMapper3D HDF5 file")
-        tame(self.map_line, "Grain map for prediction", "Grain map whose spots are predicted")
-        self.map_line.textChanged.connect(self._show_predict)
-        self.mirror = QCheckBox("Mirror the grains in y")
-        tame(self.mirror, "Mirror the grains in y", "For maps of the other handedness")
-        self.predict_button = button(
-            "Show predicted spots", "Circles that follow the slider", self._on_predict
-        )
-        self.scan_button = button(
-            "Open the Scan dock", "Enter what is missing in the Scan dock", self._open_scan_dock
-        )
-        self.predict_note = wrapped()
-        box = QHBoxLayout()
-        box.addWidget(self.predict_button)
-        box.addWidget(self.scan_button)
-        browse = with_button(self.map_line, "h5...", "Choose the grain map", self._ask_map)
-        _put(
-            self.predict_section,
-            browse,
-            self.predict_form,
-            self.mirror,
-            self.predict_note,
-            box,
-        )
-        self.body.addWidget(self.predict_section)
-
     def _build_footer(self) -> None:
         self.place = QLabel()
         self.place.setWordWrap(True)
@@ -164,6 +128,13 @@ class SimulateDock(Dock):
         self.run_bar = RunBar(self.controller.job, "Generate", "projection")
         self.run_bar.run_requested.connect(self._generate)
         self.run_bar.discard_requested.connect(self.controller.discard)
+        self.use_button = button(
+            "Work on it",
+            "Make the new scan the one all docks work on; hide the others",
+            self.controller.use,
+        )
+        self.use_button.hide()
+        self.footer.addWidget(self.use_button)
         self.footer.addWidget(self.run_bar)
 
     # ---------------------------------------------------------------------- settings
@@ -287,7 +258,7 @@ class SimulateDock(Dock):
     def _accept_size(self, settings: SimulateSettings) -> bool:
         """Ask before gigabytes are written; a run that goes on was asked about before."""
         size = disk_bytes(settings)
-        if size < _LARGE_BYTES or self.controller.job.resumable:
+        if size < _LARGE_BYTES or self.controller.goes_on(settings, self.folder()):
             return True
         text = (
             f"This scan of {settings.frames} projections takes {_size(size)} in "
@@ -296,90 +267,27 @@ class SimulateDock(Dock):
         answer = QMessageBox.question(self, "A large scan", text)
         return answer == QMessageBox.StandardButton.Yes
 
-    # --------------------------------------------------------------- predicted spots
+    # ------------------------------------------------------------------- the stack
 
     def show_stack(self, layer: Layer | None, scan: Scan | None) -> None:
-        self._offer_map(scan)
-        self._show_predict()
+        self.predict.follow(scan)
+        self._show_offer()
 
     def _on_generated(self, _state: str) -> None:
         # its layer is there before its grain map is
         stack = self.session.stack
-        self._offer_map(None if stack is None or self.problem else self.session.scan(stack))
-        self._show_predict()
+        self.predict.follow(None if stack is None or self.problem else self.session.scan(stack))
+        self._show_offer()
 
-    def _offer_map(self, scan: Scan | None) -> None:
-        """Offer the grain map that lies beside the scan."""
-        offered = ""
-        if scan is not None and scan.source:
-            source = Path(scan.source)
-            beside = (source if source.is_dir() else source.parent) / "grains.h5"
-            offered = str(beside) if beside.exists() else ""
-        # A path that the user typed stays; one offered for another scan goes.
-        if self.map_line.text() in ("", self._offered):
-            self.map_line.setText(offered)
-        self._offered = offered
-
-    def _show_predict(self, *_: object) -> None:
-        stack, job = self.session.stack, self.controller.predict_job
-        about = self.controller.predicted
-        mine = about is not None and about() is stack
-        missing: list[str] = []
-        said = self.problem
-        if stack is None:
-            said = "Open or generate a scan first."
-        elif not said:
-            missing = missing_for_prediction(self.session.scan(stack))
-            if missing:
-                said = f"'{stack.name}' lacks: {', '.join(missing)}."
-            elif job.running:
-                said = f"Projection {job.progress.done} of {job.progress.total}..."
-            elif job.state == "failed" and mine:
-                said = job.error
-            elif job.state == "done" and mine:
-                said = job.note
-        self.predict_note.setText(said)
-        self.predict_note.setVisible(bool(said))
-        self.scan_button.setVisible(bool(missing))
-        ready = stack is not None and not self.problem and not missing and not job.running
-        self.predict_button.setEnabled(ready and bool(self.map_line.text().strip()))
-
-    def _ask_map(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Grain map", "", "Grain maps (*.h5 *.hdf5)")
-        if path:
-            self.map_line.setText(path)
-
-    def _on_predict(self) -> None:
-        stack = self.session.stack
-        try:
-            settings = self.predict_form.settings().replace(
-                grain_map=self.map_line.text().strip(), y_flip=self.mirror.isChecked()
-            )
-            self.controller.predict(stack, settings)
-        except LabDCTError as error:
-            self.predict_note.setText(str(error))
-
-    def _on_predict_ended(self, _state: str) -> None:
-        self._show_predict()
-
-    def _open_scan_dock(self) -> None:
-        viewer = self.session.viewer
-        if viewer is not None:
-            viewer.window.add_plugin_dock_widget("napari-labdct", "Scan", tabify=True)
-
-
-def _put(section: Section, *things) -> None:
-    """Fill a section from top to bottom."""
-    from qtpy.QtWidgets import QLayout, QVBoxLayout
-
-    layout = QVBoxLayout(section.inside)
-    layout.setContentsMargins(12, 0, 0, 4)
-    layout.setSpacing(4)
-    for thing in things:
-        if isinstance(thing, QLayout):
-            layout.addLayout(thing)
-        else:
-            layout.addWidget(thing)
+    def _show_offer(self, *_: object) -> None:
+        """Offer the new scan to the docks: it does not push the one at work away."""
+        made = self.controller.stack
+        waits = made is not None and made is not self.session.stack
+        if waits:
+            self.use_button.setText(f"Work on '{made.name}'")
+        elif self.controller.removed:
+            self.use_button.setText(f"Show '{self.controller.run.folder.name}' again")
+        self.use_button.setVisible(waits or self.controller.removed)
 
 
 def _size(count: int) -> str:

@@ -26,7 +26,7 @@ from ...io.grain_map_files import grain_dialog_filter
 from ...simulation.sample import PRESETS
 from ...simulation.settings import SimulateSettings
 from ..app import preferences
-from ..widgets.forms import Control, tame, with_button
+from ..widgets.forms import Control, changes, tame, with_button
 from ..widgets.section import Section
 
 _GROUPS: dict[str, tuple[str, ...]] = {
@@ -73,7 +73,8 @@ class SimulateForm(QWidget):
         super().__init__()
         fields = {f.name: f for f in fields_of(SimulateSettings)}
         grouped = {name for names in _GROUPS.values() for name in names}
-        groups = {**_GROUPS, _MORE: tuple(name for name in fields if name not in grouped)}
+        self._more = tuple(name for name in fields if name not in grouped)
+        groups = {**_GROUPS, _MORE: self._more}
         self.controls = {name: Control(field) for name, field in fields.items()}
         self.sections: dict[str, Section] = {}
         self._rows: dict[str, tuple[QFormLayout, int]] = {}
@@ -225,6 +226,8 @@ class SimulateForm(QWidget):
         value = {name: control.value for name, control in self.controls.items()}
         for title, write in _SUMMARIES.items():
             self.sections[title].say(write(value))
+        more = changes(sum(not self.controls[name].is_default for name in self._more))
+        self.sections[_MORE].say(more or "voxel, tilts, detector, truth")
         form, row = self._rows["power_w"]
         laue = value["intensity_model"] == "laue"
         if form.isRowVisible(row) != laue:
@@ -262,5 +265,4 @@ _SUMMARIES: dict[str, Callable[[dict[str, Any]], str]] = {
     "Material and beam": _about_beam,
     "Geometry": _about_geometry,
     "Projections": _about_projections,
-    _MORE: lambda _: "voxel, tilts, detector, truth",
 }

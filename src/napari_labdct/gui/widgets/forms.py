@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
@@ -54,15 +56,42 @@ def tame(control: QWidget, name: str, tooltip: str) -> None:
         control.installEventFilter(_NoWheel(control))
 
 
-class _NumberBox(QDoubleSpinBox):
-    """Shows a number with the decimals it has, so that nothing is rounded away."""
+class NumberBox(QDoubleSpinBox):
+    """Shows a number with the decimals it has, so that nothing is rounded away.
+
+    A decimal comma is read as a point in every language: left to Qt, the key would be refused
+    and ``13,4`` become 134.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.setLocale(_C_LOCALE)
         self.setDecimals(6)
 
     def textFromValue(self, value: float) -> str:
         return f"{value:.6f}".rstrip("0").rstrip(".")
+
+    def valueFromText(self, text: str) -> float:
+        return super().valueFromText(text.replace(",", "."))
+
+    def validate(self, text: str, position: int) -> tuple[QValidator.State, str, int]:
+        return super().validate(text.replace(",", "."), position)
+
+
+class WholeBox(QSpinBox):
+    """A whole number; ``1.5`` is not taken for 15 by refusing the point, but not at all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setLocale(_C_LOCALE)
+
+    def validate(self, text: str, position: int) -> tuple[QValidator.State, str, int]:
+        if "," in text or "." in text:
+            return QValidator.State.Intermediate, text, position
+        return super().validate(text, position)
+
+    def fixup(self, text: str) -> str:
+        return text  # Qt would take the comma out
 
 
 class OptionalNumber(QDoubleValidator):
@@ -77,11 +106,29 @@ class OptionalNumber(QDoubleValidator):
     def validate(self, text: str, position: int) -> tuple[QValidator.State, str, int]:
         if not text.strip():
             return QValidator.State.Acceptable, text, position
-        if self.decimals() == 0 and "," in text:
-            return QValidator.State.Invalid, text, position
+        if self.decimals() == 0 and ("," in text or "." in text):
+            # left to whoever reads the line to refuse: were the key refused, 1.5 would become 15
+            return QValidator.State.Acceptable, text, position
         # a decimal comma, as half of Europe writes it
         text = text.replace(",", ".")
         return super().validate(text, position)
+
+
+def numbers_of(text: str, count: int) -> tuple[float, ...] | None:
+    """So many numbers of a line, with decimal points or commas; None if it holds others.
+
+    Semicolons, blanks or, if they are no decimal commas then, commas stand between them:
+    ``12.5, 13``, ``12,5; 13`` and ``12,5 13`` are the same.
+    """
+    between = r"\s*;\s*" if ";" in text else r"\s*,?\s+"
+    for pattern in (between, r"\s*,\s*"):
+        try:
+            found = [float(part.replace(",", ".")) for part in re.split(pattern, text.strip())]
+        except ValueError:
+            continue
+        if len(found) == count and all(map(math.isfinite, found)):
+            return tuple(found)
+    return None
 
 
 class Control:
@@ -116,8 +163,7 @@ class Control:
     def _spin_box(self) -> QAbstractSpinBox:
         param = self.field.param
         whole = self.field.type is int
-        box = QSpinBox() if whole else _NumberBox()
-        box.setLocale(_C_LOCALE)
+        box = WholeBox() if whole else NumberBox()
         step = param.step or 1
         low = -1e9 if param.min is None else param.min
         high = 1e9 if param.max is None else param.max
@@ -167,6 +213,15 @@ class Control:
             text = widget.text().strip()
             return text or (None if self.field.optional else self.field.default)
         return widget.value()
+
+    @property
+    def is_default(self) -> bool:
+        """Whether the value is the one of the settings class."""
+        value, default = self.value, self.field.default
+        if self.field.type in (int, float) and None not in (value, default):
+            found = numbers_of(str(value), 1)
+            return found is not None and math.isclose(found[0], default, abs_tol=1e-9)
+        return value == default
 
     @value.setter
     def value(self, value: Any) -> None:
@@ -230,7 +285,7 @@ class SettingsForm(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addLayout(_rows(self.controls[f.name] for f in shown if not f.param.advanced))
-        advanced = [self.controls[f.name] for f in shown if f.param.advanced]
+        advanced = self._advanced = [self.controls[f.name] for f in shown if f.param.advanced]
         self.more: QToolButton | None = None
         if advanced or reset_button:
             layout.addLayout(self._footer(advanced, reset_button, layout))
@@ -270,6 +325,17 @@ class SettingsForm(QWidget):
     def _show_more(self, on: bool) -> None:
         self._section.setVisible(on)
         self.more.setArrowType(Qt.ArrowType.DownArrow if on else Qt.ArrowType.RightArrow)
+        self._show_changes()
+
+    def _show_changes(self) -> None:
+        """Say on a folded *More* how many of its settings are not at their defaults."""
+        if self.more is None:
+            return
+        changed = [c.field.param.label for c in self._advanced if not c.is_default]
+        said = changes(len(changed)) if not self.more.isChecked() else ""
+        self.more.setText(f"More ({said})" if said else "More")
+        hint = "Settings that are seldom changed"
+        self.more.setToolTip(f"{hint}. Changed: {', '.join(changed)}" if changed else hint)
 
     def settings(self) -> Settings:
         """The values as a settings object.
@@ -291,6 +357,7 @@ class SettingsForm(QWidget):
                 self.controls[name].value = getattr(settings, name)
             else:
                 self._hidden[name] = getattr(settings, name)
+        self._show_changes()
         if not quietly:
             self._on_changed()
 
@@ -309,6 +376,7 @@ class SettingsForm(QWidget):
             return  # written by another version
 
     def _on_changed(self, *_: object) -> None:
+        self._show_changes()
         try:
             settings = self.settings()
         except SettingsError as error:
@@ -319,6 +387,11 @@ class SettingsForm(QWidget):
             kept = {k: v for k, v in settings.to_dict().items() if k in self.controls}
             preferences.save_last(self._remember_as, kept)
         self.changed.emit(settings)
+
+
+def changes(count: int) -> str:
+    """So many settings that are not at their defaults, in words; empty for none."""
+    return f"{count} change{'s' if count != 1 else ''}" if count else ""
 
 
 def _rows(controls: Iterable[Control]) -> QFormLayout:

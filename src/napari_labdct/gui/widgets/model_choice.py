@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from qtpy.QtWidgets import (
 from ...core.errors import LabDCTError
 from ...core.jobs import Progress
 from ...networks import library, own_models
+from ..app.job import LatestJob
 from ..app.loaded_model import ModelCard, read_card
 from ..app.session import Session
 from .combos import narrow_combo
@@ -82,8 +84,9 @@ class ModelChoice(QObject):
         layout.addWidget(self.button)
         self.label = wrapped()
         self.label.setAccessibleName("About the model")
-        self._wanted = self._reading = ""
+        self._wanted = ""
         self._read_job = session.job("model")
+        self._latest = LatestJob(self._read_job, lambda model: (partial(read_card, model), "Model"))
         self._file_job = session.job("model file")
         self._read_job.delivered.connect(self._on_card)
         self._read_job.ended.connect(self._on_read_ended)
@@ -163,9 +166,7 @@ class ModelChoice(QObject):
     def _read(self) -> None:
         self._wanted, self.card = self.model, None
         self.label.setText("<small>Reading the model...</small>")
-        if not self._read_job.running:
-            model = self._reading = self._wanted
-            self._read_job.start(lambda: read_card(model), "Read model")
+        self._latest.ask(self._wanted)
 
     def _on_card(self, card: ModelCard) -> None:
         if card.model != self._wanted:
@@ -177,9 +178,9 @@ class ModelChoice(QObject):
         self.read.emit(card)
 
     def _on_read_ended(self, state: str) -> None:
-        if self._reading != self._wanted:
-            self._read()  # another model was chosen while this one was read
-        elif state == "failed":
+        if self._read_job.running:
+            return  # another model was chosen while this one was read
+        if state == "failed":
             self.label.setText(self._read_job.error)
             self.refused.emit(self._read_job.error)
         elif self.card is None:

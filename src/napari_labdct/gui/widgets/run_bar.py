@@ -61,6 +61,7 @@ class RunBar(QWidget):
         self._cancel = cancel
         self._ready = True
         self._why_not = ""
+        self._about = ""
         self._build()
         job.changed.connect(self._show)
         self._show()
@@ -115,6 +116,12 @@ class RunBar(QWidget):
         self._why_not = why_not
         self._show()
 
+    def set_about(self, name: str) -> None:
+        """Say whose run this is, if it is not that of the scan the dock shows; empty: its own."""
+        if name != self._about:
+            self._about = name
+            self._show()
+
     def _pressed(self) -> None:
         if self._job.state == "running":
             self._job.cancel()
@@ -146,7 +153,8 @@ class RunBar(QWidget):
         self.bar.setFormat(f"{done} / {total}" if total else "")
         if not total and not running:
             self.bar.hide()
-        self._set_text(self._sentence())
+        said = self._sentence()
+        self._set_text(f"'{self._about}': {said}" if said and self._about else said)
         self.resume_button.setVisible(job.resumable)
         self.discard_button.setVisible(job.resumable)
         self.details_button.setVisible(state == "failed" and bool(job.details))

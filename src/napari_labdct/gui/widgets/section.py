@@ -6,6 +6,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
+    QLayout,
     QSizePolicy,
     QToolButton,
     QVBoxLayout,
@@ -56,6 +57,17 @@ class Section(QWidget):
         self.inside.setVisible(on)
         self.summary.setText("" if on else self._said)
         self.title.setArrowType(Qt.ArrowType.DownArrow if on else Qt.ArrowType.RightArrow)
+
+    def fill(self, *things: QWidget | QLayout) -> None:
+        """Put things into it, from top to bottom."""
+        layout = QVBoxLayout(self.inside)
+        layout.setContentsMargins(12, 0, 0, 4)
+        layout.setSpacing(4)
+        for thing in things:
+            if isinstance(thing, QLayout):
+                layout.addLayout(thing)
+            else:
+                layout.addWidget(thing)
 
     def say(self, text: str) -> None:
         """The summary beside the title of a folded section."""
