@@ -138,9 +138,7 @@ def _polygons(value: Any, what: str) -> tuple[Polygon, ...]:
             f"The {what} must be a list of [row, col], not {quoted(value)}."
         ) from None
     if sum(map(len, made)) > MOST_CORNERS:
-        raise SettingsError(
-            f"The {what} has more than {MOST_CORNERS} corners; draw it with fewer."
-        )
+        raise SettingsError(f"The {what} has more than {MOST_CORNERS} corners; draw it with fewer.")
     if any(len(poly) < 3 for poly in made):
         raise SettingsError(
             f"A {what.replace(' ', '-')} polygon needs at least three [row, col] corners."
