@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def read_detector_mask(path: Path) -> np.ndarray:
     elif path.suffix.lower() == ".npy":
         try:
             image = np.load(path, mmap_mode="r", allow_pickle=False)
-        except FAULTS as error:
+        except (*FAULTS, TokenError) as error:  # the header is a piece of Python
             raise ScanError(
                 f"The detector mask {path} cannot be read ({reason(error)})."
             ) from error
