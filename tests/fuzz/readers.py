@@ -575,7 +575,19 @@ def read_crystal(path: Path) -> None:
     read_cif(path).reflections(4)
 
 
+def detector_mask_seeds(folder: Path) -> list[Path]:
+    np.save(folder / "mask.npy", labels()[0] > 0)
+    return [folder / "mask.npy"]
+
+
+def read_detector_mask(path: Path) -> None:
+    from napari_labdct.io.detector_masks import read_detector_mask
+
+    read_detector_mask(path)
+
+
 READERS = (
+    Reader("detector-mask", detector_mask_seeds, read_detector_mask, m.damaged),
     Reader("tiff", tiff_seeds, read_scan, m.tiff_changed, ("tiff",)),
     Reader("ome-tiff", ome_seeds, read_scan, m.tiff_changed),
     Reader("scan.yaml", yaml_seeds, read_scan, m.yaml_changed, ("scan.yaml",)),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
-from ..core.errors import ScanError
+from ..core.errors import ScanError, reason
+from ..core.reading import FAULTS
 from ..core.recipes import recipe_beside
 from ..scan.description import NO_MASK, ScanDescription
 from ..scan.scan import Scan
@@ -46,8 +48,10 @@ def read_detector_mask(path: Path) -> np.ndarray:
     elif path.suffix.lower() == ".npy":
         try:
             image = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError, OverflowError) as error:
-            raise ScanError(f"The detector mask {path} cannot be read ({error}).") from error
+        except (*FAULTS, TokenError) as error:  # the header is a piece of Python
+            raise ScanError(
+                f"The detector mask {path} cannot be read ({reason(error)})."
+            ) from error
     else:
         raise ScanError(f"The detector mask {path.name} must be a TIFF or .npy image; save it so.")
     if image.ndim != 2 or image.dtype.kind not in "buif":
