@@ -6,7 +6,7 @@ The names below are the public library; each is loaded when it is first used, so
 
 from __future__ import annotations
 
-from . import _first_moments  # noqa: F401  # isort: skip  # before what takes time
+from .core import first_moments  # noqa: F401  # isort: skip  # before what takes time
 
 import lazy_loader as lazy
 

@@ -2,6 +2,8 @@
 
 Nothing here knows what a scan is; every other room stands on it."""
 
+from . import first_moments  # noqa: F401  # isort: skip  # before what takes time
+
 import lazy_loader as lazy
 
 __getattr__, __dir__, __all__ = lazy.attach(
