@@ -488,8 +488,10 @@ def test_what_cannot_be_converted(tmp_path):
         convert_grain_map(tmp_path / "a.h5", tmp_path / "a.h5", overwrite=True)
     with pytest.raises(ScanError, match="read from"):
         convert_grain_map(tmp_path / "a.csv", tmp_path / "b.h5")
-    with pytest.raises(ScanError, match="does not exist"):
-        convert_grain_map(tmp_path / "none.h5", tmp_path / "b.h5")
+    for end in ("h5", "dream3d", "tesr", "map"):
+        with pytest.raises(ScanError, match="No such file"):
+            convert_grain_map(tmp_path / f"none.{end}", tmp_path / "b.h5")
+        assert not (tmp_path / "b.h5").exists()
 
 
 def test_a_format_of_another_package(tmp_path):

@@ -135,8 +135,6 @@ def read_grain_map(
     # A name without a known end is tried as GrainMapper3D's: simulations write such files.
     known = path.suffix.lower() in {s for f in GRAIN_FORMATS.usable() for s in f.suffixes}
     reads = _format(path if known else path.with_suffix(".h5"), "reads", ScanError)
-    if not path.is_file():
-        raise ScanError(f"The grain map {path} does not exist; check the name.")
     return assembled(path, reads(path), y_flip=y_flip, material=material, voxels=voxels)
 
 
