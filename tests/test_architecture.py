@@ -137,7 +137,12 @@ def test_every_public_name_loads():
 def test_files_are_read_through_the_readers_that_check_what_they_declare():
     """Whoever opens HDF5, NumPy archives or JSON by himself must be named, and say why."""
     by_themselves = {
-        "h5py.File(": {"core.hdf5", "core.files", "grains.results"},  # the last two write
+        "h5py.File(": {
+            "core.hdf5",
+            "core.files",
+            "grains.results",  # they write
+            "io.hdf5_links",  # follows links within the scan's folder, each looked at first
+        },
         "np.load(": {
             "evaluation.phantoms",  # its own cache; what is damaged is made again
             "io.detector_masks",  # mapped: nothing is taken before its size is compared

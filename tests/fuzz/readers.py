@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import format_seeds
 import h5py
 import mutations as m
 import numpy as np
@@ -586,6 +587,21 @@ def read_detector_mask(path: Path) -> None:
     read_detector_mask(path)
 
 
+def _of_frames(seeds: Callable[[Path, np.ndarray], list[Path]]) -> Callable[[Path], list[Path]]:
+    return lambda folder: seeds(folder, frames())
+
+
+def read_store(path: Path) -> None:
+    """A Zarr store by one of its files."""
+    read_scan(next(parent for parent in path.parents if parent.suffix == ".zarr"))
+
+
+def read_map(path: Path) -> None:
+    from napari_labdct.io.grain_map_files import read_grain_map
+
+    read_grain_map(path, material="Fe")
+
+
 READERS = (
     Reader("detector-mask", detector_mask_seeds, read_detector_mask, m.damaged),
     Reader("tiff", tiff_seeds, read_scan, m.tiff_changed, ("tiff",)),
@@ -621,6 +637,22 @@ READERS = (
     Reader("outline", outline_seeds, read_outline, m.hdf5_changed),
     Reader("outline-tiff", outline_tiff_seeds, read_outline, m.tiff_changed),
     Reader("cif", cif_seeds, read_crystal, m.reworded),
+    Reader("txrm", _of_frames(format_seeds.txrm_seeds), read_scan, m.damaged, ("txrm",)),
+    Reader("edf", _of_frames(format_seeds.edf_seeds), read_scan, m.damaged, ("edf",)),
+    Reader("cbf", _of_frames(format_seeds.cbf_seeds), read_scan, m.damaged, ("cbf",)),
+    Reader("marccd", _of_frames(format_seeds.marccd_seeds), read_scan, m.damaged, ("marccd",)),
+    Reader("adsc", _of_frames(format_seeds.adsc_seeds), read_scan, m.damaged, ("adsc",)),
+    Reader("nexus", _of_frames(format_seeds.nexus_seeds), read_scan, m.hdf5_changed, ("hdf5",)),
+    Reader(
+        "zarr",
+        _of_frames(format_seeds.zarr_seeds),
+        read_store,
+        lambda c, r: (m.json_changed if c[:1] == b"{" else m.damaged)(c, r),
+        ("zarr",),
+    ),
+    Reader("dream3d", format_seeds.written(".dream3d", _grains), read_map, m.hdf5_changed),
+    Reader("tesr", format_seeds.written(".tesr", _grains), read_map, m.reworded),
+    Reader("ubi", format_seeds.written(".ubi", _grains), read_map, m.reworded),
 )
 
 

@@ -21,6 +21,8 @@ import traceback
 import warnings
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1] / "io"))  # writers of instruments' files
+
 from readers import BROKEN, READERS, Reader
 
 MEMORY_BYTES = 1 << 30  # over what the process takes before

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import OutputError, ScanError, SettingsError
+from ..core.errors import LabDCTError, OutputError, ScanError, SettingsError
 from ..core.frame_store import spare_inputs
 from ..core.registry import Registry, load
 
@@ -139,20 +139,19 @@ def _kind_of(sources: Sequence[str], target: Path) -> Kind:
 
 def is_table(path: Path) -> bool:
     """Whether a file is a table of spots: by its end, and an HDF5 or JSON by what it says."""
-    import json
-
-    import h5py
+    from ..core.hdf5 import attribute, open_hdf5
+    from ..core.reading import load_json
 
     kind = path.suffix.lower()
     if kind in (".csv", ".parquet"):
         return path.is_file()
     try:
         if kind in (".h5", ".hdf5"):
-            with h5py.File(path, "r") as file:
-                return str(file.attrs.get("format", "")).startswith("napari-labdct spots")
+            with open_hdf5(path, ScanError) as file:
+                return str(attribute(file, "format")).startswith("napari-labdct spots")
         if kind == ".json":
-            return "annotations" in json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError, RecursionError):
+            return "annotations" in load_json(path)
+    except (LabDCTError, OSError, ValueError, TypeError):
         return False
     return False
 

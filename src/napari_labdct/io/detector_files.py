@@ -26,6 +26,8 @@ from .regular import check_regular
 from .tiff import TiffFrames
 
 _CBF_STARTER = b"\x0c\x1a\x04\xd5"
+_CBF_SECTION = b"--CIF-BINARY-FORMAT-SECTION--"
+_CBF_TEXT_BYTES = 8192  # of the text before it: fabio looks no further
 _MOST_HEADER_BYTES = 1 << 20
 _MARCCD_HEADER = (1024, 3072)
 #: Header keys and motors that turn a sample, the likeliest first; compared in lower case.
@@ -269,9 +271,10 @@ class _Cbf(_Kind):
         """fabio looks for the start of the pixels for ever where there is none."""
         with open(path, "rb") as file:
             head = file.read(_MOST_HEADER_BYTES)
-        at = head.find(_CBF_STARTER)
+        section = head.find(_CBF_SECTION, 0, _CBF_TEXT_BYTES)
+        at = head.find(_CBF_STARTER, max(section, 0))
         size = re.search(rb"X-Binary-Size:\s*(\d+)", head[: max(at, 0)])
-        if at < 0 or size is None:
+        if section < 0 or at < 0 or size is None:
             raise ScanError(
                 f"{path.name} is not a CBF file or is cut off in its header; copy it again from "
                 "the instrument."

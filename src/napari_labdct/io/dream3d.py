@@ -15,6 +15,7 @@ import numpy as np
 
 from ..core.errors import ScanError
 from ..core.files import atomic_hdf5
+from ..core.hdf5 import data_set, open_hdf5, values
 from ..core.rotations import rotation_z
 from ..crystal import (
     Material,
@@ -33,7 +34,7 @@ LAUE_NUMBERS = {
 }  # fmt: skip
 _TURNED = {0, 2, 9, 10}  # whose x axis is a, not a*
 _KNOWN_VERSIONS = (6.0, 8.0)
-MOST_VALUES = 2_000_000_000
+_COPIES = 8  # of its numbers, while a map is read
 
 
 def read_dream3d(path: Path) -> MapContent:
@@ -44,14 +45,12 @@ def read_dream3d(path: Path) -> MapContent:
     ScanError
         The file holds no grain map, or what it holds makes no sense.
     """
-    import h5py
 
-    try:
-        with h5py.File(path, "r") as file:
-            return _content(path, file)
-    except (OSError, KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
-        detail = " ".join(str(error).split())[:200]
-        raise ScanError(f"{path.name} is not a DREAM.3D grain map ({detail}).") from None
+    def refuse(why: str) -> ScanError:
+        return ScanError(f"{path.name} is not a DREAM.3D grain map ({why}).")
+
+    with open_hdf5(path, refuse) as file:
+        return _content(path, file)
 
 
 def _content(path: Path, file: Any) -> MapContent:
@@ -125,12 +124,12 @@ def _geometry(path: Path, file: Any) -> tuple[Any, np.ndarray, np.ndarray, np.nd
             break
     if image is None:
         raise ScanError(f"{path.name} holds no image with FeatureIds, the numbers of grains.")
-    values = [np.ravel(np.asarray(v, float)) for v in image[1:]]
-    if any(v.shape != (3,) or not np.isfinite(v).all() for v in values):
+    triples = [np.ravel(np.asarray(v, float)) for v in image[1:]]
+    if any(v.shape != (3,) or not np.isfinite(v).all() for v in triples):
         raise ScanError(f"{path.name}: sizes, origin and spacing must be 3 finite numbers each.")
-    if not ((values[0] >= 1).all() and (values[2] > 0).all()):
+    if not ((triples[0] >= 1).all() and (triples[2] > 0).all()):
         raise ScanError(f"{path.name}: sizes and spacing must be larger than 0.")
-    return image[0], *values
+    return image[0], *triples
 
 
 def _cell_group(group: Any) -> Any:
@@ -143,7 +142,8 @@ def _cell_group(group: Any) -> Any:
 
 
 def _cells(path: Path, cells: Any, name: str, shape: tuple, width: int) -> np.ndarray:
-    given = tuple(cells[name].shape)
+    volume = data_set(cells, name, kinds="iufb")
+    given = tuple(volume.shape)
     if shape != shape[::-1] and given == (*shape[::-1], width):
         raise ScanError(
             f"{path.name}: {name} is stored as (x, y, z); DREAM.3D's order is (z, y, x), so "
@@ -151,11 +151,7 @@ def _cells(path: Path, cells: Any, name: str, shape: tuple, width: int) -> np.nd
         )
     if given != (*shape, width):
         raise ScanError(f"{path.name}: {name} must have the shape {(*shape, width)}, not {given}.")
-    if cells[name].dtype.kind not in "iufb":
-        raise ScanError(f"{path.name}: {name} must hold numbers, not {cells[name].dtype}.")
-    if np.prod(given, dtype=float) > MOST_VALUES:
-        raise ScanError(f"{path.name}: {name} of {given} is too large to be read; crop the map.")
-    return np.asarray(cells[name][()])
+    return values(cells, name, kinds="iufb", working=_COPIES)
 
 
 def _rotations(path: Path, cells: Any, shape: tuple) -> tuple[str, np.ndarray]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..core.errors import OutputError, ScanError
 from ..core.files import make_folder
+from ..core.hdf5 import has, item, open_hdf5
 from ..core.registry import Registry, load
 from ..crystal import Material
 from .grainmapper import MapContent, MeasuredMap, assembled
@@ -106,12 +107,10 @@ def is_grain_map(path: str | Path) -> bool:
         return False
     if path.suffix.lower() not in (".h5", ".hdf5", ".hdf"):
         return True
-    import h5py
-
     try:
-        with h5py.File(path, "r") as file:
-            return "LabDCT/Data/GrainId" in file
-    except OSError:
+        with open_hdf5(path, ScanError) as file:
+            return has(item(file, "LabDCT/Data"), "GrainId")
+    except ScanError:
         return False
 
 

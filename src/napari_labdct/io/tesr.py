@@ -142,7 +142,7 @@ def _general(reader: _Reader, found: dict[str, Any]) -> None:
     if (
         len(size) != 3
         or len(edge) != 3
-        or min(size) < 1
+        or not 1 <= min(size) <= max(size) <= MOST_VOXELS
         or not (np.isfinite(edge) & (edge > 0)).all()
     ):
         raise ScanError(f"{name}: **general must give 3 sizes and 3 edges of a voxel above 0.")

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core.errors import ScanError
 from ..core.files import write_atomically
+from ..core.hdf5 import item, open_hdf5
 from .grainmapper import MeasuredMap, write_measured
 
 _NUMBERS = {"i": "Int", "u": "UInt", "f": "Float"}
@@ -38,13 +39,12 @@ def write_xdmf_only(path: Path, volumes: Path) -> Path:
     OutputError
         The file cannot be written.
     """
-    import h5py
 
-    try:
-        with h5py.File(volumes, "r") as file:
-            text = _text(volumes.name, file["LabDCT"])
-    except (OSError, KeyError, ValueError, AttributeError):
-        raise ScanError(f"{volumes.name} is not a GrainMapper3D grain map.") from None
+    def refuse(why: str) -> ScanError:
+        return ScanError(f"{volumes.name} is not a GrainMapper3D grain map ({why}).")
+
+    with open_hdf5(volumes, refuse) as file:
+        text = _text(volumes.name, item(file, "LabDCT"))
     write_atomically(path, text)
     return path
 
