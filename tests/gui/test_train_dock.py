@@ -558,6 +558,6 @@ def test_the_real_training_runs_in_the_dock_stops_and_goes_on(panel, dock, wait,
     click(panel.results.use_button)
     wait(lambda: not panel.controller.file_job.running)
     denoise = dock("Denoise")
-    wait(lambda: denoise.choice.card is not None)
-    assert denoise.choice.model == "tiny"
-    assert denoise.choice.card.info["training"]["synthesis"]["crop_px"] == 32
+    wait(lambda: denoise.network.choice.card is not None)
+    assert denoise.network.choice.model == "tiny"
+    assert denoise.network.choice.card.info["training"]["synthesis"]["crop_px"] == 32

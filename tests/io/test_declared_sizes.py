@@ -123,7 +123,7 @@ def test_of_a_sparse_grain_map_only_what_was_written_is_read(grain_map):
         made[tuple(slice(a, a + n) for a, n in zip(at, data.shape))] = data
 
     with h5py.File(grain_map, "r+") as file:
-        for name in ("GrainId", "PhaseId", "Rodrigues"):
+        for name in ("GrainId", "PhaseId", "Rodrigues", "Completeness"):
             data = file[f"LabDCT/Data/{name}"][()]
             del file[f"LabDCT/Data/{name}"]
             sparse(file, f"LabDCT/Data/{name}", data)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_labdct.core.errors import ModelError, SettingsError
+from napari_labdct.core.errors import ModelError, OutputError, SettingsError
 from napari_labdct.io.safetensors import read_file
 from napari_labdct.networks.model import Model
 from napari_labdct.networks.registry import build_network
@@ -110,6 +110,13 @@ def test_the_end_may_move_until_the_rate_falls(tmp_path, tiny_synthesis):
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path, tiny_synthesis, model):
+    model.save(tmp_path / "last.safetensors")
+    with pytest.raises(OutputError, match=r"last\.safetensors already holds something else"):
+        next(train(QUICK, tmp_path, tiny_synthesis, "cpu"))
+    (tmp_path / "last.safetensors").unlink()
+    running = train(QUICK, tmp_path, tiny_synthesis, "cpu")
+    next(running)
+    running.close()
     model.save(tmp_path / "last.safetensors")
     with pytest.raises(ModelError, match="not a training checkpoint"):
         next(train(QUICK, tmp_path, tiny_synthesis, "cpu"))

@@ -44,6 +44,8 @@ def open_hdf5(
     check_regular(path, error)
     try:
         file = h5py.File(path, "r")
+    except FileNotFoundError as fault:
+        raise refuse("No such file or directory") from fault
     except FAULTS as fault:
         raise refuse("it is not an HDF5 file, or is damaged") from fault
     with file:

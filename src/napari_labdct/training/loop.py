@@ -132,10 +132,12 @@ def train(
     """
     with ranks_here(device) as (ranks, device):
         settings = settings.replace(parts=max(settings.parts, ranks.world))
+        synthesis = synthesis or SynthesisSettings()
+        check_crop_size(settings.network, synthesis.crop_px)
         place = RunFolder(folder, writes=ranks.first)
         with place.held():
-            run = _Run(settings, place, synthesis or SynthesisSettings(), resolve_device(device),
-                       ranks, start_from, source, given, rendering, overwrite)  # fmt: skip
+            run = _Run(settings, place, synthesis, resolve_device(device), ranks, start_from,
+                       source, given, rendering, overwrite)  # fmt: skip
             yield from run.loop(_workers(run) if workers is None else workers)
 
 
@@ -148,7 +150,6 @@ class _Run:
     ):  # fmt: skip
         if device.type == "cpu":  # one core draws crops while the others learn
             torch.set_num_threads(min(torch.get_num_threads(), max(available_cores() - 1, 1)))
-        check_crop_size(settings.network, synthesis.crop_px)
         self.settings, self.synthesis, self.source = settings, synthesis, source
         self.device, self.ranks = device, ranks
         self.recipe = {"train": settings.to_dict(), "synthesis": synthesis.to_dict()}

@@ -139,7 +139,7 @@ def test_what_is_in_the_folder_is_not_overwritten_unasked(made, background, smal
     _write(made, folder)
     (folder / "notes.txt").write_text("mine")
     other = TrainingSet(SMALL.replace(pairs=2), [background], [small_scan], 1)
-    with pytest.raises(OutputError, match="already holds something else; choose another folder"):
+    with pytest.raises(OutputError, match="already holds something else; choose another name"):
         next(other.write(folder))
     _write(other, folder, overwrite=True)
     assert len(list(folder.glob("*/frame_*.tif"))) == 2
