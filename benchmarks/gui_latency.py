@@ -102,9 +102,9 @@ def measure(given: argparse.Namespace) -> None:
     busy = [dock.session.job(name) for name in ("model", "warm-up")]
     rest(lambda: dock.bar.button.isEnabled() and not any(job.running for job in busy))
     idle(2.0)
-    dock.scope.setCurrentText("Range")
-    dock.first.setValue(0)
-    dock.last.setValue(given.frames - 1)
+    dock.network.scope.setCurrentText("Range")
+    dock.network.first.setValue(0)
+    dock.network.last.setValue(given.frames - 1)
     job = dock.controller.job
     dock.session.show_frame(min(2, given.frames - 1))
     idle(1.0)
@@ -117,7 +117,7 @@ def measure(given: argparse.Namespace) -> None:
     app.longest.clear()
     app.painting = 0.0
     for value in range(100, 180, 4):
-        dock.slider.setValue(value)
+        dock.spots.slider.setValue(value)
         idle(0.1)
     rest(lambda: not dock.session.job("spots").running)
     _report("while the threshold was moved", app)

@@ -58,6 +58,10 @@ class DenoiseDock(Dock):
 
     # --------------------------------------------------------------------- running
 
+    def use_model(self, model: str) -> None:
+        """Choose a model, as other docks ask for it."""
+        self.network.use_model(model)
+
     def settings(self) -> DenoiseSettings:
         """What the form says.
 
