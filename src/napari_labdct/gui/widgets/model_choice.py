@@ -292,7 +292,7 @@ def _short(info: dict[str, Any]) -> str:
     parts = [f"{info['network']}, {info['parameters'] / 1e6:.2g} million weights"]
     validation = info.get("training", {}).get("validation", {})
     if "f1" in validation:
-        parts.append(f"F1 {validation['f1']:.2f} in training")
+        parts.append(f"F1 {validation['f1']:.2f} on its validation crops")
     parts.append(f"median of {info['median_window']} frames")
     parts.append(f"threshold {info['threshold']}")
     return "; ".join(parts)
