@@ -15,7 +15,7 @@ import numpy as np
 
 from ..core.errors import ScanError
 from ..core.files import atomic_hdf5
-from ..core.hdf5 import data_set, open_hdf5, values
+from ..core.hdf5 import data_set, has, item, open_hdf5, values
 from ..core.rotations import rotation_z
 from ..crystal import (
     Material,
@@ -34,6 +34,7 @@ LAUE_NUMBERS = {
 }  # fmt: skip
 _TURNED = {0, 2, 9, 10}  # whose x axis is a, not a*
 _KNOWN_VERSIONS = (6.0, 8.0)
+_MOST_PHASES = 1000
 _COPIES = 8  # of its numbers, while a map is read
 
 
@@ -112,13 +113,13 @@ def _check_version(path: Path, file: Any) -> None:
 def _geometry(path: Path, file: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
     """Group of the image that has grain numbers, with (x, y, z) sizes, origin and spacing."""
     image = None
-    for group in file.get("DataContainers", {}).values():  # version 6 and 7
+    for group in _groups(file, "DataContainers"):  # version 6 and 7
         if "_SIMPL_GEOMETRY/DIMENSIONS" in group and _cell_group(group) is not None:
             where = group["_SIMPL_GEOMETRY"]
             spacing = where["SPACING"] if "SPACING" in where else where["RESOLUTION"]
             image = group, where["DIMENSIONS"][()], where["ORIGIN"][()], spacing[()]
             break
-    for group in file.get("DataStructure", {}).values():  # version 8
+    for group in _groups(file, "DataStructure"):  # version 8
         if "_DIMENSIONS" in group.attrs and _cell_group(group) is not None:
             image = group, *(group.attrs[n] for n in ("_DIMENSIONS", "_ORIGIN", "_SPACING"))
             break
@@ -132,11 +133,20 @@ def _geometry(path: Path, file: Any) -> tuple[Any, np.ndarray, np.ndarray, np.nd
     return image[0], *triples
 
 
+def _groups(holder: Any, name: str | None = None) -> list[Any]:
+    """The groups in a group, or in one of its groups; none if that is not there."""
+    if name is not None and not has(holder, name):
+        return []
+    inside = holder if name is None else item(holder, name)
+    held = [item(inside, key) for key in inside] if hasattr(inside, "keys") else []
+    return [group for group in held if hasattr(group, "keys")]
+
+
 def _cell_group(group: Any) -> Any:
     """The attribute matrix of a container that has ``FeatureIds``; None if none has."""
-    for matrix in group.values():
-        ids = matrix["FeatureIds"] if hasattr(matrix, "keys") and "FeatureIds" in matrix else None
-        if ids is not None and ids.ndim == 4:
+    for matrix in _groups(group):
+        ids = item(matrix, "FeatureIds") if has(matrix, "FeatureIds") else None
+        if getattr(ids, "ndim", 0) == 4:
             return matrix
     return None
 
@@ -192,31 +202,35 @@ def _unit(q: np.ndarray) -> np.ndarray:
 
 
 def _laue_classes(group: Any) -> np.ndarray:
-    for matrix in group.values():
-        if hasattr(matrix, "keys") and "CrystalStructures" in matrix:
-            return np.ravel(matrix["CrystalStructures"][()]).astype(int)
+    for matrix in _groups(group):
+        if has(matrix, "CrystalStructures"):
+            return np.ravel(values(matrix, "CrystalStructures", kinds="iu")).astype(int)
     return np.zeros(0, int)
 
 
 def _phases(group: Any) -> dict[int, FilePhase]:
     """Names and cells by the number of the phase, where the file has both."""
     found: dict[int, FilePhase] = {}
-    for matrix in group.values():
-        if not (hasattr(matrix, "keys") and "CrystalStructures" in matrix):
+    for matrix in _groups(group):
+        if not has(matrix, "CrystalStructures"):
             continue
-        names = next((matrix[n] for n in ("PhaseName", "MaterialName") if n in matrix), None)
-        cells = matrix.get("LatticeConstants")
-        groups = matrix.get("SpaceGroup")
-        if names is None or cells is None or cells.shape != (len(names), 6):
+        called = next((n for n in ("PhaseName", "MaterialName") if has(matrix, n)), None)
+        if called is None or not has(matrix, "LatticeConstants"):
             continue
-        for number in range(1, len(names)):
+        names = data_set(matrix, called, kinds="SO")
+        cells = values(matrix, "LatticeConstants").astype(float)
+        groups = values(matrix, "SpaceGroup").ravel() if has(matrix, "SpaceGroup") else []
+        if names.ndim < 1 or cells.shape != (len(names), 6):
+            continue
+        for number in range(1, min(len(names), _MOST_PHASES)):
             name = names[number]
             name = name[0] if isinstance(name, np.ndarray) else name
             name = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
-            cell = tuple(np.asarray(cells[number], float).tolist())
-            space_group = int(np.ravel(groups[number])[0]) if groups is not None else 0
-            if min(cell[:3]) < 0.5:  # DREAM.3D's place holder
+            cell = tuple(cells[number].tolist())
+            space_group = int(groups[number]) if len(groups) == len(names) else 0
+            if not np.isfinite(cell).all() or min(cell[:3]) < 0.5:  # DREAM.3D's place holder
                 continue
+            space_group = space_group if 0 < space_group <= 230 else 0
             found[number] = FilePhase(name.strip("\0 ")[:80], cell, space_group)
     return found
 

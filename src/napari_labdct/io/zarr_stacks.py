@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import OutputError, ScanError
+from ..core.errors import OutputError, ScanError, reason
 from ..core.files import atomic_folder
 from ..core.stacks import LazyStack
 from ..scan.scan import Scan
 from .facts import MOST_FRAME_BYTES, Facts, check_frame, entries_of, needed
 
 _KEY = "napari-labdct"
+_LONGEST_REASON = 75  # zarr's errors hold what stands in the file
 _MOST_PIECES = 20_000
 
 
@@ -41,7 +42,7 @@ class ZarrFrames(LazyStack):
         try:
             made = np.asarray(self._array[tuple(place)])
         except Exception as error:  # whatever a codec makes of damaged bytes
-            detail = " ".join(str(error).split())[:150]
+            detail = reason(error, _LONGEST_REASON)
             raise ScanError(
                 f"Projection {index} of {self.paths[0].name} cannot be read ({detail}); copy the "
                 "folder again."
@@ -66,7 +67,7 @@ def open_zarr(path: Path, inside: str = "") -> Scan:
     except ScanError:
         raise
     except Exception as error:
-        detail = " ".join(str(error).split())[:150] or type(error).__name__
+        detail = reason(error, _LONGEST_REASON)
         raise ScanError(
             f"{path.name} holds no Zarr array that can be read ({detail}); copy it again."
         ) from error
