@@ -21,7 +21,9 @@ DEMO = ROOT / "sample_data" / "demo"
 def _python(*arguments: str, **how) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # of tests that run in the background, children would ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **how,
     )  # fmt: skip
 
 

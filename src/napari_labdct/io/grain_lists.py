@@ -13,6 +13,7 @@ import numpy as np
 
 from ..core.errors import OutputError, ScanError
 from ..core.files import write_atomically
+from ..core.reading import check_regular
 from ..core.schema import MOST_BYTES
 from ..crystal import MATERIALS, Material, Site
 from ..crystal import material as find_material
@@ -64,6 +65,7 @@ def read_grain_list(path: Path) -> MapContent:
 
 
 def _parse(path: Path) -> tuple[list[np.ndarray], list[list[float] | None], list[int]]:
+    check_regular(path)
     try:
         if path.stat().st_size > MOST_BYTES:
             raise ScanError(f"{path.name} is too large for a list of grains.")

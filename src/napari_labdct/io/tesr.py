@@ -15,6 +15,7 @@ import numpy as np
 
 from ..core.errors import ScanError
 from ..core.files import atomic
+from ..core.reading import check_regular
 from ..crystal import Material, matrices_to_quaternions, quaternions_to_matrices
 from ..crystal.orientation import bunge_to_matrix, rodrigues_to_matrix
 from .grainmapper import MapContent, MeasuredMap, finite_rodrigues, say
@@ -33,6 +34,7 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        check_regular(path)
         try:
             self.data = path.read_bytes()
         except OSError as error:

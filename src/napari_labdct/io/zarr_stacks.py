@@ -15,11 +15,13 @@ import numpy as np
 
 from ..core.errors import OutputError, ScanError, reason
 from ..core.files import atomic_folder
+from ..core.reading import check_regular
 from ..core.stacks import LazyStack
 from ..scan.scan import Scan
 from .facts import MOST_FRAME_BYTES, Facts, check_frame, entries_of, needed
 
 _KEY = "napari-labdct"
+_MOST_FILES = 100_000  # of a store are looked at: none may be a pipe, which never ends
 _LONGEST_REASON = 75  # zarr's errors hold what stands in the file
 _MOST_PIECES = 20_000
 
@@ -60,6 +62,11 @@ def open_zarr(path: Path, inside: str = "") -> Scan:
     """
     zarr = needed("zarr", "zarr", "Reading Zarr stores")
     facts = Facts(path.name)
+    for number, part in enumerate(path.rglob("*")):
+        if number == _MOST_FILES:
+            break
+        if not part.is_dir():
+            check_regular(part)
     try:
         node = zarr.open(store=str(path), mode="r", path=inside.strip("/") or None)
         attributes = dict(node.attrs)
