@@ -12,7 +12,7 @@ from scipy import ndimage as ndi
 from napari_labdct.core.rotations import rotation_z
 from napari_labdct.crystal import GrainMap, material
 from napari_labdct.grains.map_report import compare_files
-from napari_labdct.io.grainmapper import write_grainmapper
+from napari_labdct.io.grainmapper_writer import write_grainmapper
 from napari_labdct.simulation.sample import box_mask, make_sample
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 
 from napari_labdct.io import write_scan_yaml
-from napari_labdct.io.grainmapper import write_grainmapper
+from napari_labdct.io.grainmapper_writer import write_grainmapper
 from napari_labdct.scan.scan import Scan
 from napari_labdct.simulation import SimulateSettings, Simulation
 

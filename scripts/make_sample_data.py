@@ -16,7 +16,7 @@ import tifffile
 from scipy import ndimage as ndi
 
 from napari_labdct.io import write_scan_yaml, write_spot_csv
-from napari_labdct.io.grainmapper import write_grainmapper
+from napari_labdct.io.grainmapper_writer import write_grainmapper
 from napari_labdct.scan.scan import Scan
 from napari_labdct.simulation import SimulateSettings, Simulation
 

@@ -11,7 +11,8 @@ import tifffile
 from napari_labdct import cli
 from napari_labdct.core.errors import SettingsError
 from napari_labdct.io import open_scan, read_spot_csv
-from napari_labdct.io.grainmapper import read_grainmapper, write_grainmapper
+from napari_labdct.io.grainmapper import read_grainmapper
+from napari_labdct.io.grainmapper_writer import write_grainmapper
 from napari_labdct.simulation import (
     Prediction,
     PredictSettings,

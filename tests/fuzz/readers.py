@@ -491,7 +491,7 @@ def _grains():
 
 def grain_seeds(folder: Path) -> list[Path]:
     from napari_labdct.crystal import material
-    from napari_labdct.io.grainmapper import write_grainmapper
+    from napari_labdct.io.grainmapper_writer import write_grainmapper
 
     path = folder / "g.h5"
     write_grainmapper(

@@ -15,7 +15,7 @@ from napari_labdct.grains import compare_maps
 from napari_labdct.grains.map_comparison import boundary_deviation_um
 from napari_labdct.grains.map_registration import NOTHING, register_maps
 from napari_labdct.grains.map_report import compare_files
-from napari_labdct.io.grainmapper import write_grainmapper
+from napari_labdct.io.grainmapper_writer import write_grainmapper
 from napari_labdct.simulation.sample import box_mask, make_sample
 
 FE, TI = material("Fe"), material("Ti")

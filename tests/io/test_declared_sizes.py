@@ -21,7 +21,8 @@ from napari_labdct.core.schema import Mismatch
 from napari_labdct.crystal import GrainMap, material
 from napari_labdct.grains.sample_mask import read_mask_volume
 from napari_labdct.io import open_scan
-from napari_labdct.io.grainmapper import read_grainmapper, write_grainmapper
+from napari_labdct.io.grainmapper import read_grainmapper
+from napari_labdct.io.grainmapper_writer import write_grainmapper
 from napari_labdct.io.label_stacks import read_labels
 from napari_labdct.io.spot_tables import read_table, write_hdf5
 from napari_labdct.spots.measurement import SPOT_DTYPE

@@ -17,7 +17,8 @@ from napari_labdct.crystal import (
     misorientation_deg,
     random_orientations,
 )
-from napari_labdct.io.grainmapper import read_grainmapper, write_grainmapper
+from napari_labdct.io.grainmapper import read_grainmapper
+from napari_labdct.io.grainmapper_writer import write_grainmapper
 from napari_labdct.io.scan_yaml import read_scan_yaml, write_scan_yaml
 from napari_labdct.scan.description import ScanDescription
 from napari_labdct.scan.scan import Scan

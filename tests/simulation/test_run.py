@@ -7,7 +7,8 @@ from napari_labdct.core.errors import OutputError, ScanError, SettingsError
 from napari_labdct.core.parameters import markdown_table
 from napari_labdct.crystal import GrainMap, material, random_orientations
 from napari_labdct.io import open_scan, read_spot_csv
-from napari_labdct.io.grainmapper import read_grainmapper, write_grainmapper
+from napari_labdct.io.grainmapper import read_grainmapper
+from napari_labdct.io.grainmapper_writer import write_grainmapper
 from napari_labdct.simulation import (
     SimulateSettings,
     Simulation,

@@ -6,7 +6,8 @@ import pytest
 
 from napari_labdct.core.errors import OutputError, ScanError, SettingsError
 from napari_labdct.crystal import GrainMap, material, random_orientations
-from napari_labdct.io.grainmapper import read_grainmapper, write_grainmapper
+from napari_labdct.io.grainmapper import read_grainmapper
+from napari_labdct.io.grainmapper_writer import write_grainmapper
 from napari_labdct.simulation import box_mask, cylinder_mask, make_sample, preset_sample
 
 

@@ -17,7 +17,7 @@ from ..core.locks import alone
 from ..core.outputs import as_before, taken
 from ..crystal import Material, ipf_colour, matrix_to_bunge, matrix_to_rodrigues
 from ..crystal.grain_map import GrainMap
-from ..io.grainmapper import write_grainmapper
+from ..io.grainmapper_writer import write_grainmapper
 from .checks import DOUBTFUL, doubt
 from .finishing import FineMap, gather, mean_orientation
 from .growth import Grain

@@ -54,7 +54,7 @@ GRAIN_FORMATS: Registry[GrainFormat] = Registry(
             "GrainMapper3D",
             (".h5", ".hdf5", ".hdf"),
             f"{_HERE}.grainmapper:read_content",
-            f"{_HERE}.grainmapper:write_measured",
+            f"{_HERE}.grainmapper_writer:write_measured",
         ),
         "dream3d": GrainFormat(
             "DREAM.3D",

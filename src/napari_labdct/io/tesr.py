@@ -18,7 +18,8 @@ from ..core.files import atomic
 from ..core.reading import check_regular
 from ..crystal import Material, matrices_to_quaternions, quaternions_to_matrices
 from ..crystal.orientation import bunge_to_matrix, rodrigues_to_matrix
-from .grainmapper import MapContent, MeasuredMap, finite_rodrigues, say
+from .grainmapper import MapContent, MeasuredMap, say
+from .grainmapper_writer import finite_rodrigues
 
 _NEWEST = 2.2
 MOST_VOXELS = 2_000_000_000

@@ -11,7 +11,8 @@ import numpy as np
 from ..core.errors import ScanError
 from ..core.files import write_atomically
 from ..core.hdf5 import item, open_hdf5
-from .grainmapper import MeasuredMap, write_measured
+from .grainmapper import MeasuredMap
+from .grainmapper_writer import write_measured
 
 _NUMBERS = {"i": "Int", "u": "UInt", "f": "Float"}
 

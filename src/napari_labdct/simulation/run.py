@@ -17,7 +17,7 @@ from ..core.frame_store import FrameStore, spare_inputs
 from ..core.jobs import Progress
 from ..crystal import GrainMap, Material, material
 from ..io.grain_map_files import read_grain_map
-from ..io.grainmapper import write_grainmapper
+from ..io.grainmapper_writer import write_grainmapper
 from ..io.scan_yaml import write_scan_yaml
 from ..io.spot_csv import write_spot_csv
 from ..scan.description import ScanDescription
