@@ -88,8 +88,8 @@ def figure5(
         first.append(("network result, 0–255", cleaned, {"vmin": 0, "vmax": 255}))
     first.append((f"A: {name_a}, {match.n_a} spots", _paint(mask_a, CYAN), {}))
     first.append((f"B: {name_b}, {match.n_b} spots", _paint(mask_b, ORANGE), {}))
-    second.append(("left by A: a − a·A", residual(raw, mask_a, ground), left))
-    second.append(("left by B: a − a·B", residual(raw, mask_b, ground), left))
+    second.append(("left unmarked by A (residual)", residual(raw, mask_a, ground), left))
+    second.append(("left unmarked by B (residual)", residual(raw, mask_b, ground), left))
     caption = f"both {match.found} · only A {len(match.only_a)} · only B {len(match.only_b)}"
     second.append((caption, _agreement_picture(raw, mask_a, mask_b, counts), {}))
 
