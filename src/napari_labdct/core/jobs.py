@@ -1,30 +1,44 @@
-"""What a long job is: made with settings, of a scan, one frame after another.
+"""What a long job is: made with settings, of a scan and of the results of earlier jobs.
 
-`FrameJob` is the type that denoising, tracking, the routine, rolling medians and background
-extraction share. Its result is a `FrameStore`. Running a job is iterating over `Progress`; closing
-the iterator is cancelling, and running it again with the same store is resuming. So whatever
-carries a job (a command, a worker of the window, a batch of many scans) is written once.
+`Job` is the type that everything long shares; `FrameJob` is the kind that makes its result frame by
+frame into a `FrameStore`: denoising, tracking, the routine, rolling medians and background
+extraction. Running a job is iterating over `Progress`; closing the iterator is cancelling, and
+making the same result at the same place again is resuming. So whatever carries a job (a command, a
+worker of the window, a batch of many scans) is written once. `napari_labdct.jobs.JOBS` has them by
+name.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from .errors import SettingsError
 from .frame_store import FrameStore, spare_inputs
 from .parameters import Settings
 from .recipes import Input, recipe
 
-#: Axes of a stack of projections, and of a volume on a grid.
+#: Axes of a stack of projections, of a volume on a grid, of one image and of a table.
 FRAMES = ("omega", "row", "column")
 VOLUME = ("z", "y", "x")
+IMAGE = ("row", "column")
+TABLE = ("spot",)
+
+#: What results hold, so that one job knows which results of others it can read (`Job.needs`).
+DENOISED = "denoised"
+MASK = "mask"
+MEDIAN = "median"
+BACKGROUND = "background"
+BACKGROUND_SET = "background set"
+SPOTS = "spot table"
+GRAINS = "grain map"
 
 
 @dataclass(frozen=True)
@@ -87,9 +101,11 @@ class Output:
     Attributes
     ----------
     shape : tuple of int
+        Empty where it is known only when the job has run: rows of a table, voxels of a sample that
+        is looked for.
     dtype : dtype-like
     axes : tuple of str
-        `FRAMES` or `VOLUME`; the first one counts the frames of the result.
+        `FRAMES`, `VOLUME`, `IMAGE` or `TABLE`.
     orientation : int
         TIFF Orientation tag, copied from the input.
     """
@@ -101,42 +117,79 @@ class Output:
 
     @property
     def nbytes(self) -> int:
-        """Size of the whole result."""
-        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+        """Size of the whole result; 0 where it is not known yet."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize if self.shape else 0
 
 
-class FrameJob(ABC):
-    """A long job that makes its result frame by frame, in any order.
-
-    A kind of job says what it is called, what it reads, what comes out and how one frame is made.
-    Opening the result, going on with it and running are written here.
+class Job(ABC):
+    """A long job: settings and inputs in, one result out.
 
     Attributes
     ----------
     name : str
         Of the kind of job; part of the recipe, so it stays as it is.
+    settings_type : type of Settings
+    needs : tuple of str
+        What it reads beside the scan: contents of results, such as `DENOISED`.
+    makes : str
+        Content of its result.
+    ending : str
+        Of the name of its result.
     suffix : str
         What the name of a result in the cache has behind the name of the scan.
     scan : Scan
     settings : Settings
     note : str
-        Empty, or what the user should know before the first frame is made.
+        Empty, or what the user should know before the work begins.
     """
 
     name: ClassVar[str]
+    settings_type: ClassVar[type[Settings]]
+    needs: ClassVar[tuple[str, ...]] = ()
+    makes: ClassVar[str] = ""
+    ending: ClassVar[str] = ".tif"
     suffix: ClassVar[str] = ""
     scan: Input
     settings: Settings
     note: str = ""
 
+    @classmethod
+    def of(cls, scan: Any, settings: Any, files: Mapping[str, Path] | None = None) -> Self:
+        """The job of a scan, with the files of earlier results that it needs.
+
+        Parameters
+        ----------
+        scan : Scan
+        settings : Settings
+            Of `settings_type`.
+        files : dict of str to path, optional
+            A result for every content in `needs`.
+
+        Raises
+        ------
+        SettingsError
+            A result that is needed is not given, or is not what it should be.
+        ScanError
+            The scan lacks what the job must know of it.
+        """
+        given = {} if files is None else files
+        lacking = [content for content in cls.needs if content not in given]
+        if lacking:
+            raise SettingsError(
+                f"'{cls.name}' needs these results of the scan: {', '.join(lacking)}; make them "
+                "first."
+            )
+        return cls._of(scan, settings, *(Path(given[content]) for content in cls.needs))
+
+    @classmethod
+    def _of(cls, scan: Any, settings: Any, *files: Path) -> Self:
+        """As `of`, with the files in the order of `needs`."""
+        return cls(scan, settings, *files)
+
     @property
     @abstractmethod
     def output(self) -> Output:
         """Shape, type and axes of the result."""
-
-    @abstractmethod
-    def frame(self, index: int) -> np.ndarray:
-        """One frame of the result."""
 
     @property
     def inputs(self) -> tuple[Any, ...]:
@@ -144,8 +197,46 @@ class FrameJob(ABC):
         return (self.scan,)
 
     def recipe(self) -> dict[str, Any]:
-        """What the result is made of; results of equal recipes have equal pixels."""
+        """What the result is made of; results of equal recipes are equal."""
         return recipe(self.name, self.settings, self.scan)
+
+    @abstractmethod
+    def make(self, path: str | Path, *, overwrite: bool = False) -> Iterator[Progress]:
+        """Make the result at `path`: from the beginning, or from where it was stopped.
+
+        A result of the same recipe that is there already is left as it is.
+
+        Parameters
+        ----------
+        path : path
+        overwrite : bool
+            Replace a result of another recipe, or of inputs that changed, instead of refusing.
+
+        Yields
+        ------
+        Progress
+
+        Raises
+        ------
+        OutputError
+            The file would replace an input or something else, or cannot be written.
+        """
+
+    def files(self, path: str | Path) -> list[Path]:
+        """The files that the result at `path` consists of, the recipe beside it left out."""
+        return [Path(path).expanduser()]
+
+
+class FrameJob(Job):
+    """A long job that makes its result frame by frame, in any order.
+
+    A kind of job says what it is called, what it reads, what comes out and how one frame is made.
+    Opening the result, going on with it and running are written here.
+    """
+
+    @abstractmethod
+    def frame(self, index: int) -> np.ndarray:
+        """One frame of the result."""
 
     def survey(self) -> Iterator[Progress]:
         """Learn from the whole scan what every frame needs, if anything."""
@@ -179,6 +270,11 @@ class FrameJob(ABC):
             path, out.shape, out.dtype, self.recipe(),
             orientation=out.orientation, overwrite=overwrite, inputs=self.inputs,
         )  # fmt: skip
+
+    def make(self, path: str | Path, *, overwrite: bool = False) -> Iterator[Progress]:
+        """As `Job.make`: the store is opened, and the frames it lacks are made."""
+        store = self.open_store(path, overwrite=overwrite)
+        yield from self.run(store)
 
     def run(self, store: FrameStore, frames: Iterable[int] | None = None) -> Iterator[Progress]:
         """Make the frames that the result still lacks, one `Progress` each.

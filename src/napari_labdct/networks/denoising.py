@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 
 from ..background.rolling_median import RollingMedian
-from ..core.jobs import FrameJob, Output
+from ..core.jobs import DENOISED, FrameJob, Output
 from ..core.parameters import Param, Settings
 from ..core.recipes import recipe
 from ..scan.scan import Scan
@@ -159,6 +159,10 @@ class Denoiser(FrameJob):
     """
 
     name = "denoise"
+    settings_type = DenoiseSettings
+    makes = DENOISED
+    scan: Scan
+    settings: DenoiseSettings
 
     def __init__(self, scan: Scan, settings: DenoiseSettings, model: Model | None = None) -> None:
         if model is None:

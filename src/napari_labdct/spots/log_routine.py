@@ -20,7 +20,7 @@ import numpy as np
 from ..background.drift import source_drift
 from ..background.rolling_median import SPOT_WINDOW, RollingMedian
 from ..core.frame_store import FrameStore
-from ..core.jobs import FrameJob, Output, Progress
+from ..core.jobs import MASK, FrameJob, Output, Progress
 from ..core.parameters import Param, Settings
 from ..core.recipes import recipe
 from ..core.robust import MAD_TO_SIGMA, mad
@@ -237,7 +237,11 @@ class RoutineJob(FrameJob):
     """
 
     name = "routine"
+    settings_type = RoutineSettings
+    makes = MASK
     suffix = "_routine"
+    scan: Scan
+    settings: RoutineSettings
 
     def __init__(self, scan: Scan, settings: RoutineSettings, median: Any = None) -> None:
         self.scan = scan

@@ -15,18 +15,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 
 from ..core.errors import ScanError, SettingsError
-from ..core.jobs import FrameJob, Output, Progress
+from ..core.jobs import DENOISED, FrameJob, Output, Progress
 from ..core.parameters import Param, Settings
-from ..core.recipes import recipe, recipe_hash
+from ..core.recipes import recipe, recipe_beside, recipe_hash
 from ..core.stacks import FrameStack
+from ..io.opening import open_scan
 from ..scan.geometry import ScanGeometry
 from ..scan.scan import Scan
 from .components import EIGHT
+from .stacks import check_stack
 
 #: Network result from which a spot is sure enough to tell how true spots go on.
 SURE = 240
@@ -223,6 +226,11 @@ class Tracker(FrameJob):
     """
 
     name = "track"
+    settings_type = TrackSettings
+    needs = (DENOISED,)
+    makes = DENOISED
+    scan: Scan
+    settings: TrackSettings
 
     def __init__(
         self,
@@ -274,6 +282,15 @@ class Tracker(FrameJob):
         self._mask = scan.detector_mask
         self._tables: dict[int, np.ndarray] = {}
         self._log_ratio: np.ndarray | None = None
+
+    @classmethod
+    def _of(cls, scan: Scan, settings: TrackSettings, *files: Path) -> Self:
+        (denoised,) = files
+        made = recipe_beside(denoised)
+        stack = open_scan(denoised).frames
+        if made.get("input", {}).get("id") in (None, scan.identity()):  # else said in a moment
+            check_stack(denoised, stack, scan, DENOISED, coarse=True)
+        return cls(scan, stack, settings, made)
 
     # ---------------------------------------------------------------- what is there
 
