@@ -14,7 +14,7 @@ help:
 	@echo "make app    open napari on the result of the demo"
 	@echo "make test   run every test (installs Xvfb and the libraries Qt needs through apt)"
 	@echo "make fuzz   read 10,000 damaged files with every reader (an hour or more)"
-	@echo "make lint   check style and spelling"
+	@echo "make lint   check style, spelling and types"
 	@echo "make docs   build the site into site/"
 	@echo "make dist   build the wheel and the sdist, and look at what they hold"
 	@echo "make clean  remove the environment and the demo's output"
@@ -54,10 +54,11 @@ system:
 	fi
 
 lint: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet -c constraints.txt ruff codespell
+	$(BIN)/python -m pip install --quiet -c constraints.txt ruff codespell mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
+	$(BIN)/python -m mypy
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt mkdocs-material "mkdocstrings[python]"

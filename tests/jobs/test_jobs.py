@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from napari_labdct import Scan
+from napari_labdct.background import BackgroundSet
+from napari_labdct.cli import main
 from napari_labdct.core import registry
 from napari_labdct.core.errors import InputsChangedError, OutputError, SettingsError
 from napari_labdct.core.jobs import DENOISED, MASK, FrameJob, Output
@@ -122,3 +124,34 @@ def test_the_job_of_a_scan_in_memory_needs_no_files():
     job = JOBS["median"].of(Scan(np.ones((5, 8, 8), np.uint16)), JOBS["median"].settings_type())
     assert job.output.shape == (5, 8, 8)
     assert job.recipe()["settings"] == {"median_window": 5}
+
+
+def test_a_mask_is_measured_into_the_table_that_the_command_writes(scan, tmp_path, capsys):
+    mask = tmp_path / "mask.tif"
+    write_frames(mask, np.where(np.asarray(scan.frames) > 80, 255, 0).astype(np.uint8))
+    kind, table = JOBS["measure"], tmp_path / "spots.csv"
+    steps = list(kind.of(scan, kind.settings_type(), {MASK: mask}).make(table))
+    assert [step.frame for step in steps] == [None, 0, 1, 2]
+    made = table.read_bytes()
+    assert made.count(b"\n") > 3
+    (again,) = kind.of(scan, kind.settings_type(), {MASK: mask}).make(table)
+    assert "already" in again.message
+    with pytest.raises(OutputError):
+        list(kind.of(scan, kind.settings_type(median_window=3), {MASK: mask}).make(table))
+    other = tmp_path / "by_command.csv"
+    words = ["spots", str(tmp_path / "scan.tif"), "--mask", str(mask), "-o", str(other)]
+    assert main(words) == 0
+    assert other.read_bytes() == made
+
+
+def test_the_set_of_a_background_is_made_once(tmp_path):
+    rng = np.random.default_rng(1)
+    write_frames(tmp_path / "scan.tif", rng.poisson(300, (12, 40, 40)).astype(np.uint16))
+    kind, path = JOBS["background-set"], tmp_path / "set.h5"
+    settings = kind.settings_type(window_frames=5)
+    list(kind.of(open_scan(tmp_path / "scan.tif"), settings).make(path))
+    assert BackgroundSet.load(path).mean.shape == (40, 40)
+    before = path.stat().st_mtime_ns
+    (again,) = kind.of(open_scan(tmp_path / "scan.tif"), settings).make(path)
+    assert "already" in again.message
+    assert path.stat().st_mtime_ns == before

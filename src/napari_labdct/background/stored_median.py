@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
@@ -53,7 +55,7 @@ class MedianJob(FrameJob):
         self.settings = MedianSettings(median_window=self.window)
 
     @classmethod
-    def _of(cls, scan: Scan, settings: MedianSettings) -> Self:
+    def _of(cls, scan: Scan, settings: MedianSettings, files: Mapping[str, Path]) -> Self:
         return cls(scan, settings.median_window)
 
     @property

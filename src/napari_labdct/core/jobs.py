@@ -131,6 +131,8 @@ class Job(ABC):
     settings_type : type of Settings
     needs : tuple of str
         What it reads beside the scan: contents of results, such as `DENOISED`.
+    also : tuple of str
+        What it reads too, if it is given.
     makes : str
         Content of its result.
     ending : str
@@ -146,6 +148,7 @@ class Job(ABC):
     name: ClassVar[str]
     settings_type: ClassVar[type[Settings]]
     needs: ClassVar[tuple[str, ...]] = ()
+    also: ClassVar[tuple[str, ...]] = ()
     makes: ClassVar[str] = ""
     ending: ClassVar[str] = ".tif"
     suffix: ClassVar[str] = ""
@@ -163,7 +166,7 @@ class Job(ABC):
         settings : Settings
             Of `settings_type`.
         files : dict of str to path, optional
-            A result for every content in `needs`.
+            A result for every content in `needs`, and for those in `also` that are there.
 
         Raises
         ------
@@ -179,12 +182,13 @@ class Job(ABC):
                 f"'{cls.name}' needs these results of the scan: {', '.join(lacking)}; make them "
                 "first."
             )
-        return cls._of(scan, settings, *(Path(given[content]) for content in cls.needs))
+        return cls._of(scan, settings, {content: Path(path) for content, path in given.items()})
 
     @classmethod
-    def _of(cls, scan: Any, settings: Any, *files: Path) -> Self:
-        """As `of`, with the files in the order of `needs`."""
-        return cls(scan, settings, *files)
+    def _of(cls, scan: Any, settings: Any, files: Mapping[str, Path]) -> Self:
+        """As `of`, when it is known that nothing is lacking."""
+        build: Callable[..., Self] = cls
+        return build(scan, settings)
 
     @property
     @abstractmethod
@@ -266,8 +270,9 @@ class FrameJob(Job):
         """
         spare_inputs([path], *self.inputs)
         out = self.output
+        count, rows, columns = out.shape
         return FrameStore.open_or_create(
-            path, out.shape, out.dtype, self.recipe(),
+            path, (count, rows, columns), np.dtype(out.dtype), self.recipe(),
             orientation=out.orientation, overwrite=overwrite, inputs=self.inputs,
         )  # fmt: skip
 

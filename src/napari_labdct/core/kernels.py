@@ -10,6 +10,7 @@ import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -17,7 +18,7 @@ from numba import njit
 _POOL = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="labdct")
 
 
-def in_row_blocks(kernel: Callable, rows: int, *arguments) -> None:
+def in_row_blocks(kernel: Callable[..., Any], rows: int, *arguments: Any) -> None:
     """Run ``kernel(first_row, last_row, *arguments)`` over all rows, one block a core."""
     blocks = min(os.cpu_count() or 1, max(1, rows // 64))
     edges = np.linspace(0, rows, blocks + 1).astype(int)

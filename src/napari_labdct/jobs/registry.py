@@ -16,9 +16,12 @@ JOBS: Registry[type[Job]] = Registry(
     {
         "median": f"{_HERE}.background.stored_median:MedianJob",
         "background": f"{_HERE}.background.extraction:Extraction",
+        "background-set": f"{_HERE}.background.sets:Measurement",
         "denoise": f"{_HERE}.networks.denoising:Denoiser",
         "track": f"{_HERE}.spots.tracking:Tracker",
         "binarise": f"{_HERE}.spots.binarisation:BinariseJob",
         "routine": f"{_HERE}.spots.log_routine:RoutineJob",
+        "measure": f"{_HERE}.review.measuring:MeasureJob",
+        "grains": f"{_HERE}.grains.mapping:GrainMapping",
     },
 )

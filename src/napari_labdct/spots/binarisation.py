@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -85,7 +86,7 @@ class BinaryFrames(LazyStack):
     Change `settings` and read again: the network does not run a second time.
     """
 
-    def __init__(self, cleaned, settings: SpotSettings, value: int = 255) -> None:
+    def __init__(self, cleaned: FrameStack, settings: SpotSettings, value: int = 255) -> None:
         super().__init__(cleaned.shape, np.uint8)
         self.cleaned = cleaned
         self.settings = settings
@@ -128,8 +129,8 @@ class BinariseJob(FrameJob):
         self._masks = BinaryFrames(denoised, self.settings)
 
     @classmethod
-    def _of(cls, scan: Scan, settings: SpotSettings, *files: Path) -> Self:
-        (path,) = files
+    def _of(cls, scan: Scan, settings: SpotSettings, files: Mapping[str, Path]) -> Self:
+        path = files[DENOISED]
         denoised = open_scan(path).frames
         check_stack(path, denoised, scan, DENOISED, coarse=True)
         return cls(scan, denoised, settings, recipe_beside(path))

@@ -18,7 +18,9 @@ from ..background.noise import _at_points, _block_noise, _spread, block_median
 from ..background.rolling_median import SPOT_WINDOW, RollingMedian
 from ..core.errors import ScanError
 from ..core.spot_words import WORDS
+from ..core.stacks import FrameStack
 from ..scan.detector_mask import either
+from ..scan.scan import Scan
 from .components import EIGHT
 from .significance import significance
 
@@ -193,7 +195,9 @@ def measure(
     return table
 
 
-def _geometry(table, label, rows, cols, shape) -> None:
+def _geometry(
+    table: np.ndarray, label: np.ndarray, rows: np.ndarray, cols: np.ndarray, shape: tuple[int, ...]
+) -> None:
     """Area, box and principal axes of the masks."""
     area = np.bincount(label)
     order = np.argsort(label, kind="stable")
@@ -220,7 +224,9 @@ def _geometry(table, label, rows, cols, shape) -> None:
     )
 
 
-def _intensity(table, label, rows, cols, signal) -> None:
+def _intensity(
+    table: np.ndarray, label: np.ndarray, rows: np.ndarray, cols: np.ndarray, signal: np.ndarray
+) -> None:
     """Sum, peak and the intensity-weighted centroid."""
     weight = np.maximum(signal, 0) + 1e-9
     total = np.bincount(label, weight)
@@ -267,7 +273,7 @@ class FrameMeasurer:
         their own surroundings.
     """
 
-    def __init__(self, scan, median_window: int = SPOT_WINDOW) -> None:
+    def __init__(self, scan: Scan, median_window: int = SPOT_WINDOW) -> None:
         self.scan = scan
         self.median = RollingMedian(scan, median_window) if scan.n_frames >= 3 else None
 
@@ -306,7 +312,10 @@ class FrameMeasurer:
 
 
 def measure_stack(
-    scan, masks, median_window: int = SPOT_WINDOW, frames: Iterable[int] | None = None
+    scan: Scan,
+    masks: FrameStack,
+    median_window: int = SPOT_WINDOW,
+    frames: Iterable[int] | None = None,
 ) -> Iterator[np.ndarray]:
     """Measure projection after projection; yields one table of `SPOT_DTYPE` each.
 

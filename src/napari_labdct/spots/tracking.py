@@ -13,7 +13,7 @@ changes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -156,7 +156,14 @@ class _Path:
     """
 
     def __init__(
-        self, places, spots, partners, geometry: ScanGeometry, turn_deg, beside, mask=None
+        self,
+        places: np.ndarray,
+        spots: np.ndarray,
+        partners: np.ndarray,
+        geometry: ScanGeometry,
+        turn_deg: float,
+        beside: tuple[float, float],
+        mask: np.ndarray | None = None,
     ) -> None:
         from scipy.spatial import cKDTree
 
@@ -237,7 +244,7 @@ class Tracker(FrameJob):
         scan: Scan,
         cleaned: FrameStack,
         settings: TrackSettings | None = None,
-        made: dict | None = None,
+        made: dict[str, Any] | None = None,
     ) -> None:
         self.scan, self.cleaned = scan, cleaned
         self.settings = settings or TrackSettings()
@@ -271,7 +278,7 @@ class Tracker(FrameJob):
                 f"The rotation angles of '{scan.name}' are not known; enter them in scan.yaml or "
                 "in the Scan dock."
             )
-        self.geometry = scan.geometry()
+        self.geometry, self._omega_deg = scan.geometry(), scan.omega_deg
         self._scale = np.array(scan.shape) / cleaned.shape[1:]  # scan pixels in a cleaned one
         self.threshold = self.settings.partner_threshold or int(
             self.made.get("model", {}).get("threshold", 128)
@@ -284,8 +291,8 @@ class Tracker(FrameJob):
         self._log_ratio: np.ndarray | None = None
 
     @classmethod
-    def _of(cls, scan: Scan, settings: TrackSettings, *files: Path) -> Self:
-        (denoised,) = files
+    def _of(cls, scan: Scan, settings: TrackSettings, files: Mapping[str, Path]) -> Self:
+        denoised = files[DENOISED]
         made = recipe_beside(denoised)
         stack = open_scan(denoised).frames
         if made.get("input", {}).get("id") in (None, scan.identity()):  # else said in a moment
@@ -337,7 +344,7 @@ class Tracker(FrameJob):
             sure = np.zeros_like(sure)
         self._log_ratio = _log_ratio(sure, chance)
 
-    def _candidates(self, index: int):
+    def _candidates(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         at = self.settings.faintest
         return candidates(self._measured(index), self.threshold, at)
 
@@ -386,7 +393,7 @@ class Tracker(FrameJob):
         places = self._places(index)
         paths = {}
         for steps, other in self._neighbours(index).items():
-            turn = direction * (self.scan.omega_deg[other] - self.scan.omega_deg[index])
+            turn = direction * (self._omega_deg[other] - self._omega_deg[index])
             partners = self._places(other)[self._spots(other)]
             where = (self.geometry, turn, beside, self._mask)
             paths[steps] = _Path(places, self._spots(index), partners, *where)
@@ -403,7 +410,7 @@ class Tracker(FrameJob):
         row = np.arange(len(places))
         return looked, there[row, best], ring[row, best]
 
-    def _count(self, index: int, peak: int = 0, **how) -> np.ndarray:
+    def _count(self, index: int, peak: int = 0, **how: Any) -> np.ndarray:
         """How many of what reaches `peak` were looked for, found, and with what shift."""
         wanted = self._tables[index]["peak"] >= peak
         counts = np.zeros((2 * REACH + 1, 2 * REACH + 1, len(RINGS_PX)))
@@ -460,7 +467,7 @@ class Tracker(FrameJob):
             for name in ("pixel_um", "source_sample_mm", "sample_detector_mm",
                          "detector_center_px", "detector_tilt_deg")
         }  # fmt: skip
-        made["omega_deg"] = [float(omega) for omega in self.scan.omega_deg]
+        made["omega_deg"] = [float(omega) for omega in self._omega_deg]
         made["model"] = self.made.get("model", {})
         known = "input" in self.made
         made["cleaned"] = recipe_hash(self.made) if known else Scan(self.cleaned).identity()
