@@ -20,7 +20,6 @@ from .trust import evidence
 
 if TYPE_CHECKING:
     from ..scan.scan import Scan
-    from .calibration import CalibrationSettings
 
 __all__ = ["SETUPS", "Attempt", "Setup", "same_planes"]
 
@@ -86,16 +85,31 @@ def same_planes(first: Material, second: Material) -> bool:
     return bool(np.allclose(a[:3] / a[0], b[:3] / b[0], rtol=1e-3))
 
 
+class Searching(Protocol):
+    """How an attempt looks for grains; see `calibration.CalibrationSettings`."""
+
+    @property
+    def try_materials(self) -> bool: ...
+
+    @property
+    def reach_um(self) -> float | None: ...
+
+    @property
+    def grains(self) -> int: ...
+
+
 class Calibrating(Protocol):
     """What an attempt reads of its job; see `calibration.GeometryCalibration`."""
 
     scan: Scan
-    settings: CalibrationSettings
     geometry: ScanGeometry
     images: SpotImages
     spots: SpotTable
     prior: np.ndarray
     grain_um: float
+
+    @property
+    def settings(self) -> Searching: ...
 
     def planes_of(self, crystal: Material) -> Planes: ...
 
