@@ -39,7 +39,7 @@ def test_every_package_is_listed():
         ".".join(["napari_labdct", *path.parent.relative_to(SOURCE).parts])
         for path in SOURCE.rglob("__init__.py")
     }
-    assert listed == there | {"napari_labdct.sample_data"}
+    assert listed == there | {"napari_labdct.pages", "napari_labdct.sample_data"}
 
 
 def test_the_headless_list_is_all_but_napari_and_qt():
@@ -61,7 +61,7 @@ def installed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     ignore = shutil.ignore_patterns(
-        ".*", "docs", "tests", "build", "dist", "*.egg-info", "demo_out*"
+        ".*", "images", "tests", "build", "dist", "*.egg-info", "demo_out*"
     )
     shutil.copytree(ROOT, source, ignore=ignore)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
