@@ -284,10 +284,7 @@ def _latest(takes: tuple[str, ...], usually: str, before: list[Step]) -> Step | 
     fits = [s for s in before if any(c in s.kind.gives for c in takes)]
     routine = [s for s in fits if s.kind.name == "routine"]
     others = [s for s in fits if s.kind.name != "routine"]
-    if usually == LATEST:
-        fits = others or routine
-    else:
-        fits = routine
+    fits = (others or routine) if usually == LATEST else routine
     return fits[-1] if fits else None
 
 

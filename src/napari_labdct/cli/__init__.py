@@ -38,8 +38,10 @@ COMMANDS = {
     "doctor": "what this computer has, and the quickest device: for bug reports",
 }
 #: What was made before Ctrl-C is kept by these; the others begin again.
-GO_ON = {"simulate", "synthesise", "denoise", "track", "routine", "grains", "train", "finetune", "run",
-         "batch"}  # fmt: skip
+GO_ON = {
+    "simulate", "synthesise", "denoise", "track", "routine", "grains", "train", "finetune", "run",
+    "batch",
+}  # fmt: skip
 #: They run other commands, so they stand in the room above.
 ABOVE = {"run", "batch"}
 STOPPED = 130
