@@ -267,14 +267,15 @@ def _carried(queues: dict[str, list[Unit]], workers: int, executor: Any) -> Iter
         with _few_threads(workers) if own else contextlib.nullcontext():
             carrier = _pool(workers) if own else executor
             try:
-                yield from _until_broken(left, carrier, workers, killed)
+                at_once = 2 * workers if own else len(left)
+                yield from _until_broken(left, carrier, at_once, killed)
             finally:
                 if own:
                     carrier.shutdown(cancel_futures=True)
 
 
 def _until_broken(
-    left: dict[str, list[Unit]], carrier: Any, workers: int, killed: dict[str, int]
+    left: dict[str, list[Unit]], carrier: Any, at_once: int, killed: dict[str, int]
 ) -> Iterator[_Ended]:
     """Carry units until all are done, or until a worker is killed."""
     running: dict[Future, str] = {}
@@ -282,7 +283,7 @@ def _until_broken(
     while waiting or running:
         broken = False
         try:
-            while waiting and len(running) < max(2 * workers, 2):
+            while waiting and len(running) < at_once:
                 running[carrier.submit(work, left[waiting[0]][0])] = waiting[0]
                 waiting.pop(0)
         except BrokenProcessPool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from ...core.errors import OutputError
 from ...core.files import make_folder
 from ...core.locks import alone
 from ..campaign import Campaign, problems
+from ..executors import dask
 
 _WHAT = {
     "plan": "show what is done and what is to do",
@@ -44,6 +46,9 @@ def add_command(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--logs", metavar="FOLDER", help="output: logs (default: FOLDER/logs)")
     parser.add_argument("--workers", type=_workers, default=1, help="processes (default: 1)")
     parser.add_argument(
+        "--dask", metavar="ADDRESS", help="of a Dask scheduler whose workers do the work"
+    )
+    parser.add_argument(
         "--table", metavar="SPOTS.csv", help="output: of collect (default: FOLDER/spots.csv)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace other results")
@@ -67,8 +72,9 @@ def run(given: argparse.Namespace) -> None:
     else:
         how = {"only_failed": given.what == "retry", "overwrite": given.overwrite}
         folder = make_folder(campaign.output)
-        with alone(folder / "campaign", folder):
-            failed = problems(campaign.run(given.workers, **how))
+        carrier = dask(given.dask) if given.dask else contextlib.nullcontext()
+        with alone(folder / "campaign", folder), carrier as executor:
+            failed = problems(campaign.run(given.workers, executor, **how))
         if failed:
             raise OutputError(
                 f"{failed} of {len(campaign.scans)} scans failed, as said above; mend it and use "
