@@ -289,13 +289,11 @@ def _latest(takes: tuple[str, ...], usually: str, before: list[Step]) -> Step | 
 
 
 def _check_outputs(steps: list[Step], where: str) -> None:
-    owner: dict[str, str] = {}
-    for step in steps:
-        for name in {step.name, *step.outputs().values()}:
-            key = name.lower()  # some file systems do not tell them apart
-            if owner.setdefault(key, step.name) != step.name or (
-                name == step.name and [s.name.lower() for s in steps].count(step.name.lower()) > 1
-            ):
+    owner: dict[str, int] = {}
+    for number, step in enumerate(steps):
+        for name in (step.name, *step.outputs().values()):
+            # some file systems do not tell large letters from small ones
+            if owner.setdefault(name.lower(), number) != number:
                 raise RecipeError(
                     f"{where}: one output is named twice: two steps write '{name}'; give one of "
                     "them another 'name'."
