@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ..core.in_flight import still_wanted
 from . import band_kernels
 
 if TYPE_CHECKING:
@@ -147,6 +148,7 @@ class _Buffers:
         """First and last row of each band, and of the rows it looks at."""
         rows, step = self._skip[level].shape[2], self._rows[level]
         for first in range(0, rows, step):
+            still_wanted()
             last = min(first + step, rows)
             yield first, last, max(first - halo, 0), min(last + halo, rows)
 

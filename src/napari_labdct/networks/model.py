@@ -110,6 +110,8 @@ class Model:
         self.runtime = device if device in RUNTIMES else "torch"
         self.dtype = torch.bfloat16 if device == BFLOAT16 else torch.float32
         self.device = resolve_device("cpu" if device in RUNTIMES else device)
+        # Other runtimes have threads of their own, and a GPU does one thing after another.
+        self.many_threads = self.runtime == "torch" and self.device.type == "cpu"
         net = self._probability_network()
         self._multiple, self._margin = int(net.multiple), int(net[0].margin_px)
         if self.runtime != "torch":
