@@ -178,12 +178,12 @@ def measure(
     table["background"] = np.bincount(label, below) / area
     table["noise"] = np.bincount(label, noise) / area
     table["snr"] = table["sum"] / area / table["noise"]
-    above = frame - np.float32(drift) * background
-    above -= block_median(above, labels == 0)
+    in_noise = frame - np.float32(drift) * background
+    in_noise -= block_median(in_noise, labels == 0)
+    in_noise /= _spread(coarse_noise, frame.shape)
     numbered = np.zeros(labels.shape, np.int32)
     numbered.ravel()[flat] = label + 1
-    in_noise = above / _spread(coarse_noise, frame.shape)
-    table["significance"] = significance(in_noise, numbered, count=ids.size)
+    table["significance"] = significance(in_noise, numbered, count=ids.size, inside=flat)
     table["area_um2"] = area * (np.nan if pixel_um is None else pixel_um**2)
     table["confidence"] = np.nan
     if cleaned is not None:
