@@ -1,8 +1,8 @@
 """Compiled passes of `normalisation`; see `napari_labdct.core.kernels` for the rules.
 
 A grid of blocks comes spread along the columns already, as `tall` (rows, blocks).  Along a row,
-the pixels from ``edges[k]`` to ``edges[k + 1]`` have the part ``part[c]`` of block ``k + 1`` and the
-rest of block ``k``.
+the pixels from ``edges[k]`` to ``edges[k + 1]`` have the part ``part[c]`` of block ``k + 1`` and
+the rest of block ``k``.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from ..background.rolling_median import SPOT_WINDOW, RollingMedian
 from ..core.errors import ScanError
 from ..core.spot_words import WORDS
 from ..scan.detector_mask import either
-from .components import EIGHT
+from .components import label_eight
 from .significance import significance
 
 SPOT_DTYPE = np.dtype(
@@ -72,9 +72,7 @@ def label_image(mask: np.ndarray) -> np.ndarray:
     """
     mask = np.asarray(mask)
     if _is_binary(mask):
-        from scipy import ndimage as ndi
-
-        return ndi.label(mask != 0, EIGHT)[0].astype(np.int32, copy=False)
+        return label_eight(mask != 0)[0]
     return mask.astype(np.int32)
 
 
