@@ -10,6 +10,7 @@ name.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,6 +23,7 @@ import numpy.typing as npt
 
 from .errors import SettingsError
 from .frame_store import FrameStore, spare_inputs
+from .in_flight import several_at_once
 from .parameters import Settings
 from .recipes import Input, recipe
 
@@ -58,6 +60,7 @@ def fill(
     note: str = "",
     prepare: Callable[[int], Iterable[Any]] | None = None,
     remark: Callable[[int], str] | None = None,
+    ahead: Callable[[list[int]], Iterator[tuple[int, np.ndarray] | None]] | None = None,
 ) -> Iterator[Progress]:
     """Make the frames that a store still lacks, one `Progress` each.
 
@@ -74,6 +77,8 @@ def fill(
         What a frame needs first, as steps between which the job can be cancelled.
     remark : callable, optional
         A sentence on a frame that was just made, or nothing.
+    ahead : callable, optional
+        Makes all frames of a list, several at once, in place of `make`; see `in_flight`.
 
     Yields
     ------
@@ -83,15 +88,29 @@ def fill(
     todo = store.missing(wanted)
     done = len(wanted) - len(todo)
     yield Progress(done, len(wanted), " ".join(part for part in (store.note, note) if part))
-    try:
-        for index in todo:
-            for _ in prepare(index) if prepare else ():
+    with contextlib.ExitStack() as stack:
+        stack.callback(store.let_go)
+        made = ahead(todo) if ahead else _one_by_one(todo, make, prepare)
+        stack.callback(made.close)
+        for frame in made:
+            if frame is None:
                 yield Progress(done, len(wanted))
-            store.write(index, make(index))
+                continue
+            index, image = frame
+            store.write(index, image)
             done += 1
             yield Progress(done, len(wanted), remark(index) if remark else "", frame=index)
-    finally:
-        store.let_go()
+
+
+def _one_by_one(
+    todo: list[int],
+    make: Callable[[int], np.ndarray],
+    prepare: Callable[[int], Iterable[Any]] | None,
+) -> Iterator[tuple[int, np.ndarray] | None]:
+    for index in todo:
+        for _ in prepare(index) if prepare else ():
+            yield None
+        yield index, make(index)
 
 
 @dataclass(frozen=True)
@@ -250,6 +269,23 @@ class FrameJob(Job):
         """What one frame needs first, in steps between which the job can be cancelled."""
         return ()
 
+    @property
+    def at_once(self) -> int:
+        """How many frames may be worked on at once, each on some of the cores; usually one."""
+        return 1
+
+    def begin(self, index: int) -> Any:
+        """What of a frame is done in order and never twice at once; only where `at_once` > 1."""
+        return None
+
+    def finish(self, index: int, begun: Any) -> np.ndarray:
+        """The rest of a frame, from what `begin` gave; in several threads at once."""
+        return self.frame(index)
+
+    def sharing(self, parts: int) -> contextlib.AbstractContextManager[Callable[[], None]]:
+        """While frames are made in so many threads; gives what each thread begins with."""
+        return contextlib.nullcontext(lambda: None)
+
     def remark(self, index: int) -> str:
         """What the user should know of a frame that was just made; usually nothing."""
         return ""
@@ -294,4 +330,13 @@ class FrameJob(Job):
         wanted = None if frames is None else list(frames)
         if store.missing(wanted):
             yield from self.survey()
-        yield from fill(store, self.frame, wanted, self.note, self.load, self.remark)
+        todo = store.missing(wanted)
+        parts = min(self.at_once, len(todo))
+        ahead = None
+        if parts > 1:
+
+            def ahead(todo: list[int]) -> Iterator[tuple[int, np.ndarray] | None]:
+                with self.sharing(parts) as enter:
+                    yield from several_at_once(todo, self.begin, self.finish, parts, enter)
+
+        yield from fill(store, self.frame, wanted, self.note, self.load, self.remark, ahead)

@@ -41,37 +41,6 @@ def insert_sorted(first, last, ordered, count, image):
 
 
 @njit(nogil=True, cache=True)
-def remove_sorted(first, last, ordered, count, image):
-    """Remove one copy of `image` from the ascending `ordered[row, col, :count]`."""
-    for r in range(first, last):
-        for c in range(image.shape[1]):
-            value = image[r, c]
-            k = 0
-            while k < count - 1 and ordered[r, c, k] != value:
-                k += 1
-            for j in range(k, count - 1):
-                ordered[r, c, j] = ordered[r, c, j + 1]
-
-
-@njit(nogil=True, cache=True)
-def replace_sorted(first, last, ordered, count, old, new):
-    """Exchange `old` for `new` in the ascending `ordered[row, col, :count]` in one pass."""
-    for r in range(first, last):
-        for c in range(new.shape[1]):
-            gone, value = old[r, c], new[r, c]
-            k = 0
-            while k < count - 1 and ordered[r, c, k] != gone:
-                k += 1
-            while k + 1 < count and ordered[r, c, k + 1] < value:
-                ordered[r, c, k] = ordered[r, c, k + 1]
-                k += 1
-            while k > 0 and ordered[r, c, k - 1] > value:
-                ordered[r, c, k] = ordered[r, c, k - 1]
-                k -= 1
-            ordered[r, c, k] = value
-
-
-@njit(nogil=True, cache=True)
 def middle(first, last, ordered, count, out):
     """Median of the ascending `ordered[row, col, :count]`."""
     half = count // 2

@@ -21,7 +21,7 @@ from ..core.spot_words import WORDS
 from ..core.stacks import FrameStack
 from ..scan.detector_mask import either
 from ..scan.scan import Scan
-from .components import EIGHT
+from .components import label_eight
 from .significance import significance
 
 SPOT_DTYPE = np.dtype(
@@ -74,9 +74,7 @@ def label_image(mask: np.ndarray) -> np.ndarray:
     """
     mask = np.asarray(mask)
     if _is_binary(mask):
-        from scipy import ndimage as ndi
-
-        return ndi.label(mask != 0, EIGHT)[0].astype(np.int32, copy=False)
+        return label_eight(mask != 0)[0]
     return mask.astype(np.int32)
 
 
@@ -180,12 +178,12 @@ def measure(
     table["background"] = np.bincount(label, below) / area
     table["noise"] = np.bincount(label, noise) / area
     table["snr"] = table["sum"] / area / table["noise"]
-    above = frame - np.float32(drift) * background
-    above -= block_median(above, labels == 0)
+    in_noise = frame - np.float32(drift) * background
+    in_noise -= block_median(in_noise, labels == 0)
+    in_noise /= _spread(coarse_noise, frame.shape)
     numbered = np.zeros(labels.shape, np.int32)
     numbered.ravel()[flat] = label + 1
-    in_noise = above / _spread(coarse_noise, frame.shape)
-    table["significance"] = significance(in_noise, numbered, count=ids.size)
+    table["significance"] = significance(in_noise, numbered, count=ids.size, inside=flat)
     table["area_um2"] = area * (np.nan if pixel_um is None else pixel_um**2)
     table["confidence"] = np.nan
     if cleaned is not None:

@@ -28,7 +28,7 @@ from ..core.stacks import FrameStack
 from ..io.opening import open_scan
 from ..scan.geometry import ScanGeometry
 from ..scan.scan import Scan
-from .components import EIGHT
+from .components import label_eight
 from .stacks import check_stack
 
 #: Network result from which a spot is sure enough to tell how true spots go on.
@@ -105,11 +105,9 @@ def candidates(
     table : structured array of row, col (weighted centres), peak
         ``table[k - 1]`` tells of label ``k``.
     """
-    from scipy import ndimage as ndi
-
     cleaned = np.asarray(cleaned)
-    faint, n_faint = ndi.label(cleaned >= faintest, EIGHT)
-    bright, n_bright = ndi.label(cleaned >= threshold, EIGHT)
+    faint, n_faint = label_eight(cleaned >= faintest)
+    bright, n_bright = label_eight(cleaned >= threshold)
     flat = np.flatnonzero(faint)
     of_faint, of_bright, value = (image.ravel()[flat] for image in (faint, bright, cleaned))
     around = np.zeros(n_bright + 1, int)
