@@ -154,7 +154,7 @@ def _only_two_values(stack) -> bool:
     return values in ({0, 1}, {0, 255})
 
 
-def show_progress(steps: Iterator[Progress], what: str, unit: str = "frame") -> None:
+def show_progress(steps: Iterator[Progress], what: str, unit: str = "projection") -> None:
     """Run a job to its end under a progress bar on standard error."""
     from tqdm import tqdm
 

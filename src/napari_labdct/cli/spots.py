@@ -61,14 +61,16 @@ def add_command(parser: argparse.ArgumentParser) -> None:
         "--labels", metavar="LABELS.tif", help="output: 16-bit labels, the spots' ids"
     )
     made.add_argument("--stack-px", type=int, metavar="N", help="longer edge of these stacks")
-    made.add_argument("--pairs", metavar="FOLDER", help="output: reviewed frames, for fine-tuning")
+    made.add_argument(
+        "--pairs", metavar="FOLDER", help="output: reviewed projections, for fine-tuning"
+    )
     made.add_argument("--overwrite", action="store_true", help="replace other results")
     add_arguments(parser, SpotSettings, defaults=OWN_THRESHOLD)
     parser.add_argument(
         "--median-window",
         type=window,
         default=SPOT_WINDOW,
-        help="frames of the rolling median (default: %(default)s)",
+        help="projections of the rolling median (default: %(default)s)",
     )
     parser.set_defaults(run=run)
 

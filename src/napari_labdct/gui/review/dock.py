@@ -200,7 +200,7 @@ class SpotsDock(Dock):
         if key is None or self.table.current_key() == key:
             return
         if not self.table.go_to(key):
-            self.say(f"Spot {key[1]} of frame {key[0]} does not pass the filter.")
+            self.say(f"Spot {key[1]} of projection {key[0]} does not pass the filter.")
 
     def _on_frame(self) -> None:
         if self.filters.follows_frame:
