@@ -131,7 +131,7 @@ def _check_kind(path: str, stack, made: dict[str, Any], kind: str) -> None:
     if kind == MASK and by_network:
         raise SettingsError(
             f"{path} is a network result of 'labdct {made['job']}', not a mask; give it as "
-            "--cleaned, or cut it with 'labdct spots --write-mask'."
+            "--denoised, or cut it with 'labdct spots --write-mask'."
         )
     if kind != CLEANED:
         return

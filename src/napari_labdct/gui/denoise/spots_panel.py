@@ -213,11 +213,11 @@ class SpotsPanel(QWidget):
     # ---------------------------------------------------------------------- saving
 
     def _export(self) -> None:
-        self._ask_and_write("Export the mask", "spots", self._controller.files.write_mask)
+        self._ask_and_write("Export the mask", "mask", self._controller.files.write_mask)
 
     def _save(self) -> None:
         self._ask_and_write(
-            "Save the network result", "cleaned", self._controller.files.write_result
+            "Save the network result", "denoised", self._controller.files.write_result
         )
 
     def _ask_and_write(self, title: str, what: str, write: Any) -> None:
