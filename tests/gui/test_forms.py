@@ -54,7 +54,7 @@ def test_a_field_has_the_widget_unit_range_and_help_of_its_parameter(make):
     assert count.suffix() == " frames"
     assert count.accessibleName() == "Count"
     assert "How many." in count.toolTip()
-    assert "1 to 9 projections" in count.toolTip()
+    assert "1 to 9 frames" in count.toolTip()
     assert form.controls["sigma"].widget.text() == "2 px"
     assert form.controls["size"].widget.placeholderText() == "not given"
 

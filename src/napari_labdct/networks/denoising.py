@@ -42,7 +42,7 @@ class DenoiseSettings(Settings):
         int | None,
         Param(
             "Rolling median",
-            "frames",
+            "projections",
             3,
             361,
             2,

@@ -46,7 +46,7 @@ def soon(owner: QWidget, call: Callable[[], object]) -> None:
 
 def join_tabs(panel: QWidget) -> bool:
     """Make a panel's dock a tab of the first one of this package; True if it has become one."""
-    mine = _frame_of(panel)
+    mine = frame_of(panel)
     window = None if mine is None else mine.parentWidget()
     if not isinstance(window, QMainWindow):
         return False
@@ -70,7 +70,7 @@ def join_tabs(panel: QWidget) -> bool:
     return True
 
 
-def _frame_of(panel: QWidget) -> QDockWidget | None:
+def frame_of(panel: QWidget) -> QDockWidget | None:
     """The dock widget that napari put a panel into."""
     widget = panel.parentWidget()
     while widget is not None and not isinstance(widget, QDockWidget):
@@ -99,7 +99,7 @@ class Workspace(QWidget):
             soon(self, self._open)
 
     def _open(self) -> None:
-        self._viewer.window.remove_dock_widget(_frame_of(self))
+        self._viewer.window.remove_dock_widget(frame_of(self))
         for name in WAY:
             open_dock(self._viewer, name)
         open_dock(self._viewer, WAY[0])

@@ -144,8 +144,12 @@ class SpotsDock(Dock):
         super().showEvent(event)
         self._look_again()
 
+    def came_to_front(self) -> None:
+        self._look_again()
+
     def _look_again(self, *_: object) -> None:
-        self.sources.look_again()
+        if not self.behind:  # the outlines would cover what another dock shows
+            self.sources.look_again()
 
     # ---------------------------------------------------------------------- filter
 
