@@ -39,7 +39,7 @@ app: $(VENV)/.installed
 test: $(VENV)/.installed system
 	env -u DISPLAY -u WAYLAND_DISPLAY -u QT_QPA_PLATFORM $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-# The window with the other Qt binding. Every file gets processes of its own: PySide6 6.9 can end one.
+# The window with the other Qt binding. A worker that ends itself in a long run is started again.
 $(PYSIDE)/.installed: setup.cfg constraints.txt pyproject.toml
 	@echo "Setting up $(PYSIDE) with PySide6 ..."
 	$(PYTHON) -m venv $(PYSIDE)
