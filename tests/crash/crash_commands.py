@@ -25,7 +25,7 @@ COMMANDS = {
     "routine": "routine IN/frames.tif -o OUT/mask.tif --median-window 3",
     "denoise": "denoise IN/frames.tif -o OUT/clean.tif --write-mask OUT/mask.tif "
     "--table OUT/spots.csv --median-window 3 --binning 1 --device cpu",
-    "track": "track IN/sim/scan.yaml --cleaned IN/clean.tif -o OUT/t.tif --write-mask OUT/m.tif "
+    "track": "track IN/sim/scan.yaml --denoised IN/clean.tif -o OUT/t.tif --write-mask OUT/m.tif "
     "--table OUT/s.csv",
     "simulate": f"simulate -o OUT/scan --diameter-um=80 --height-um=80 --mean-grain-um=40 "
     f"--frames=2 --start-deg=10 --step-deg=25 {_SMALL}",

@@ -19,7 +19,7 @@ def add_command(parser: argparse.ArgumentParser) -> None:
     )
     add_scan(parser)
     parser.add_argument(
-        "--spots", required=True, metavar="MASK.tif", help="binary stack of the same projections"
+        "--spots", required=True, metavar="MASK.tif", help="input: the mask of the same projections"
     )
     parser.add_argument("--material", help="element symbol or CIF file; the scan's if not given")
     parser.add_argument(

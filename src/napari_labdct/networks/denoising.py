@@ -47,11 +47,11 @@ class DenoiseSettings(Settings):
         int | None,
         Param(
             "Rolling median",
-            "frames",
+            "projections",
             3,
             361,
             2,
-            "Projections whose median goes into the network beside the frame; the model's own "
+            "Projections whose median goes into the network beside the projection; the model's own "
             "window if not given.",
             advanced=True,
         ),
@@ -60,7 +60,7 @@ class DenoiseSettings(Settings):
         bool,
         Param(
             "Use rolling median",
-            help="Without it the network sees one frame alone, which is clearly weaker.",
+            help="Without it the network sees one projection alone, which is clearly weaker.",
             advanced=True,
         ),
     ] = True
@@ -203,7 +203,7 @@ class Denoiser(FrameJob):
         elif settings.use_median:
             self._about_median = (
                 f"A scan of {scan.n_frames} has no rolling median; the network sees single "
-                "frames, which is weaker."
+                "projections, which is weaker."
             )
 
     @property

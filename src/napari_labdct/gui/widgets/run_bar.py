@@ -29,7 +29,7 @@ class RunBar(QWidget):
     verb : str
         What the button says when nothing runs, for example "Denoise".
     unit : str
-        What is counted, for example "frame".
+        What is counted, for example "projection".
     quiet : bool
         For jobs that another button starts: nothing is shown until the job begins.
     cancel : (str, str)
@@ -48,7 +48,7 @@ class RunBar(QWidget):
         self,
         job: WatchedJob,
         verb: str = "Run",
-        unit: str = "frame",
+        unit: str = "projection",
         quiet: bool = False,
         cancel: tuple[str, str] = ("Cancel", "Cancelling..."),
         parent: QWidget | None = None,
@@ -139,8 +139,8 @@ class RunBar(QWidget):
             self.button.setAccessibleName(text)
         self.button.setEnabled(state == "running" or (not running and self._ready))
         hint = {
-            "running": "Stop after the present frame; what is done is kept",
-            "cancelling": "Waiting for the present frame to end",
+            "running": "Stop after the present projection; what is done is kept",
+            "cancelling": "Waiting for the present projection to end",
         }.get(state, "" if self._ready else self._why_not)
         self.button.setToolTip(hint or self._verb)
         if self._quiet:
