@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -156,8 +157,13 @@ def test_a_click_on_a_grain_shows_its_spots_and_the_arrows_walk_them(mapped, sho
     assert mapped.controller.spot == (first + 1) % len(rows)
     assert "of" in mapped.about.text()
     # over the projections, too
-    shown.keymap["Left"](shown)
+    canvas = shown.window._qt_viewer.canvas.native
+    QTest.keyClick(canvas, Qt.Key.Key_Left)
     assert mapped.controller.spot == first
+    mapped.controller.select(None)
+    frame = mapped.session.shown_frame()
+    QTest.keyClick(canvas, Qt.Key.Key_Right)  # napari's own key again
+    assert mapped.session.shown_frame() == frame + 1
 
 
 def test_a_click_on_a_spot_lights_its_grain_up(mapped):
@@ -285,21 +291,31 @@ def test_corrections_are_made_taken_back_and_kept(mapped, wait):
 
 
 def test_a_cancelled_map_goes_on(described, wait, monkeypatch):
-    grains = described
+    from napari_labdct.grains.search import Search
+
+    grains, pressed, search = described, threading.Event(), Search.run
+
+    def held(self):
+        for found in search(self):
+            yield found
+            assert not self.grains or pressed.wait(60)
+
     monkeypatch.setattr("napari_labdct.grains.mapping._SAVE_S", 0.0)
+    monkeypatch.setattr("napari_labdct.gui.grains.tasks._LOOK_S", 0.0)
+    monkeypatch.setattr(Search, "run", held)
     job = grains.controller.job
-    grains.controller.grown.connect(lambda _: job.cancel())
     click(grains.bar.button)
+    wait(lambda: grains.controller.growth is not None)
+    assert grains.map_part.isVisibleTo(grains)
+    assert grains.view.grains.data.max() >= 1
+    click(grains.bar.button)
+    pressed.set()
     wait(lambda: not job.running)
     assert job.state == "stopped"
-    assert grains.controller.growth is not None
-    assert grains.map_part.isVisibleTo(grains)
-    grains.controller.grown.disconnect()
-    grains.controller.grown.connect(grains._on_grown)
     click(grains.bar.resume_button)
     wait(lambda: not job.running)
     assert job.state == "done", job.error
-    assert grains.controller.study is not None
+    assert len(grains.controller.study.edited.numbers) >= 6
 
 
 def test_what_is_missing_is_said_and_where_to_enter_it(dock, viewer, add_scan, tiny):
@@ -368,3 +384,96 @@ def test_napari_opens_a_grain_map_in_the_dock(viewer, wait, tiny, tmp_path):
     assert controller.study.reflections is None
     controller.select(1)
     assert controller.current == 1
+
+
+def test_calibrate_shows_before_and_after_and_writes_only_when_asked(
+    shown, wait, tiny, tmp_path, monkeypatch
+):
+    import tifffile
+
+    from napari_labdct.io.scan_yaml import read_scan_yaml, write_scan_yaml
+
+    folder = tmp_path / "iron"
+    folder.mkdir()
+    tifffile.imwrite(folder / "frames.tif", tiny.scan.frames, photometric="minisblack")
+    mask = tmp_path / "mask.tif"
+    tifffile.imwrite(mask, tiny.masks * 255, photometric="minisblack")
+    off = tiny.scan.description.sample_detector_mm + 0.15
+    write_scan_yaml(
+        folder / "scan.yaml",
+        tiny.scan.replace(description=tiny.scan.description.replace(sample_detector_mm=off)),
+        frames=["frames.tif"],
+    )
+    text = (folder / "scan.yaml").read_bytes()
+    shown.open(str(folder), plugin="napari-labdct")
+    panel = open_dock(shown, "Grains")
+    wait(panel.isVisible)
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a, **k: (str(mask), ""))
+    choose(panel.setup.spots, "Mask file...")
+    panel.setup.spots.activated.emit(panel.setup.spots.currentIndex())
+    assert panel.setup.spots.currentText() == "mask.tif"
+    calibrate = panel.calibrate
+    click(calibrate.title)
+    click(calibrate.more.title)
+    choose(calibrate.form.controls["direction"].widget, "given")
+    click(calibrate.bar.button)
+    job = panel.controller.calibrate_job
+    wait(lambda: not job.running)
+    assert job.state == "done", job.error
+    found = panel.controller.calibration
+    rows = [calibrate.table.item(k, 0).text() for k in range(calibrate.table.rowCount())]
+    at = rows.index("sample-detector distance")
+    assert float(calibrate.table.item(at, 1).text()) == pytest.approx(off)
+    true = tiny.scan.description.sample_detector_mm
+    assert float(calibrate.table.item(at, 2).text()) == pytest.approx(true, abs=0.03)
+    assert found.residual_px < found.before_px
+    assert (folder / "scan.yaml").read_bytes() == text
+    click(calibrate.use)
+    now = panel.session.scan().description
+    assert now.sample_detector_mm == pytest.approx(true, abs=0.03)
+    assert (folder / "scan.yaml").read_bytes() == text
+    click(calibrate.write)
+    wait(lambda: (folder / "scan.yaml.old").exists())
+    wait(lambda: not panel.controller.export_job.running)
+    written = read_scan_yaml(folder / "scan.yaml").description
+    assert written.sample_detector_mm == pytest.approx(true, abs=0.03)
+    assert (folder / "scan.yaml.old").read_bytes() == text
+
+
+def test_point_grains_are_a_list_and_centres(grains, wait, map_file, tmp_path, monkeypatch):
+    import json
+
+    from napari_labdct.grains.opened_map import open_map
+    from napari_labdct.grains.results import write_grain_csv
+
+    opened = open_map(map_file)
+    path = tmp_path / "points.csv"
+    write_grain_csv(path, opened.table)
+    path.with_suffix(".json").write_text(json.dumps({"material": {"name": "Fe"}}))
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a, **k: (str(path), ""))
+    click(grains.open_button)
+    controller = grains.controller
+    wait(lambda: not controller.open_job.running)
+    assert controller.open_job.state == "done", controller.open_job.error
+    wait(lambda: grains.view.model is not None)
+    assert grains.view.grains is None
+    assert len(grains.view.model.layers["centres"].data) == len(opened.table)
+    grains.table.setCurrentIndex(grains.table.model_.index(2, 0))
+    assert len(controller.rows) > 20
+    click(grains.delete)
+    wait(lambda: not controller.edit_job.running)
+    assert len(grains.view.model.layers["centres"].data) == len(opened.table) - 1
+    assert not grains.seed.isEnabled()
+
+
+def test_a_reversed_rotation_points_to_calibrate(described, wait, tiny):
+    grains = described
+    session = grains.session
+    backwards = tiny.scan.replace(frames=session.stack.data, omega_deg=-tiny.scan.omega_deg + 3)
+    session.set_scan(session.stack, backwards)
+    click(grains.bar.button)
+    job = grains.controller.job
+    wait(lambda: not job.running)
+    assert job.state == "failed"
+    assert "No grain was found" in grains.bar.label.text()
+    assert "(Calibrate tries directions" in grains.bar.label.text()

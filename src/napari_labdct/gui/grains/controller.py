@@ -191,8 +191,11 @@ class GrainsController(QObject):
             self.spots.show(rows, study.edited.name(number))
         else:
             self.spots.show(rows, 0)
+        looked_at = number is not None and move and len(rows) > 0
+        if not looked_at:
+            self.spots.mark(rows[:0], move=False)
         self.selected.emit()
-        if number is not None and move and len(rows):
+        if looked_at:
             self.look_at(self._nearest_spot())
 
     @property

@@ -25,6 +25,9 @@ from .table import GrainTable, rows_of
 from .tasks import Growth, for_the_window, missing_words
 from .view import VolumeView
 
+#: Height of everything but the volume, on a screen of 720 rows.
+_REST_PX = 505
+
 
 class GrainsDock(Dock):
     """Mapping, the volume, the table, spots of a grain, corrections, calibration, comparison."""
@@ -52,10 +55,10 @@ class GrainsDock(Dock):
         layout = QVBoxLayout(self.map_part)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        layout.addWidget(self.view, 3)
+        layout.addWidget(self.view)
         layout.addLayout(self._walker())
         layout.addLayout(self._filter_line())
-        layout.addWidget(self.table, 2)
+        layout.addWidget(self.table, 1)
         layout.addLayout(self._edits())
         self.body.addWidget(self.map_part, 100)
         self.body.addWidget(self.compare)
@@ -165,6 +168,10 @@ class GrainsDock(Dock):
         self.table.selectionModel().selectionChanged.connect(lambda *_: self._show_edits())
         self.compare.boundaries_wanted.connect(lambda: self._show_mode(volume.BOUNDARIES))
         c.compared.connect(lambda _: self._show_mode(self.view.mode))
+
+    def resizeEvent(self, event) -> None:
+        super().resizeEvent(event)
+        self.view.set_room(event.size().height() - _REST_PX)
 
     # --------------------------------------------------------------------- running
 
@@ -354,12 +361,12 @@ class GrainsDock(Dock):
         if study.reflections is None:
             self.about.setText(f"{text}. Its spots are not known without the scan and its masks.")
             return
-        text += f": {int((rows['seen'] == SEEN).sum())} of {len(rows)} spots found"
+        text += f": {int((rows['seen'] == SEEN).sum())} of {len(rows)} spots"
         if 0 <= at < len(rows):
             row = rows[at]
             state = "found" if row["seen"] == SEEN else "missing"
             hkl = f"{row['h']} {row['k']} {row['l']}"
-            text += f"; spot {at + 1}, {hkl}, {row['omega_deg']:.1f} deg: {state}"
+            text += f"; {at + 1}: {hkl}, {state}"
         self.about.setText(text + ".")
 
     # ------------------------------------------------------------------- correcting

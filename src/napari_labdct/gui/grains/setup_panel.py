@@ -262,7 +262,7 @@ class SetupPanel(QWidget):
         size = ""
         if _SAMPLES[kind] in ("cylinder", "box") and self.diameter.text() and self.height.text():
             size = f" {self.diameter.text()} x {self.height.text()} um"
-        self.section.say(f"{kind}{size}, effort {self.form.controls['effort'].value}")
+        self.section.say(f"{kind}{size}, {self.form.controls['effort'].value}")
         self.changed.emit()
 
     def _on_refused(self, text: str) -> None:

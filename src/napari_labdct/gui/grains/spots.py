@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from ..app.session import Session
 
 FOUND, MISSING, CURRENT = "spots found", "spots missing", "spot looked at"
-#: Found and missing differ in shape, too, for colour-blind eyes.
+#: Found and missing differ in shape, too, for colour-blind eyes; neither has the colour of a mask.
 _LOOKS: dict[str, dict[str, Any]] = {
-    FOUND: {"border_color": factory.CYAN, "symbol": "disc"},
-    MISSING: {"border_color": factory.ORANGE, "symbol": "square"},
+    FOUND: {"border_color": "#7dff3c", "symbol": "disc"},
+    MISSING: {"border_color": "#ff5fd7", "symbol": "square"},
     CURRENT: {"border_color": "#ffe14d", "symbol": "diamond"},
 }
 
@@ -69,7 +69,6 @@ class GrainSpots:
         seen = rows["seen"] == SEEN
         for name, some in ((FOUND, rows[seen]), (MISSING, rows[~seen])):
             self._put(name, some, grain)
-        self.mark(rows[:0], move=False)
 
     def mark(self, row: np.ndarray, move: bool = True) -> None:
         """Mark one reflection and bring it into view."""
@@ -94,12 +93,7 @@ class GrainSpots:
         if layer is None:
             layer = self._make(stack, name)
         layer.selected_data = set()
-        layer.features = {}
-        layer.data = data
-        size = ring_px(stack.data.shape[-1]) * (1.6 if name == CURRENT else 1)
-        layer.size = size
-        layer.symbol = _LOOKS[name]["symbol"]
-        layer.border_color = _LOOKS[name]["border_color"]
+        layer.data = data  # new points look as the layer's `current_` says
         if grain is not None and len(rows):
             hkl = [f"{r['h']} {r['k']} {r['l']}" for r in rows]
             layer.features = {
@@ -110,19 +104,23 @@ class GrainSpots:
     def _make(self, stack: Layer, name: str) -> Points:
         viewer = self._session.viewer
         taken = [layer.name for layer in viewer.layers]
+        size = ring_px(stack.data.shape[-1]) * (3 if name == CURRENT else 2)
         layer = Points(
             np.zeros((0, 3)),
             ndim=3,
             name=factory.free_name(taken, f"{stack.name} [{name}]"),
             face_color="transparent",
             border_width=0.1,
-            size=ring_px(stack.data.shape[-1]),
+            size=size,
             metadata={factory.KEY: {"kind": "grain spots", "stack": stack.name}},
             **_LOOKS[name],
             **factory.placement(stack, (1, *stack.data.shape[-2:])),
         )
         with keeping_selection(viewer.layers):
             viewer.layers.append(layer)
+        layer.current_size, layer.current_symbol = size, _LOOKS[name]["symbol"]
+        layer.current_border_color = _LOOKS[name]["border_color"]
+        layer.current_border_width = 0.1
         self._layers[name] = weakref.ref(layer)
         return layer
 
@@ -133,9 +131,11 @@ class GrainSpots:
         camera = viewer.scene.camera
         here = (float(row["frame"]), float(row["row"]), float(row["col"]))
         world = np.asarray(stack.data_to_world(here[-stack.ndim :]))[-2:]
-        half = np.asarray(viewer.canvas.size, float) / (2 * camera.zoom)
-        if np.any(np.abs(world - np.asarray(camera.center)[-2:]) > 0.95 * half):
-            camera.center = (0.0, *world)
+        half = 0.9 * np.asarray(viewer.canvas.size, float) / (2 * camera.zoom)
+        away = world - np.asarray(camera.center)[-2:]
+        beyond = np.sign(away) * np.maximum(np.abs(away) - half, 0)
+        if beyond.any():  # no farther than it must
+            camera.center = (0.0, *(np.asarray(camera.center)[-2:] + beyond))
 
     # ----------------------------------------------------------------------- clicks
 

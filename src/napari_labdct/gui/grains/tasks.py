@@ -279,7 +279,9 @@ def _study(opened: OpenedMap, job: GrainMapping | None) -> Generator[Progress, N
         for done in job.images.load():
             yield Progress(done, 2 * job.scan.n_frames, "reading the spots")
         job.images.forget()
-        reflections = Reflections(job.images, job.planes, job.hkl, 1 if job.points else 0)
+        reflections = Reflections(
+            job.images, job.planes, _first_orders(job), 1 if job.points else 0
+        )
         numbers, total = edited.numbers, len(edited.numbers)
         centres = np.array([edited.center_mm(n) for n in numbers]).reshape(-1, 3)
         for done in reflections.fill(numbers, edited.orientations[numbers - 1], centres):
@@ -293,6 +295,16 @@ def _study(opened: OpenedMap, job: GrainMapping | None) -> Generator[Progress, N
                 "may belong to another scan, or lie in another frame.",
             )
     return Study(edited, job, reflections, notes)
+
+
+def _first_orders(job: GrainMapping) -> np.ndarray:
+    """The first allowed reflection (n, 3) of each lattice plane: 0 2 0 for (0 1 0) of iron."""
+    allowed = set(map(tuple, job.material.reflections(job.settings.families).hkl.tolist()))
+    named = []
+    for plane in job.hkl.tolist():
+        orders = (tuple(n * i for i in plane) for n in range(1, 9))
+        named.append(next((hkl for hkl in orders if hkl in allowed), tuple(plane)))
+    return np.array(named)
 
 
 # ------------------------------------------------------------------------ corrections
@@ -395,10 +407,12 @@ def compare(
         maps = [(study.opened.path.name, lambda: measured_map(study.edited))]
         if second is not None:
             maps.append((second.name, lambda: read_grain_map(second)))
-        steps = compare_measured(reference, maps, within_deg=within_deg, register=register)
-        yield from steps
-    notes = " ".join(str(w.message) for w in said)
-    yield Progress(1, 1, notes)
+        summary = ""
+        for step in compare_measured(reference, maps, within_deg=within_deg, register=register):
+            yield step
+            if not isinstance(step, Progress):
+                summary = f"{len(step.results[0].one_to_one)} grains one to one."
+    yield Progress(1, 1, " ".join([summary, *(str(w.message) for w in said)]))
 
 
 def write_report(report: Any, folder: Path) -> Steps:

@@ -27,9 +27,9 @@ from qtpy.QtWidgets import (
 from ..widgets.combos import narrow_combo
 from ..widgets.dock import wrapped
 from ..widgets.forms import tame
-from .volume import MODES, Drawn
+from .volume import KEYS, MODES, Drawn
 
-_HEIGHT = 210
+_HEIGHT = 170
 _SIDE, _UP = (-0.45, 0.45, 1.0), (1.0, 0.0, 0.0)
 #: What is shown: the name, and the axis that the slider moves along.
 _SLICES = {"3D": None, "Slices along z": 0, "Slices along y": 1, "Slices along x": 2}
@@ -65,7 +65,8 @@ class VolumeView(QWidget):
         self.grains: Labels | None = None
         self._canvas: QtViewer | None = None
         self._frame: QWidget | None = None
-        self._made = self._fitted = False
+        self._height = _HEIGHT
+        self._fitted = False
         self._drawn: Drawn | None = None
         self._shown: Drawn | None = None
         self._centres: tuple[np.ndarray, np.ndarray] = (np.zeros((0, 3)), np.zeros(0, int))
@@ -74,7 +75,7 @@ class VolumeView(QWidget):
         self._build()
 
     def _build(self) -> None:
-        self.modes = narrow_combo("Colours", "What the colours of the volume mean")
+        self.modes = narrow_combo("Colours", KEYS)
         self.modes.addItems(MODES)
         self.modes.activated.connect(lambda _: self.mode_changed.emit(self.modes.currentText()))
         self.slices = QComboBox()
@@ -90,6 +91,7 @@ class VolumeView(QWidget):
         self.slider.hide()
         self.caption = wrapped()
         self.caption.setAccessibleName("What the volume shows")
+        self.caption.hide()
         row = QHBoxLayout()
         row.setSpacing(4)
         row.addWidget(self.modes, 1)
@@ -101,7 +103,7 @@ class VolumeView(QWidget):
         layout.addLayout(row)
         layout.addWidget(self.slider)
         layout.addWidget(self.caption)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
 
     # ---------------------------------------------------------------- what is shown
 
@@ -110,13 +112,17 @@ class VolumeView(QWidget):
         self._drawn = drawn
         if drawn is not None:
             self.caption.setText(drawn.key)
+            self.caption.setVisible(bool(drawn.key))
         if self.isVisible():
             self._draw()
 
     def show_points(self, points_um: np.ndarray, ids: np.ndarray) -> None:
         """Centres (n, 3), (z, y, x), and what the grains are called."""
         self._centres = (np.asarray(points_um, float).reshape(-1, 3), np.asarray(ids))
-        self._show_centres()
+        if self.isVisible() and self._drawn is None:  # nothing else is there to be drawn
+            self._draw()
+        else:
+            self._show_centres()
 
     def show_chosen(self, labels: np.ndarray | None, first: np.ndarray | None) -> None:
         """Light a grain up: the part of the volume about it, 1 in the grain.
@@ -137,6 +143,13 @@ class VolumeView(QWidget):
         if self.model is not None:
             data = np.zeros((0, 3)) if point_um is None else np.array([point_um])
             self._points("seed", data, symbol="cross", face_color=_CHOSEN)
+
+    def set_room(self, height: int) -> None:
+        """Make the canvas higher where the dock has room for it."""
+        self._height = max(_HEIGHT, height)
+        if self._frame is not None and self._frame.height() != self._height:
+            self._frame.setFixedHeight(self._height)
+            QTimer.singleShot(0, self.fit)
 
     @property
     def mode(self) -> str:
@@ -183,11 +196,11 @@ class VolumeView(QWidget):
         self._canvas.canvas.native.setMinimumSize(120, 100)
         # napari's style sheet lets the canvas itself grow without bounds
         self._frame = frame = QWidget()
-        frame.setMinimumHeight(_HEIGHT)
+        frame.setFixedHeight(self._height)
         inside = QVBoxLayout(frame)
         inside.setContentsMargins(0, 0, 0, 0)
         inside.addWidget(self._canvas)
-        self.layout().insertWidget(1, frame, 1)
+        self.layout().insertWidget(1, frame)
         self.model.mouse_drag_callbacks.append(self._on_mouse)
         for key, step in (("Left", -1), ("Right", 1)):
             self.model.bind_key(key, self._stepper(step), overwrite=True)
@@ -261,24 +274,38 @@ class VolumeView(QWidget):
     def _show_chosen(self) -> None:
         if self.model is None:
             return
-        there = "chosen" in self.model.layers
-        if there:
-            self.model.layers.remove("chosen")
-        if self._chosen is not None:
+        layer = next((x for x in self.model.layers if x.name == "chosen"), None)
+        if self._chosen is None:
+            if layer is not None:
+                layer.visible = False
+        else:
             labels, first = self._chosen
-            layer = Labels(
-                np.ascontiguousarray(labels, np.uint8), name="chosen", opacity=0.9,
-                colormap=DirectLabelColormap(color_dict={None: "transparent", 1: _CHOSEN}),
-                blending="translucent_no_depth", scale=(first[3],) * 3, translate=first[:3],
-                **_UNITS,
-            )  # fmt: skip
-            layer.editable = False
-            self.model.layers.insert(1 if self.grains is not None else 0, layer)
+            labels = np.ascontiguousarray(labels, np.uint8)
+            placed = {"scale": (first[3],) * 3, "translate": first[:3]}
+            # one layer for all grains: to add and to remove one takes half a second
+            if layer is None:
+                self._add_chosen(labels, placed)
+            else:
+                layer.data = labels
+                layer.scale, layer.translate = placed["scale"], placed["translate"]
+                layer.visible = True
             if self._slice_axis is not None:
-                middle = np.array(np.nonzero(labels)).mean(axis=1) * first[3] + first[:3]
-                self._go_to(middle)
+                self._go_to(np.array(np.nonzero(labels)).mean(axis=1) * first[3] + first[:3])
         if self.grains is not None:
             self.grains.opacity = 0.35 if self._chosen is not None else 1.0
+
+    def _add_chosen(self, labels: np.ndarray, placed: dict) -> None:
+        layer = Labels(
+            labels,
+            name="chosen",
+            opacity=0.9,
+            colormap=DirectLabelColormap(color_dict={None: "transparent", 1: _CHOSEN}),
+            blending="translucent_no_depth",
+            **placed,
+            **_UNITS,
+        )
+        layer.editable = False
+        self.model.layers.insert(1 if self.grains is not None else 0, layer)
 
     # ----------------------------------------------------------------------- slices
 

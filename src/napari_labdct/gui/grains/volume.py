@@ -16,14 +16,12 @@ IDS, IPF_X, IPF_Y, IPF_Z, COMPLETENESS, BOUNDARIES = (
     "Grain ids", "IPF x", "IPF y", "IPF z", "Completeness", "Boundaries"
 )  # fmt: skip
 MODES = (IPF_Z, IPF_X, IPF_Y, IDS, COMPLETENESS, BOUNDARIES)
-KEYS = {
-    IPF_X: "Colour: crystal direction along x, the beam at 0 degrees.",
-    IPF_Y: "Colour: crystal direction along y.",
-    IPF_Z: "Colour: crystal direction along z, the rotation axis.",
-    IDS: "A colour of its own for each grain.",
-    COMPLETENESS: "Dark blue 0, yellow 1: share of a grain's reflections seen from the voxel.",
-    BOUNDARIES: "",
-}
+#: What the colours mean, for the combo's tooltip.
+KEYS = (
+    "IPF x, y, z: crystal direction along the beam at 0 degrees, across it, along the rotation "
+    "axis. Grain ids: a colour of its own for each grain. Completeness: dark blue 0, yellow 1, the "
+    "share of a grain's reflections seen from the voxel. Boundaries: after a comparison."
+)
 _CLASSES = 32
 #: Voxels along the longest edge of what is drawn; finer maps are thinned.
 _DRAWN = 192
@@ -93,11 +91,9 @@ def of_study(study: Study, mode: str) -> Drawn | None:
             share = np.zeros(edited.labels.shape, np.float32)
         classes = 1 + np.clip(share * (_CLASSES - 1), 0, _CLASSES - 1).astype(np.int32)
         labels = np.where(edited.labels > 0, classes, 0)
-        return drawn(
-            labels, colours_of("viridis"), grains.voxel_um, grains.center_mm, KEYS[mode], False
-        )
+        return drawn(labels, colours_of("viridis"), grains.voxel_um, grains.center_mm, grains=False)
     colours = different_colours(len(edited.table)) if mode == IDS else study.colours(mode[-1])
-    return drawn(edited.labels, colours, grains.voxel_um, grains.center_mm, KEYS[mode])
+    return drawn(edited.labels, colours, grains.voxel_um, grains.center_mm)
 
 
 def of_comparison(result: MapComparison) -> Drawn:
