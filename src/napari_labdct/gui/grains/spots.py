@@ -93,7 +93,10 @@ class GrainSpots:
         if layer is None:
             layer = self._make(stack, name)
         layer.selected_data = set()
-        layer.data = data  # new points look as the layer's `current_` says
+        # New points look as the layer's `current_` says. The viewer measures all layers at every
+        # event of data; spots lie within their projections, so it need not.
+        with layer.events.data.blocker():
+            layer.data = data
         if grain is not None and len(rows):
             hkl = [f"{r['h']} {r['k']} {r['l']}" for r in rows]
             layer.features = {

@@ -286,8 +286,11 @@ class VolumeView(QWidget):
             if layer is None:
                 self._add_chosen(labels, placed)
             else:
-                layer.data = labels
-                layer.scale, layer.translate = placed["scale"], placed["translate"]
+                with layer.events.data.blocker():
+                    layer.data = labels
+                if not np.allclose(layer.scale, placed["scale"]):
+                    layer.scale = placed["scale"]
+                layer.translate = placed["translate"]
                 layer.visible = True
             if self._slice_axis is not None:
                 self._go_to(np.array(np.nonzero(labels)).mean(axis=1) * first[3] + first[:3])
