@@ -94,7 +94,7 @@ def mapped(grains, wait, map_file, monkeypatch):
     click(grains.open_button)
     wait(lambda: not grains.controller.open_job.running)
     assert grains.controller.study is not None, grains.controller.open_job.error
-    wait(lambda: grains.view.grains is not None)
+    wait(lambda: grains.map_part.view.grains is not None)
     return grains
 
 
@@ -108,8 +108,8 @@ def test_a_map_grows_and_fills_the_table(described, wait):
     assert seen
     assert seen[-1].filled > 0.9
     study = grains.controller.study
-    assert grains.table.model_.rowCount() == len(study.edited.numbers) >= 6
-    assert grains.view.grains.data.max() == len(study.edited.table)
+    assert grains.map_part.table.model_.rowCount() == len(study.edited.numbers) >= 6
+    assert grains.map_part.view.grains.data.max() == len(study.edited.table)
     assert "grains" in grains.bar.label.text()
     click(grains.bar.button)  # the very same map is there already
     wait(lambda: not grains.controller.job.running)
@@ -119,7 +119,7 @@ def test_a_map_grows_and_fills_the_table(described, wait):
 
 def _click_volume(panel, number: int) -> None:
     """Click in the middle of a grain, in the slice through its centre."""
-    view, study = panel.view, panel.controller.study
+    view, study = panel.map_part.view, panel.controller.study
     choose(view.slices, "Slices along z")
     inside = np.argwhere(study.edited.labels == number)
     middle = inside[np.abs(inside - inside.mean(axis=0)).sum(axis=1).argmin()]
@@ -136,7 +136,7 @@ def test_a_click_on_a_grain_shows_its_spots_and_the_arrows_walk_them(mapped, sho
     study = mapped.controller.study
     _click_volume(mapped, 2)
     assert mapped.controller.current == 2
-    assert mapped.table.numbers() == [2]
+    assert mapped.map_part.table.numbers() == [2]
     rows = study.reflections.of_grain(2)
     found = _points(mapped, "spots found")
     assert len(found.data) == (rows["seen"] == 1).sum() > 10
@@ -144,7 +144,7 @@ def test_a_click_on_a_grain_shows_its_spots_and_the_arrows_walk_them(mapped, sho
     assert (0 if missing is None else len(missing.data)) == (rows["seen"] == 0).sum()
     # the click went to a spot; the arrows go on from there
     first = mapped.controller.spot
-    table = mapped.table
+    table = mapped.map_part.table
     QTest.keyClick(table, Qt.Key.Key_Right)
     assert mapped.controller.spot == (first + 1) % len(rows)
     row = rows[mapped.controller.spot]
@@ -153,9 +153,9 @@ def test_a_click_on_a_grain_shows_its_spots_and_the_arrows_walk_them(mapped, sho
     np.testing.assert_allclose(mark.data[0], [row["frame"], row["row"], row["col"]], rtol=1e-5)
     QTest.keyClick(table, Qt.Key.Key_Left)
     assert mapped.controller.spot == first
-    click(mapped.after)
+    click(mapped.map_part.after)
     assert mapped.controller.spot == (first + 1) % len(rows)
-    assert "of" in mapped.about.text()
+    assert "of" in mapped.map_part.about.text()
     # over the projections, too
     canvas = shown.window._qt_viewer.canvas.native
     QTest.keyClick(canvas, Qt.Key.Key_Left)
@@ -176,12 +176,13 @@ def test_a_click_on_a_spot_lights_its_grain_up(mapped):
     owners = study.reflections.spot_at(int(row["frame"]), row["row"], row["col"]).grains
     assert mapped.controller.current in owners
     number = mapped.controller.current
-    assert mapped.table.numbers() == [number]
-    lit = mapped.view.model.layers["chosen"]
+    assert mapped.map_part.table.numbers() == [number]
+    lit = mapped.map_part.view.model.layers["chosen"]
     assert lit.data.sum() == (study.edited.labels == number).sum()
     first = np.argwhere(study.edited.labels == number)[0]
     np.testing.assert_allclose(
-        lit.data_to_world(np.argwhere(lit.data)[0]), mapped.view.grains.data_to_world(first)
+        lit.data_to_world(np.argwhere(lit.data)[0]),
+        mapped.map_part.view.grains.data_to_world(first),
     )
     assert f"grain {study.edited.name(number)}" in mapped.status.text()
 
@@ -194,7 +195,7 @@ def test_a_spot_of_no_grain_says_so(mapped, wait):
         if owners == (1,):
             break
     _click_volume(mapped, 1)
-    click(mapped.delete)
+    click(mapped.map_part.delete)
     wait(lambda: not controller.edit_job.running)
     mapped.session.show_frame(int(row["frame"]))
     controller.spots.pick(
@@ -205,8 +206,8 @@ def test_a_spot_of_no_grain_says_so(mapped, wait):
 
 
 def test_the_table_walks_filters_and_sorts(mapped):
-    table = mapped.table
-    mapped.filter.setText("diameter_um > 34")
+    table = mapped.map_part.table
+    mapped.map_part.filter.setText("diameter_um > 34")
     sizes = table.model_.rows["diameter_um"][table.model_.order]
     assert len(sizes) > 0
     assert (sizes > 34).all()
@@ -217,15 +218,15 @@ def test_the_table_walks_filters_and_sorts(mapped):
     table.setCurrentIndex(table.model_.index(0, 0))
     number = table.model_.number(0)
     assert mapped.controller.current == number
-    assert "chosen" in mapped.view.model.layers
-    mapped.filter.setText("no_such > 3")
+    assert "chosen" in mapped.map_part.view.model.layers
+    mapped.map_part.filter.setText("no_such > 3")
     assert "no column" in mapped.status.text()
-    mapped.filter.setText("")
+    mapped.map_part.filter.setText("")
     assert mapped.controller.current == number
 
 
 def test_every_colouring_and_view_is_drawn(mapped):
-    view, study = mapped.view, mapped.controller.study
+    view, study = mapped.map_part.view, mapped.controller.study
     for mode in (volume.IDS, volume.IPF_X, volume.IPF_Y, volume.IPF_Z):
         choose(view.modes, mode)
         view.modes.activated.emit(view.modes.currentIndex())
@@ -257,32 +258,32 @@ def test_corrections_are_made_taken_back_and_kept(mapped, wait):
         wait(lambda: not controller.edit_job.running)
 
     _click_volume(mapped, 2)
-    done(mapped.lock)
-    assert mapped.lock.text() == "Unlock"
-    done(mapped.delete)
+    done(mapped.map_part.lock)
+    assert mapped.map_part.lock.text() == "Unlock"
+    done(mapped.map_part.delete)
     assert "locked" in mapped.status.text()
-    done(mapped.lock)
-    done(mapped.delete)
+    done(mapped.map_part.lock)
+    done(mapped.map_part.delete)
     assert not (study.edited.labels == 2).any()
-    assert 2 not in mapped.table.model_.rows["number"]
-    mapped.table.select([1, 3])
-    done(mapped.merge)
+    assert 2 not in mapped.map_part.table.model_.rows["number"]
+    mapped.map_part.table.select([1, 3])
+    done(mapped.map_part.merge)
     assert "not one crystal" in mapped.status.text()
     # the volume is empty where the grain was; a seed there finds it again
     place = np.argwhere(before == 2)
     middle = place[np.abs(place - place.mean(axis=0)).sum(axis=1).argmin()]
-    choose(mapped.view.slices, "Slices along z")
-    mapped.view.slider.setValue(int(middle[0]))
-    mapped.view.pick(mapped.view.grains.data_to_world(middle), None, [1, 2])
-    done(mapped.seed)
+    choose(mapped.map_part.view.slices, "Slices along z")
+    mapped.map_part.view.slider.setValue(int(middle[0]))
+    mapped.map_part.view.pick(mapped.map_part.view.grains.data_to_world(middle), None, [1, 2])
+    done(mapped.map_part.seed)
     assert "Seed grain" in mapped.status.text(), controller.edit_job.error
     new = len(study.edited.table)
     assert (study.edited.labels == new).sum() > 0.7 * len(place)
     assert len(study.reflections.of_grain(new)) > 20
-    done(mapped.undo)
-    done(mapped.undo)
+    done(mapped.map_part.undo)
+    done(mapped.map_part.undo)
     np.testing.assert_array_equal(study.edited.labels, before)
-    done(mapped.redo)
+    done(mapped.map_part.redo)
     # the same map again has the same corrections
     click(mapped.open_button)
     wait(lambda: not controller.open_job.running)
@@ -307,7 +308,7 @@ def test_a_cancelled_map_goes_on(described, wait, monkeypatch):
     click(grains.bar.button)
     wait(lambda: grains.controller.growth is not None)
     assert grains.map_part.isVisibleTo(grains)
-    assert grains.view.grains.data.max() >= 1
+    assert grains.map_part.view.grains.data.max() >= 1
     click(grains.bar.button)
     pressed.set()
     wait(lambda: not job.running)
@@ -358,8 +359,8 @@ def test_a_map_is_saved_opened_and_compared(mapped, wait, tmp_path, monkeypatch)
     assert panel.table.item(1, 0).text() == str(count)
     assert panel.table.item(3, 0).text() == "0"
     click(panel.boundaries)
-    assert mapped.view.mode == volume.BOUNDARIES
-    assert mapped.view.grains.data.max() == 0  # the map is its own reference
+    assert mapped.map_part.view.mode == volume.BOUNDARIES
+    assert mapped.map_part.view.grains.data.max() == 0  # the map is its own reference
     folder = tmp_path / "report"
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a, **k: str(folder))
     click(panel.write)
@@ -455,15 +456,15 @@ def test_point_grains_are_a_list_and_centres(grains, wait, map_file, tmp_path, m
     controller = grains.controller
     wait(lambda: not controller.open_job.running)
     assert controller.open_job.state == "done", controller.open_job.error
-    wait(lambda: grains.view.model is not None)
-    assert grains.view.grains is None
-    assert len(grains.view.model.layers["centres"].data) == len(opened.table)
-    grains.table.setCurrentIndex(grains.table.model_.index(2, 0))
+    wait(lambda: grains.map_part.view.model is not None)
+    assert grains.map_part.view.grains is None
+    assert len(grains.map_part.view.model.layers["centres"].data) == len(opened.table)
+    grains.map_part.table.setCurrentIndex(grains.map_part.table.model_.index(2, 0))
     assert len(controller.rows) > 20
-    click(grains.delete)
+    click(grains.map_part.delete)
     wait(lambda: not controller.edit_job.running)
-    assert len(grains.view.model.layers["centres"].data) == len(opened.table) - 1
-    assert not grains.seed.isEnabled()
+    assert len(grains.map_part.view.model.layers["centres"].data) == len(opened.table) - 1
+    assert not grains.map_part.seed.isEnabled()
 
 
 def test_a_reversed_rotation_points_to_calibrate(described, wait, tiny):

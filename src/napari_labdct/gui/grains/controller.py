@@ -358,8 +358,7 @@ class GrainsController(QObject):
         self.opened.emit()
 
     def _on_layers(self) -> None:
-        stack = None if self._stack is None else self._stack()
-        if self.job.running and (stack is None or not self._session.contains(stack)):
+        if self._stack is not None and self.stack is None and self.job.running:
             self.job.cancel()
 
     def _on_scan(self, layer: Layer) -> None:

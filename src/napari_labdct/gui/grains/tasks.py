@@ -351,7 +351,11 @@ def _renew(study: Study, number: int) -> None:
 
 def export(study: Study, path: Path) -> Steps:
     """Write the map as it is now."""
+    from ...core.frame_store import spare_inputs
+
     yield Progress(0, 1)
+    if study.job is not None:
+        spare_inputs([path], study.job.scan)
     paths = write_edited(path, study.edited)
     yield Progress(1, 1, f"Wrote {' and '.join(str(p) for p in paths)}")
 
