@@ -28,6 +28,7 @@ class GrainsDock(Dock):
     """Mapping, the volume, the table, spots of a grain, corrections, calibration, comparison."""
 
     title = "Grains"
+    page = "grains.md"
     needs_stack = False
 
     def build(self) -> None:
