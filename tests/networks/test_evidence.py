@@ -120,7 +120,7 @@ def test_denoising_states_what_it_asked_for_and_the_users_values_win():
         for given in ({}, {"smallest_px": 5}, {"smallest_px": 1, "min_significance": 0})
     )
     made = usual.recipe()["settings"]
-    assert made["min_significance"] == 4.5
+    assert made["min_significance"] == 5.0
     assert made["smallest_px"] == smallest_spot(spot_area(frames)) > 5
     assert own.recipe()["settings"]["smallest_px"] == 5
     cut = [(d.frame(1) >= 96).sum() for d in (usual, own, none)]

@@ -98,7 +98,7 @@ class DenoiseSettings(Settings):
             "below the threshold, whatever the network says; 0 asks for nothing.",
             advanced=True,
         ),
-    ] = 4.5
+    ] = 5.0
     smallest_px: Annotated[
         int | None,
         Param(
