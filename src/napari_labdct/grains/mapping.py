@@ -170,14 +170,19 @@ class GrainMapping:
         self.search = search
         yield from self._search(search, state_path, step)
         if self.points:
-            search.judge_again()
-            self.result = list_of_points(self, search, chance)
+            for _ in search.judge_again():
+                yield step(_SEARCH, "weighing the grains")
+            for made in list_of_points(self, search, chance):
+                self.result = made
+                yield step(_FINAL - 1, "table of grains")
         else:
             fine: FineMap | None = None
             for done, made in self._finish(search, grid):
                 fine = made
                 yield step(_SEARCH + (_FINAL - _SEARCH) * done, "final pass")
-            self.result = assemble(self, fine, search.seeds, chance)
+            for made in assemble(self, fine, search.seeds, chance):
+                self.result = made
+                yield step(_FINAL - 1, "table of grains")
         if state_path is not None and not keep_state:
             remove(Path(state_path))
         yield Progress(1000, 1000, f"{len(self.result.table)} grains")
@@ -203,8 +208,8 @@ class GrainMapping:
             save()
 
     def _finish(self, search: Search, grid: VoxelGrid) -> Iterator[tuple[float, FineMap | None]]:
-        search.judge_again()
-        yield 0.0, None
+        for _ in search.judge_again():
+            yield 0.0, None
         grains, labels, from_grid = search.grains, search.labels, search.grid
         fine = FineMap.empty(grid)
         for turn, least in enumerate((0.8, 0.5)):
@@ -218,6 +223,7 @@ class GrainMapping:
             grains, labels, from_grid = fine.grains, fine.labels, grid
         # An outline says where the air begins; without one only sure voxels do.
         keep_sound(fine, 0.85 if self._outline is not None else 0.96)
+        yield 1.0, fine
         tidy(fine, 8)
         yield 1.0, fine
 
