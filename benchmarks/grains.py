@@ -119,9 +119,7 @@ def masks_of(kind: str, where: Path):
     return open_scan(path).frames
 
 
-def run(
-    name: str, kind: str, folder: Path, threads: int | None, blank: Path | None = None
-) -> str:
+def run(name: str, kind: str, folder: Path, threads: int | None, blank: Path | None = None) -> str:
     """Map one scan from one kind of masks; a row of the table."""
     where = made_scan(name, folder, blank)
     masks, s = masks_of(kind, where), SCANS[name]
@@ -141,7 +139,8 @@ def run(
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     print(f"longest wait for a cancel: {longest[0]:.1f} s, before '{longest[1]}'")
     path = write_result(folder / f"{where.name}_{kind}.h5", job.result)[0]
-    return f"| {where.name} | {kind} | {compared(where / 'grains.h5', path)} | {cpu:.0f} | {wall:.0f} |"
+    cells = compared(where / "grains.h5", path)
+    return f"| {where.name} | {kind} | {cells} | {cpu:.0f} | {wall:.0f} |"
 
 
 def compared(truth_path: Path, map_path: Path) -> str:

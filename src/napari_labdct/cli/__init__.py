@@ -25,6 +25,7 @@ COMMANDS = {
     "routine": "rolling median and LoG, the standard routine",
     "calibrate": "find the geometry of a scan from its own spots",
     "grains": "map the grains that the spots come from",
+    "refine": "let the grains look at the spots again: weak ones found, mergers cut",
     "compare-maps": "compare grain maps with a better one: pairs, boundaries, a report",
     "compare": "two masks of a scan: numbers, tables, pictures, a report",
     "spots": "measure every spot, and write tables, masks and labels",
@@ -36,7 +37,9 @@ COMMANDS = {
     "doctor": "what this computer has, and the quickest device: for bug reports",
 }
 #: What was made before Ctrl-C is kept by these; the others begin again.
-GO_ON = {"simulate", "synthesise", "denoise", "track", "routine", "grains", "train", "finetune"}
+GO_ON = {
+    "simulate", "synthesise", "denoise", "track", "routine", "grains", "refine", "train", "finetune"
+}  # fmt: skip
 STOPPED = 130
 #: As a program says it that SIGPIPE ended: ``labdct info SCAN | head``.
 READER_GONE = 141

@@ -357,7 +357,9 @@ def write_blank_scan(recipe: BlankRecipe, folder: str | Path) -> Iterator[Progre
         for i, table in tables
         for n, row in enumerate(table.tolist(), 1)
     ]
-    write_atomically(folder / "spots.csv", "\n".join([",".join(["frame", "id", *names]), *rows, ""]))
+    write_atomically(
+        folder / "spots.csv", "\n".join([",".join(["frame", "id", *names]), *rows, ""])
+    )
     write_frames(folder / "labels.tif", labels)
     write_frames(folder / "truth.tif", ((label > 0) * np.uint8(255) for label in labels),
                  count=recipe.frames)  # fmt: skip
