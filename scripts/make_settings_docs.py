@@ -19,6 +19,7 @@ JOBS = {
     "Predicted spots": ("simulation", "PredictSettings"),
     "Calibration": ("grains", "CalibrationSettings"),
     "Grain map": ("grains", "GrainSettings"),
+    "Spots guided by grains": ("grains", "RefineSettings"),
     "Background": ("background", "ExtractionSettings"),
     "Training set": ("training.crops.own_scan_settings", "TrainingSetSettings"),
     "Training": ("training.settings", "TrainSettings"),
