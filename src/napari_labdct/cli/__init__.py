@@ -33,13 +33,25 @@ COMMANDS = {
     "train": "train a network",
     "finetune": "fine-tune a trained network on reviewed spots or on a scan's own background",
     "models": "list trained networks, show their cards, import them, write ONNX",
+    "run": "take a scan through all steps of a recipe",
+    "batch": "take many scans through a recipe",
     "evaluate": "score models or masks: spots, shapes, SNR",
     "doctor": "what this computer has, and the quickest device: for bug reports",
 }
 #: What was made before Ctrl-C is kept by these; the others begin again.
 GO_ON = {
-    "simulate", "synthesise", "denoise", "track", "routine", "grains", "refine", "train", "finetune"
-}  # fmt: skip
+    "simulate",
+    "synthesise",
+    "denoise",
+    "track",
+    "routine",
+    "grains",
+    "refine",
+    "train",
+    "finetune",
+    "run",
+    "batch",
+}
 STOPPED = 130
 #: As a program says it that SIGPIPE ended: ``labdct info SCAN | head``.
 READER_GONE = 141

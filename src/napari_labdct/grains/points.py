@@ -158,7 +158,7 @@ class PointSearch:
         """Ask of every grain, the surest first, what only it explains now that all are known;
         those left without spots of their own are given up. Yields after each how many were asked.
         """
-        yield from self.images.forget()
+        yield from self.images.forgetting()
         before, self.grains = self.grains, []
         least = self._stages[-1]
         for asked, grain in enumerate(sorted(before, key=lambda g: -g.completeness), 1):

@@ -292,7 +292,7 @@ def written(
         if not path.exists() and as_before(read_json(side), made) is not None:
             return [table, side] if table.exists() else []
     elif path.exists():
-        before, rows = _stored(path)
+        before, rows = stored(path)
         if as_before(before, made) is not None:
             if not table.exists():
                 write_grain_csv(table, rows)
@@ -303,7 +303,7 @@ def written(
     return []
 
 
-def _stored(path: Path) -> tuple[dict[str, Any], np.ndarray]:
+def stored(path: Path) -> tuple[dict[str, Any], np.ndarray]:
     """Recipe and table of a map of ours; nothing of another file."""
     import h5py
 

@@ -235,7 +235,7 @@ class Search:
         int
             How many grains were asked, after each.
         """
-        yield from self.images.forget()
+        yield from self.images.forgetting()
         least = self.stages[-1]
         number = np.zeros(len(self.grains) + 1, np.int32)
         kept: list[tuple[int, Grain]] = []

@@ -129,7 +129,12 @@ class SpotImages:
         empty = [np.zeros(0, np.int16)]
         return np.cumsum(counts), np.concatenate(rows or empty), np.concatenate(cols or empty)
 
-    def forget(self) -> Iterator[int]:
+    def forget(self) -> None:
+        """Take back what was explained."""
+        for _ in self.forgetting():
+            pass
+
+    def forgetting(self) -> Iterator[int]:
         """Take back what was explained, a few projections at a time; yields how many are done."""
         for done, image in enumerate(self.images, 1):
             image[image != HIDDEN] &= 255 - EXPLAINED

@@ -13,7 +13,7 @@ from ..core.jobs import FrameJob, Output
 from ..core.parameters import Param, Settings
 from ..core.recipes import recipe
 from ..scan.scan import Scan
-from .evidence import Evidence, smallest_spot, spot_area
+from .evidence import Evidence, least_significance, smallest_spot, spot_area
 
 if TYPE_CHECKING:
     from .model import Model
@@ -87,7 +87,7 @@ class DenoiseSettings(Settings):
         ),
     ] = 1
     min_significance: Annotated[
-        float,
+        float | None,
         Param(
             "Least significance",
             "sigma",
@@ -95,10 +95,11 @@ class DenoiseSettings(Settings):
             100,
             0.25,
             "Spots that stand out of the noise by less, in the best of many matched filters, stay "
-            "below the threshold, whatever the network says; 0 asks for nothing.",
+            "below the threshold, whatever the network says; 4.5 in scans of small spots and 5 in "
+            "others if not given. 0 asks for nothing.",
             advanced=True,
         ),
-    ] = 4.5
+    ] = None
     smallest_px: Annotated[
         int | None,
         Param(
@@ -199,15 +200,24 @@ class Denoiser(FrameJob):
         """Pixels of the smallest spot of this scan; to find it, projections are read."""
         if self.settings.smallest_px:
             return self.settings.smallest_px
-        return 1 if self.median is None else smallest_spot(spot_area(self.scan))
+        return 1 if self.median is None else smallest_spot(self._spot_area)
+
+    @cached_property
+    def min_significance(self) -> float:
+        """Noise sigmas that a spot of this scan must show; to find it, projections are read."""
+        if self.settings.min_significance is not None:
+            return self.settings.min_significance
+        return least_significance(0 if self.median is None else self._spot_area)
+
+    @cached_property
+    def _spot_area(self) -> float:
+        return spot_area(self.scan)
 
     @cached_property
     def evidence(self) -> Evidence:
         """What a spot must show besides the network's word."""
         model = self.model
-        return Evidence(
-            self.settings.min_significance, self.smallest_px, model.threshold, model.block_px
-        )
+        return Evidence(self.min_significance, self.smallest_px, model.threshold, model.block_px)
 
     @property
     def note(self) -> str:
@@ -264,6 +274,7 @@ class Denoiser(FrameJob):
         # their hash.
         made["settings"]["looks"] = made["settings"].pop("augmentations")
         made["settings"]["smallest_px"] = self.smallest_px
+        made["settings"]["min_significance"] = self.min_significance
         if not self.evidence.asks:
             del made["settings"]["min_significance"], made["settings"]["smallest_px"]
         made["circular"] = self.scan.circular

@@ -10,8 +10,8 @@ from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from .preferences import PLUGIN
 
-#: The way from a scan to its spots, in the order of work; a dock each.
-WAY = ("Scan", "Denoise", "Compare", "Review")
+#: The way from a scan to its spots and grains, in the order of work; a dock each.
+WAY = ("Scan", "Denoise", "Compare", "Review", "Grains")
 _OURS = "napari-labdct dock"
 
 
