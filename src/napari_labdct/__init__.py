@@ -30,7 +30,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "spots.tracking": ["TrackSettings", "Tracker"],
         "networks.model": ["Model"],
         "networks.denoising": ["DenoiseSettings", "Denoiser"],
-        "campaign": ["Campaign"],
     },
 )
 __all__ += ["__version__"]

@@ -130,28 +130,6 @@ def yaml_seeds(folder: Path) -> list[Path]:
     return [_put(folder / "scan.yaml", SCAN_YAML), _put(folder / "other.yaml", other)]
 
 
-STEPS = """\
-labdct_recipe: 1
-steps:
-  - denoise: {model: compact, threshold: 120, augmentations: 2}
-  - track: {output: sure}
-  - measure
-  - routine: {sigma_px: 3.5, remove_cosmic_rays: true}
-  - compare
-  - grains: {sample: cylinder, diameter_um: 500.0}
-"""
-
-
-def steps_seeds(folder: Path) -> list[Path]:
-    return [_put(folder / "recipe.yaml", STEPS)]
-
-
-def read_steps(path: Path) -> None:
-    from napari_labdct.campaign import read_recipe
-
-    read_recipe(path)
-
-
 def angle_seeds(folder: Path) -> list[Path]:
     lines = [f"{k},proj_{k:03d}.tif,{-180 + 1.5 * k:.2f}" for k in range(40)]
     plain = _put(folder / "angles.csv", "\n".join(["number,file,omega", *lines]))
@@ -629,7 +607,6 @@ READERS = (
     Reader("tiff", tiff_seeds, read_scan, m.tiff_changed, ("tiff",)),
     Reader("ome-tiff", ome_seeds, read_scan, m.tiff_changed),
     Reader("scan.yaml", yaml_seeds, read_scan, m.yaml_changed, ("scan.yaml",)),
-    Reader("recipe", steps_seeds, read_steps, m.yaml_changed),
     Reader("angles", angle_seeds, lambda p: _angles(p), m.reworded),
     Reader("names", name_seeds, read_names, m.reworded, is_file=False),
     Reader("csv-table", _table_seed("s.csv"), read_table, m.reworded),

@@ -33,8 +33,6 @@ COMMANDS = {
     "train": "train a network",
     "finetune": "fine-tune a trained network on reviewed spots or on a scan's own background",
     "models": "list trained networks, show their cards, import them, write ONNX",
-    "run": "take a scan through all steps of a recipe",
-    "batch": "take many scans through a recipe",
     "evaluate": "score models or masks: spots, shapes, SNR",
     "doctor": "what this computer has, and the quickest device: for bug reports",
 }
@@ -49,8 +47,6 @@ GO_ON = {
     "refine",
     "train",
     "finetune",
-    "run",
-    "batch",
 }
 STOPPED = 130
 #: As a program says it that SIGPIPE ended: ``labdct info SCAN | head``.

@@ -9,17 +9,30 @@ from typing import Any
 import numpy as np
 import yaml
 
-from ..core.errors import ScanError, SettingsError, listed, quoted
+from ..core.errors import ScanError, SettingsError, listed, quoted, reason
 from ..core.files import write_atomically
 from ..scan.description import NO_MASK, ScanDescription
 from ..scan.scan import Scan, angles
 from .angle_log import read_angles
 from .regular import read_bytes
-from .yaml_text import MOST_BYTES, read_yaml
 
 FILE_NAME = "scan.yaml"
 _OTHER_NAME = "scan.yml"
+_MOST_ENTRIES = 1_000_000
+_MOST_BYTES = 2 << 20
 _ENTRIES = ("frames", "omega_deg", "omega_csv")  # beside those of ScanDescription
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # C: 20 times as fast
+    """As `yaml.SafeLoader`, but merged mappings do not grow without end."""
+
+    _merged = 0
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        self._merged += len(node.value)
+        if self._merged > _MOST_ENTRIES:
+            raise yaml.YAMLError("its merged mappings are too large")
 
 
 @dataclass(frozen=True)
@@ -61,7 +74,13 @@ def read_scan_yaml(path: str | Path) -> ScanFile:
         It is not YAML, has an unknown entry or a value that makes no sense.
     """
     path = Path(path)
-    content = read_yaml(path) or {}
+    try:
+        content = yaml.load(read_bytes(path, _MOST_BYTES).decode("utf-8"), _Loader) or {}
+    except ScanError:
+        raise
+    except Exception as error:  # YAML's makers of dates, numbers... fail in their own ways
+        why = "it is nested too deep" if isinstance(error, RecursionError) else reason(error)
+        raise ScanError(f"{path} cannot be read as YAML ({why}); correct it.") from error
     if not isinstance(content, dict):
         raise ScanError(f"{path} must hold 'name: value' lines, such as 'pixel_um: 3.36'.")
     content = dict(content)
@@ -189,7 +208,7 @@ def update_scan_yaml(path: str | Path, changes: dict[str, Any]) -> Path:
     """
     path = Path(path)
     read_scan_yaml(path)
-    before = read_bytes(path, MOST_BYTES)
+    before = read_bytes(path, _MOST_BYTES)
     content = dict(yaml.safe_load(before.decode("utf-8")) or {})
     for name, value in changes.items():
         content.pop(name, None)
