@@ -303,17 +303,24 @@ def _check_chain(tif: tifffile.TiffFile, name: str) -> None:
     """Refuse a file whose chain of pages leads out of it, as that of a cut-off one does.
 
     tifffile only logs that and goes on with the pages before, so projections would be missing.
+    A chain that comes back, or leads through other data, has pages without end.
     """
     file, tiff = tif.filehandle, tif.tiff
     offset = tif.pages.first.offset
-    seen = set()
+    seen, size = set(), 0
     try:
-        while offset and offset not in seen:
+        while offset:
             seen.add(offset)
             file.seek(offset)
             (n_tags,) = struct.unpack(tiff.tagnoformat, file.read(tiff.tagnosize))
             file.seek(offset + tiff.tagnosize + n_tags * tiff.tagsize)
             (offset,) = struct.unpack(tiff.offsetformat, file.read(tiff.offsetsize))
+            size += tiff.tagnosize + n_tags * tiff.tagsize + tiff.offsetsize
+            if offset in seen or size > file.size:
+                raise ScanError(
+                    f"{name} is a damaged TIFF file (its pages lie over each other); copy it again "
+                    "from the instrument."
+                )
     except (struct.error, OSError):
         raise ScanError(
             f"{name} is cut off (page {len(seen) - 1} is not whole); copy it again from the "
