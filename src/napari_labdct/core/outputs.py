@@ -102,7 +102,8 @@ def made_aside(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
             for new, place in places:
                 _take_place(new, place, aside)
         except OutputError as error:
-            raise OutputError(str(error).replace(f"{aside}{os.sep}", f"{path.parent}{os.sep}"))
+            said = str(error).replace(f"{aside}{os.sep}", f"{path.parent}{os.sep}")
+            raise OutputError(said) from error
         except OSError as error:
             raise cannot_write(path, error) from error
         finally:
