@@ -161,8 +161,6 @@ class ResultFolder:
     ----------
     finished : bool
         Whether the very result is there.
-    said : list of str
-        Sentences for the user that are kept with the result.
 
     Raises
     ------
@@ -194,15 +192,12 @@ class ResultFolder:
             raise InputsChangedError(
                 f"What {self.path} was made of has changed since; make it anew with --overwrite."
             )
-        self.said: list[str] = []
         names_there = there.get("files") if same and not changed else None
         self.finished = bool(names_there) and all(
             isinstance(name, str) and (self.path / name).exists() for name in names_there
         )
         if same and not changed:
-            self._made = {k: v for k, v in there.items() if k not in ("files", "said")}
-            if self.finished and isinstance(there.get("said"), list):
-                self.said = [str(sentence) for sentence in there["said"]]
+            self._made = {k: v for k, v in there.items() if k != "files"}
 
     def _files(self) -> list[Path]:
         return sorted(path for name in self._names for path in self.path.glob(name))
@@ -228,5 +223,5 @@ class ResultFolder:
                 remove(old)
             yield
             files = [path.name for path in self._files()]
-            whole = {**self._made, **({"said": self.said} if self.said else {}), "files": files}
+            whole = {**self._made, "files": files}
             write_atomically(self._recipe, json.dumps(whole, indent=1) + "\n")

@@ -90,9 +90,7 @@ def _block(path: Path) -> Any:
     try:
         document = gemmi.cif.read_string(_text(path))
     except (ValueError, RuntimeError) as error:
-        raise SettingsError(
-            f"{path.name} cannot be read as a CIF file: {reason(error)}."
-        ) from None
+        raise SettingsError(f"{path.name} cannot be read as a CIF file: {reason(error)}.") from None
     blocks = [b for b in document if b.find_value("_cell_length_a")]
     if not blocks:
         raise SettingsError(f"{path.name} has no unit cell; a CIF with _cell_length_a is needed.")

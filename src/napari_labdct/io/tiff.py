@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
 import struct
 import threading
+import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, islice
@@ -426,10 +428,14 @@ def write_tiff(path: Path, scan: Scan, recipe: Mapping[str, Any]) -> Path:
     shape = (scan.n_frames, *scan.shape)
     big = math.prod(shape) * dtype.itemsize > _CLASSIC_BYTES
     tags = [(ORIENTATION_TAG, "H", 1, scan.orientation, True)]
+    told = ome_metadata(scan, recipe)
+    # the same for the same scan, so that equal scans are equal files
+    known = f"{scan.identity()} {json.dumps(told, sort_keys=True, default=str)}"
+    told["UUID"] = str(uuid.uuid5(uuid.NAMESPACE_OID, known))
     with atomic(path) as part, tifffile.TiffWriter(part, bigtiff=big, ome=True) as tif:
         tif.write(
             frames, shape=shape, dtype=dtype, photometric="minisblack", extratags=tags,
-            metadata=ome_metadata(scan, recipe),
+            metadata=told,
         )  # fmt: skip
     return path
 
