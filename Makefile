@@ -7,14 +7,15 @@ SYSTEM := xvfb libgl1-mesa-dri libegl1 libgl1 libdbus-1-3 libfontconfig1 libglib
   libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-shm0 libxcb-sync1 libxcb-xfixes0 \
   libxcb-xkb1
 
-.PHONY: help demo app test fuzz lint docs dist system clean
+.PHONY: help demo app test coverage fuzz lint docs dist system clean
 
 help:
 	@echo "make demo   denoise the sample scan, compare, map grains, write pictures into demo_output/"
 	@echo "make app    open napari on the result of the demo"
 	@echo "make test   run every test (installs Xvfb and the libraries Qt needs through apt)"
+	@echo "make coverage  run every test and say which lines none of them runs"
 	@echo "make fuzz   read 10,000 damaged files with every reader (an hour or more)"
-	@echo "make lint   check style and spelling"
+	@echo "make lint   check style, spelling and types"
 	@echo "make docs   build the site into site/"
 	@echo "make dist   build the wheel and the sdist, and look at what they hold"
 	@echo "make clean  remove the environment and the demo's output"
@@ -36,6 +37,11 @@ app: $(VENV)/.installed
 test: $(VENV)/.installed system
 	env -u DISPLAY -u WAYLAND_DISPLAY -u QT_QPA_PLATFORM $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
+coverage: $(VENV)/.installed system
+	$(BIN)/python -m pip install --quiet -c constraints.txt pytest-cov
+	env -u DISPLAY -u WAYLAND_DISPLAY -u QT_QPA_PLATFORM $(BIN)/python -m pytest -n auto --maxprocesses 4 \
+	  --dist loadfile --cov --cov-report=term:skip-covered --cov-report=html
+
 fuzz: $(VENV)/.installed
 	LABDCT_FUZZ=10000 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile tests/fuzz
 
@@ -54,10 +60,11 @@ system:
 	fi
 
 lint: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet -c constraints.txt ruff codespell
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
+	$(BIN)/python -m mypy
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt mkdocs-material "mkdocstrings[python]"

@@ -2,11 +2,12 @@
 
     python benchmarks/network_speed.py [--sizes 600 1200 2032] [--networks compact paper fastai]
 
-The network alone, on the CPU: no reading, no median, no normalisation.  Every figure is from a
-process of its own: one call to warm up, then the quickest of --repeats; `paper` and `fastai`,
-which take long, are called once.  Memory is the peak of the process less what it had before the
-first call (Linux).  `fastai` needs the extra `bench`; it is built without weight norm, as `paper`
-is, and with the same weights both must give the same output.
+The network alone, on the CPU: no reading, no median, no normalisation; `torch` is torch's own loop
+over the layers in float32, `cpu` and `cpu:bf16` what `labdct` does (`networks.bands`).  Every
+figure is from a process of its own: one call to warm up, then the quickest of --repeats; `paper`
+and `fastai`, which take long, are called once.  Memory is the peak of the process less what it
+had before the first call (Linux).  `fastai` needs the extra `bench`; it is
+built without weight norm, as `paper` is, and with the same weights both must give the same output.
 """
 
 from __future__ import annotations
@@ -22,10 +23,14 @@ import torch
 from memory import peak_gb
 from torch import nn
 
+from napari_labdct.networks.bands import Bands
+from napari_labdct.networks.devices import has_bfloat16
 from napari_labdct.networks.registry import NETWORKS, build_network, fuse_batch_norm
-from napari_labdct.networks.runtimes import RUNTIMES, available_runtimes, start_runtime
+from napari_labdct.networks.runtimes import available_runtimes, start_runtime
 
 LARGE = ("paper", "fastai")
+#: What `Model` runs on a CPU in place of torch's own loop over the layers, by device.
+BANDS = {"cpu": torch.float32, "cpu:bf16": torch.bfloat16}
 
 
 def fastai_network() -> nn.Module:
@@ -65,12 +70,15 @@ def measure(name: str, runtime: str, size: int, repeats: int) -> dict:
         network = nn.Sequential(whole, nn.Sigmoid()).eval()
         network.multiple = multiple
     layout = torch.contiguous_format if name == "fastai" else torch.channels_last
-    if runtime == "torch":
+    if runtime in BANDS:
+        network = Bands(whole, BANDS[runtime])
+    elif runtime == "torch":
         network = network.to(memory_format=layout)
     else:
         network = start_runtime(runtime, network, channels, torch.get_num_threads())
     side = size + -size % multiple
-    x = torch.randn(1, channels, side, side).to(memory_format=layout)
+    x = torch.randn(1, channels, side, side)
+    x = x if runtime in BANDS else x.to(memory_format=layout)
     before = peak_gb()
     walls, cpus = [], []
     with torch.inference_mode():
@@ -89,7 +97,9 @@ def main() -> None:
     )
     parser.add_argument("--sizes", type=int, nargs="+", default=[600, 1200, 2032])
     parser.add_argument("--networks", nargs="+", default=[*NETWORKS, "fastai"])
-    parser.add_argument("--runtimes", nargs="+", default=["torch", *available_runtimes()])
+    own = [name for name in BANDS if name == "cpu" or has_bfloat16()]
+    default = ["torch", *own, *available_runtimes()]
+    parser.add_argument("--runtimes", nargs="+", default=default)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -108,7 +118,7 @@ def main() -> None:
         # Largest first, so that every other row can be put beside it.
         for name in reversed(given.networks):
             for runtime in given.runtimes:
-                if runtime in RUNTIMES and name in LARGE:
+                if runtime != "torch" and name in LARGE:
                     continue
                 one = ["--one", name, runtime, str(size), str(given.repeats)]
                 out = subprocess.run(

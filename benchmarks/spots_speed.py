@@ -1,6 +1,6 @@
 """Measuring a whole stack: 181 projections of 2032 x 2032 with 1000 spots each.
 
-    python benchmarks/spots_speed.py [--frames N]
+    python benchmarks/spots_speed.py [--frames N] [--profile]
 
 Prints the seconds for the whole stack on this computer, with the rolling median (11 frames) that
 the local background needs and without it, and how often each part counts.  The stack is made
@@ -11,7 +11,9 @@ off.
 from __future__ import annotations
 
 import argparse
+import cProfile
 import os
+import pstats
 import time
 
 import numpy as np
@@ -52,14 +54,19 @@ class Made(LazyStack):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=181)
-    frames = parser.parse_args().frames
+    parser.add_argument("--profile", action="store_true", help="also where the time goes")
+    given = parser.parse_args()
+    frames, profile = given.frames, cProfile.Profile()
     scan, masks = Scan(Made(frames, False)), Made(frames, True)
     detections = Detections(masks)
     next(measure_detections(scan, detections))  # compile
     scan.frames.seconds = masks.seconds = scan.frames.cpu_seconds = masks.cpu_seconds = 0.0
+    if given.profile:
+        profile.enable()
     start, cpu = time.perf_counter(), time.process_time()
     spots = sum(len(table) for table in measure_detections(scan, detections))
     wall = time.perf_counter() - start
+    profile.disable()
     making = scan.frames.seconds + masks.seconds
     busy = time.process_time() - cpu - scan.frames.cpu_seconds - masks.cpu_seconds
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} when it ended")
@@ -71,6 +78,8 @@ def main() -> None:
     for _ in range(10):
         measure(frame, mask, background)
     print(f"measuring alone: {(time.perf_counter() - start) / 10:.3f} s a projection")
+    if given.profile:
+        pstats.Stats(profile).strip_dirs().sort_stats("tottime").print_stats(15)
 
 
 if __name__ == "__main__":

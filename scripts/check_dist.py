@@ -12,6 +12,7 @@ WANTED = (
     "napari_labdct/py.typed",
     "napari_labdct/models/compact.safetensors",
     "napari_labdct/models/accurate.safetensors",
+    "napari_labdct/pages/tutorial.md",
     "napari_labdct/sample_data/demo/scan.yaml",
     "/entry_points.txt",
     "/LICENSE",

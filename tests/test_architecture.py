@@ -16,7 +16,7 @@ SOURCE = Path(napari_labdct.__file__).parent
 # From the ground up: a room imports only rooms that stand before it here.
 ROOMS = [
     "_version", "core", "crystal", "scan", "io", "background", "spots", "simulation", "networks",
-    "review", "evaluation", "training", "grains", "cli", "__main__", "gui",
+    "review", "evaluation", "training", "grains", "jobs", "cli", "campaign", "__main__", "gui",
 ]  # fmt: skip
 # Inside gui: what docks share, then widgets, then docks, none of which imports another.
 GUI_FLOORS = ["app", "widgets"]

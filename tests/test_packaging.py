@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import tifffile
+import yaml
 
 import napari_labdct
 
@@ -28,6 +29,9 @@ def load_script(name: str):
 
 
 check_dist, changelog_part = load_script("check_dist"), load_script("changelog_part")
+set_version = load_script("set_version")
+#: What conda-forge calls otherwise.
+CONDA = {"matplotlib": "matplotlib-base", "torch": "pytorch"}
 SOURCE = Path(napari_labdct.__file__).parent
 
 
@@ -39,7 +43,7 @@ def test_every_package_is_listed():
         ".".join(["napari_labdct", *path.parent.relative_to(SOURCE).parts])
         for path in SOURCE.rglob("__init__.py")
     }
-    assert listed == there | {"napari_labdct.sample_data"}
+    assert listed == there | {"napari_labdct.pages", "napari_labdct.sample_data"}
 
 
 def test_the_headless_list_is_all_but_napari_and_qt():
@@ -53,6 +57,28 @@ def test_the_headless_list_is_all_but_napari_and_qt():
     assert left_out == {"magicgui", "napari", "qtpy", "superqt"}
 
 
+def test_the_conda_recipe_asks_for_the_same():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    needed = [line for line in config["options"]["install_requires"].split("\n") if line]
+    split = [re.fullmatch(r"([\w-]+)(.*)", line).groups() for line in needed]
+    recipe = yaml.safe_load((ROOT / "packaging" / "recipe.yaml").read_text(encoding="utf-8"))
+    wanted = {f"{CONDA.get(name, name)} {rest}".strip() for name, rest in split}
+    python = f"python {config['options']['python_requires']}"
+    assert set(recipe["requirements"]["run"]) == wanted | {python}
+
+
+def test_a_tag_gives_every_file_its_version(tmp_path):
+    assert set(set_version.versions().values()) == {napari_labdct.__version__}
+    for name in set_version.PLACES:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    set_version.set_version("1.2.3rc1", tmp_path)
+    assert set(set_version.versions(tmp_path).values()) == {"1.2.3rc1"}
+    with pytest.raises(SystemExit, match="mend the tag"):
+        set_version.set_version("v1.2", tmp_path)
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """The folder of a fresh installation of the wheel, without what it depends on."""
@@ -61,7 +87,7 @@ def installed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     ignore = shutil.ignore_patterns(
-        ".*", "docs", "tests", "build", "dist", "*.egg-info", "demo_out*"
+        ".*", "images", "tests", "build", "dist", "*.egg-info", "demo_out*"
     )
     shutil.copytree(ROOT, source, ignore=ignore)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]

@@ -15,6 +15,7 @@ from ._version import __version__
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
+        "campaign.campaign": ["Campaign"],
         "core.errors": ["LabDCTError"],
         "core.frame_store": ["FrameStore"],
         "core.jobs": ["Progress"],

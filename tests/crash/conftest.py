@@ -31,6 +31,11 @@ def given(tmp_path_factory) -> Path:
     tifffile.imwrite(folder / "frames.tif", frames, photometric="minisblack")
     tifffile.imwrite(folder / "mask.tif", mask, photometric="minisblack")
     tifffile.imwrite(folder / "other.tif", np.roll(mask, 1, 2), photometric="minisblack")
+    (folder / "recipe.yaml").write_text(
+        "labdct_recipe: 1\nsteps:\n- step: denoise\n"
+        "  settings: {median_window: 3, binning: 1, device: cpu}\n"
+        "- step: measure\n  settings: {median_window: 3}\n"
+    )
     review = Review(mask.shape, folder / "one.review.jsonl")
     review.set_status([(0, 1), (1, 1)], 1)
     return folder

@@ -41,6 +41,8 @@ COMMANDS = {
     "evaluate": "evaluate IN/other.tif --scan IN/frames.tif --truth IN/mask.tif -o OUT/quality",
     "grains": "grains IN/grains/scan.yaml --spots IN/grains/truth.tif -o OUT/grains.h5 "
     "--sample cylinder --diameter-um 70 --height-um 90 --voxel-um 6 --effort quick --threads 1",
+    "run": "run IN/recipe.yaml IN/frames.tif -o OUT/one",
+    "batch": "batch run IN/recipe.yaml IN/frames.tif -o OUT/many --logs IN/logs",
     "train": "train OUT/run --iterations 2 --batch 2 --crop-px 64 --validation-crops 1 "
     "--validate-every 1 --checkpoint-every 1 --report-every 1 --device cpu --workers 0",
     "finetune": "finetune IN/pairs --model compact -o OUT/mine.safetensors --iterations 1 "

@@ -20,6 +20,8 @@ PLACES = {
     "compare": ["report/recipe.json", "report/report.html", "report/spots_a.csv"],
     "evaluate": ["quality/recipe.json", "quality/quality.json", "quality/snr.csv"],
     "grains": ["grains.h5", "grains.csv"],
+    "run": ["one/denoise.tif", "one/measure.csv"],
+    "batch": ["many/frames/denoise.tif"],
     "train": ["run/recipe.json", "run/best.safetensors", "run/last.safetensors", "run/log.jsonl"],
     "finetune": ["mine.safetensors", "mine.json", "mine.png", "mine.log.jsonl"],
     "onnx": ["compact.onnx"],

@@ -130,6 +130,27 @@ def yaml_seeds(folder: Path) -> list[Path]:
     return [_put(folder / "scan.yaml", SCAN_YAML), _put(folder / "other.yaml", other)]
 
 
+def recipe_seeds(folder: Path) -> list[Path]:
+    text = """\
+labdct_recipe: 1
+steps:
+- step: denoise
+  settings: {model: compact, threshold: 120}
+- track
+- step: measure
+  name: spots
+  inputs: {spots: track}
+- {step: export, settings: {formats: [h5, labels]}}
+"""
+    return [_put(folder / "recipe.yaml", text)]
+
+
+def read_recipe_file(path: Path) -> None:
+    from napari_labdct.campaign import read_recipe
+
+    read_recipe(path).to_yaml()
+
+
 def angle_seeds(folder: Path) -> list[Path]:
     lines = [f"{k},proj_{k:03d}.tif,{-180 + 1.5 * k:.2f}" for k in range(40)]
     plain = _put(folder / "angles.csv", "\n".join(["number,file,omega", *lines]))
@@ -607,6 +628,7 @@ READERS = (
     Reader("tiff", tiff_seeds, read_scan, m.tiff_changed, ("tiff",)),
     Reader("ome-tiff", ome_seeds, read_scan, m.tiff_changed),
     Reader("scan.yaml", yaml_seeds, read_scan, m.yaml_changed, ("scan.yaml",)),
+    Reader("recipe", recipe_seeds, read_recipe_file, m.yaml_changed),
     Reader("angles", angle_seeds, lambda p: _angles(p), m.reworded),
     Reader("names", name_seeds, read_names, m.reworded, is_file=False),
     Reader("csv-table", _table_seed("s.csv"), read_table, m.reworded),

@@ -108,7 +108,8 @@ def test_an_empty_dock_says_what_to_do(dock, name):
         assert panel.empty.isVisibleTo(panel)
         assert not panel.scroll.isVisibleTo(panel)
         texts = [b.text() for b in panel.empty.findChildren(QPushButton)]
-        assert texts == ["Open files...", "Open folder...", "Open sample"]
+        assert texts[:3] == ["Open files...", "Open folder...", "Open sample"]
+        assert texts[3:] == ["Show me around", "No, thanks"]
 
 
 @pytest.mark.parametrize("name", ["Scan", "Denoise"])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
 from napari_labdct.core.errors import OutputError
+from napari_labdct.networks import denoising
 from napari_labdct.networks.denoising import Denoiser, DenoiseSettings, output_shape
 from napari_labdct.networks.normalisation import normalise
+from napari_labdct.networks.registry import NETWORKS
 from napari_labdct.scan.scan import Scan
 
 STACK = np.random.default_rng(2).poisson(50, (9, 32, 40)).astype(np.uint16)
@@ -175,3 +179,50 @@ def test_pixels_without_information_stop_no_run_and_hold_no_spot(tmp_path):
     assert "Detector mask" in said[0]
     assert any("Projection 3 is blank" in text for text in said)
     assert any("Projection 7: values" in text for text in said)
+
+
+def test_frames_at_once_give_the_file_that_one_after_another_give(tmp_path, monkeypatch):
+    """On two threads, in both precisions, with a cancel on the way; threads are as before."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
+    scan = Scan(np.tile(STACK, (1, 2, 2)))
+    for device in ("cpu", "cpu:bf16"):
+        files, seen = [], set()
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            try:
+                job = Denoiser(scan, DenoiseSettings(device=device, median_window=5))
+                assert job.at_once == threads
+                finish = job.finish
+
+                def watched(index, begun, finish=finish, seen=seen):
+                    seen.add((threading.current_thread().name[:12], torch.get_num_threads()))
+                    return finish(index, begun)
+
+                monkeypatch.setattr(job, "finish", watched)
+                path = tmp_path / f"{device[4:]}{threads}.tif"
+                store = job.open_store(path)
+                steps = job.run(store)
+                while next(steps).done < 3:
+                    pass
+                steps.close()
+                assert 3 <= store.done.sum() < 9
+                steps = [s for s in job.run(store) if s.frame is not None]
+                assert steps[-1].done == 9
+                assert torch.get_num_threads() == threads
+                files.append(path.read_bytes())
+            finally:
+                torch.set_num_threads(1)
+        assert files[0] == files[1]
+        assert {s for s in seen if s[0] == "labdct-frame"} == {("labdct-frame", 1)}
+
+
+def test_as_many_frames_at_once_as_the_memory_holds(monkeypatch):
+    torch = pytest.importorskip("torch")
+    job = Denoiser(Scan(STACK), DenoiseSettings(device="cpu"))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    assert job.at_once == denoising.MOST_AT_ONCE
+    need = 32 * 40 * NETWORKS["compact"].memory_bytes_per_px
+    for free, many in ((4 * need, 2), (3 * need, 1), (0, 1)):
+        monkeypatch.setattr(denoising, "free_memory", lambda free=free: free)
+        assert job.at_once == many

@@ -14,6 +14,7 @@ from scipy import ndimage as ndi
 
 from napari_labdct.core.errors import ModelError, OutputError
 from napari_labdct.io.safetensors import read_file, write_file
+from napari_labdct.networks import bands
 from napari_labdct.networks import model as model_module
 from napari_labdct.networks.devices import BFLOAT16, devices, quickest, resolve_device
 from napari_labdct.networks.library import shipped_models
@@ -301,3 +302,30 @@ def test_import_of_the_package_pulls_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("name", ["compact", "accurate"])
+def test_bands_of_rows_give_what_the_network_gives_of_the_whole_projection(name, monkeypatch):
+    """Whatever the height of a band, in float32 to the last digits."""
+    model = Model.load(name, "cpu")
+    seen = np.random.default_rng(8).normal(0, 0.5, (2, 208, 96)).astype(np.float32)
+    for row in range(6, 200, 12):
+        seen[:, row : row + 3, 40:44] += 4
+    x = torch.from_numpy(seen)[None]
+    with torch.inference_mode():
+        whole = model._probability_network()(x).numpy()
+    for band_bytes in (1, 1 << 18, 1 << 30):
+        monkeypatch.setattr(bands, "_BAND_BYTES", band_bytes)
+        np.testing.assert_allclose(bands.Bands(model._net._network, torch.float32)(x), whole,
+                                   atol=2e-6)  # fmt: skip
+    assert np.ptp(whole) > 0.5
+
+
+def test_a_network_that_overflows_is_not_taken_for_one_that_sees_nothing(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
+    for device in ("cpu", BFLOAT16):
+        model = Model.load("compact", device)
+        model._net._network.down[0][0].bias.data.fill_(torch.inf)
+        model._net._network.down[0][3].weight.data.neg_()
+        with pytest.raises(ModelError, match="not a number"):
+            model(np.zeros((40, 40), np.uint16))

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.jobs import FrameJob, Output, Progress
+from ..core.jobs import BACKGROUND, FrameJob, Output, Progress
 from ..core.recipes import recipe
 from ..core.stacks import LazyStack
 from ..scan.scan import Scan
@@ -141,7 +141,11 @@ class Extraction(FrameJob):
     """
 
     name = "background"
+    settings_type = ExtractionSettings
+    makes = BACKGROUND
     suffix = "-background"
+    scan: Scan
+    settings: ExtractionSettings
 
     def __init__(
         self,

@@ -53,14 +53,15 @@ def _weights(at: np.ndarray, n: int, blocks: int) -> tuple[np.ndarray, np.ndarra
 
 def _spread(coarse: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Linear interpolation of block values to every pixel, constant beyond the outer centres."""
-    full = coarse
-    for axis in (0, 1):
-        low, upper = _weights(np.arange(shape[axis]), shape[axis], coarse.shape[axis])
-        high = np.minimum(low + 1, coarse.shape[axis] - 1)
-        upper = upper[:, None] if axis == 0 else upper
-        below = full.take(low, axis)
-        full = below + (full.take(high, axis) - below) * upper
-    return full.astype(np.float32, copy=False)
+    from ..core import block_kernels, kernels
+
+    places = [_weights(np.arange(n), n, blocks) for n, blocks in zip(shape, coarse.shape)]
+    out = np.empty(shape, np.float32)
+    coarse = np.ascontiguousarray(coarse)
+    kernels.in_row_blocks(
+        block_kernels.spread_blocks, shape[0], coarse, *places[0], *places[1], out
+    )
+    return out
 
 
 def _at_points(

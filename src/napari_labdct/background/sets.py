@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import InputsChangedError, OutputError, ScanError
-from ..core.files import atomic_hdf5
-from ..core.frame_store import FrameStore, state_of_inputs
+from ..core.files import atomic_hdf5, make_folder
+from ..core.frame_store import FrameStore, spare_inputs, state_of_inputs
 from ..core.hdf5 import attribute, data_set, item, open_hdf5, recipe_of, values
-from ..core.jobs import Progress
+from ..core.jobs import BACKGROUND_SET, IMAGE, Job, Output, Progress
+from ..core.locks import alone
 from ..core.outputs import as_before, taken
 from ..core.reading import check_regular
 from ..core.schema import NUMBER, Mismatch, check, parse_json
@@ -419,7 +420,7 @@ def is_there(path: Path, measurement: Measurement, name: str, overwrite: bool) -
     return False
 
 
-class Measurement:
+class Measurement(Job):
     """Measures a set while the background is extracted.
 
     Parameters
@@ -428,11 +429,25 @@ class Measurement:
     settings : ExtractionSettings
     store : FrameStore, optional
         Of `extraction`: I_BG is written there too.
+    called : str
+        Name of the set; the scan's if not given.
     """
 
+    name = Extraction.name
+    settings_type = ExtractionSettings
+    makes = BACKGROUND_SET
+    ending = ".h5"
+    scan: Scan
+    settings: ExtractionSettings
+
     def __init__(
-        self, scan: Scan, settings: ExtractionSettings, store: FrameStore | None = None
+        self,
+        scan: Scan,
+        settings: ExtractionSettings,
+        store: FrameStore | None = None,
+        called: str = "",
     ) -> None:
+        self.called = called
         self.scan = scan
         self.settings = settings
         self.store = store
@@ -440,6 +455,28 @@ class Measurement:
         self._cells: list[np.ndarray] = []
         self._total: np.ndarray | None = None
         self._recipe: dict[str, Any] = {}
+
+    @property
+    def output(self) -> Output:
+        return Output(self.scan.shape, np.float32, IMAGE)
+
+    def recipe(self) -> dict[str, Any]:
+        return self.extraction.recipe()
+
+    def make(self, path: str | Path, *, overwrite: bool = False) -> Iterator[Progress]:
+        """As `Job.make`; frames that `store` lacks are made even if the set is there."""
+        output = Path(path).expanduser()
+        spare_inputs([output], self.scan)
+        there = is_there(output, self, self.called, overwrite)
+        if there and (self.store is None or self.store.complete):
+            yield Progress(1, 1, f"{output} holds this background already.")
+            return
+        make_folder(output.parent)
+        with alone(output):
+            yield from self.run()
+            if not there:
+                made = self.result(self.called)
+                made.save(output, overwrite=overwrite, inputs=[self.scan])
 
     def run(self) -> Iterator[Progress]:
         """Go through the scan once; `result` holds the set afterwards.

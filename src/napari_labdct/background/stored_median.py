@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 
 from ..core.frame_store import FrameStore
-from ..core.jobs import FrameJob, Output
+from ..core.jobs import MEDIAN, FrameJob, Output
+from ..core.parameters import Param, Settings
 from ..core.recipes import recipe
 from ..scan.scan import Scan
-from .rolling_median import RollingMedian
+from .rolling_median import SPOT_WINDOW, RollingMedian
+
+
+@dataclass(frozen=True, kw_only=True)
+class MedianSettings(Settings):
+    """The rolling median of a scan."""
+
+    job: ClassVar[str] = "rolling median"
+
+    median_window: Annotated[
+        int,
+        Param("Rolling median", "projections", 1, 361, 2, "Projections whose median is taken."),
+    ] = SPOT_WINDOW
 
 
 class MedianJob(FrameJob):
@@ -26,12 +42,21 @@ class MedianJob(FrameJob):
     """
 
     name = "rolling median"
+    settings_type = MedianSettings
+    makes = MEDIAN
     suffix = "_median"
+    scan: Scan
+    settings: MedianSettings
 
     def __init__(self, scan: Scan, window: int) -> None:
         self.scan = scan
         self._stream = RollingMedian(scan, window)
         self.window, self.note = self._stream.window, self._stream.note
+        self.settings = MedianSettings(median_window=self.window)
+
+    @classmethod
+    def _of(cls, scan: Scan, settings: MedianSettings, files: Mapping[str, Path]) -> Self:
+        return cls(scan, settings.median_window)
 
     @property
     def output(self) -> Output:
@@ -43,8 +68,7 @@ class MedianJob(FrameJob):
 
     def recipe(self) -> dict[str, Any]:
         """The frames, the window, and how it meets the ends."""
-        settings = {"median_window": self.window}
-        return recipe(self.name, settings, self.scan, circular=self.scan.circular)
+        return recipe(self.name, self.settings, self.scan, circular=self.scan.circular)
 
 
 class StoredMedian:

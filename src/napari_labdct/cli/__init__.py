@@ -29,6 +29,8 @@ COMMANDS = {
     "compare": "two masks of a scan: numbers, tables, pictures, a report",
     "spots": "measure every spot, and write tables, masks and labels",
     "convert": "write scans, masks, tables and grain maps in the formats of other programs",
+    "run": "run the steps of a recipe file on a scan",
+    "batch": "run a recipe file on many scans: plan, run, status, retry, collect",
     "train": "train a network",
     "finetune": "fine-tune a trained network on reviewed spots or on a scan's own background",
     "models": "list trained networks, show their cards, import them, write ONNX",
@@ -36,7 +38,12 @@ COMMANDS = {
     "doctor": "what this computer has, and the quickest device: for bug reports",
 }
 #: What was made before Ctrl-C is kept by these; the others begin again.
-GO_ON = {"simulate", "synthesise", "denoise", "track", "routine", "grains", "train", "finetune"}
+GO_ON = {
+    "simulate", "synthesise", "denoise", "track", "routine", "grains", "train", "finetune", "run",
+    "batch",
+}  # fmt: skip
+#: They run other commands, so they stand in the room above.
+ABOVE = {"run", "batch"}
 STOPPED = 130
 #: As a program says it that SIGPIPE ended: ``labdct info SCAN | head``.
 READER_GONE = 141
@@ -143,8 +150,21 @@ def make_parser(chosen: str = ""):
     for name, line in COMMANDS.items():
         command = commands.add_parser(name, help=line, description=f"{line[0].upper()}{line[1:]}.")
         if name == chosen:
-            importlib.import_module(f".{name.replace('-', '_')}", __name__).add_command(command)
+            home = "napari_labdct.campaign.commands" if name in ABOVE else __name__
+            importlib.import_module(f".{name.replace('-', '_')}", home).add_command(command)
     return parser
+
+
+def perform(words: Sequence[str]) -> None:
+    """Run one command inside another: faults are raised, not printed.
+
+    Raises
+    ------
+    LabDCTError
+        What the command would have said.
+    """
+    given = make_parser(words[0]).parse_args(words)
+    given.run(given)
 
 
 def _output_is_gone() -> bool:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from ..core.errors import OutputError
-from ..core.files import make_folder
 from ..core.frame_store import spare_inputs
-from ..core.locks import alone
 from ..core.parameters import add_arguments, from_namespace
 from .common import add_scan, open_given, show_progress
 
@@ -41,20 +38,12 @@ def run(given: argparse.Namespace) -> None:
         raise OutputError(f"{output.name} must end in .h5; give such a name.")
     scan = open_given(given)
     spare_inputs([output, given.frames], scan)
-    measurement = Measurement(scan, settings)
-    there = is_there(output, measurement, given.name, given.overwrite)
+    measurement = Measurement(scan, settings, called=given.name)
+    is_there(output, measurement, given.name, given.overwrite)  # refused before files are made
     if given.frames:
         frames = measurement.extraction
         measurement.store = frames.open_store(given.frames, overwrite=given.overwrite)
-    make_folder(output.parent)
-    with alone(output):
-        if there and (measurement.store is None or measurement.store.complete):
-            print(f"{output} holds this background already.", file=sys.stderr)
-        else:
-            show_progress(measurement.run(), "background")
-        if not there:
-            made = measurement.result(given.name)
-            made.save(output, overwrite=given.overwrite, inputs=[scan])
+    show_progress(measurement.make(output, overwrite=given.overwrite), "background")
     print(output.absolute())
     if measurement.store is not None:
         print(measurement.store.path)

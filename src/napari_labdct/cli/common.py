@@ -8,16 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..core.errors import SettingsError
 from ..core.frame_store import FrameStore, spare_inputs
-from ..core.jobs import FrameJob, Progress
+from ..core.jobs import DENOISED as CLEANED
+from ..core.jobs import MASK, FrameJob, Progress
 from ..core.parameters import add_arguments, from_namespace
 from ..core.recipes import recipe_beside
 from ..scan.scan import Scan
 from ..spots.binarisation import BinaryFrames, SpotSettings, binary_recipe
 from ..spots.detections import Detections
+from ..spots.stacks import EITHER, check_stack, open_mask
+
+__all__ = ["CLEANED", "EITHER", "MASK", "check_stack", "open_mask"]  # passed on to commands
 
 #: The flag that asks for a mask, in every command that can write one.
 WRITE_MASK = "--write-mask"
@@ -82,78 +84,6 @@ def cut_of(cleaned: str, given: argparse.Namespace) -> SpotSettings:
     return from_namespace(SpotSettings, given)
 
 
-#: Kinds of stacks, for `check_stack`.
-CLEANED, MASK, EITHER = "cleaned", "mask", "either"
-_CLEANED_BY = ("denoise", "track")
-
-
-def check_stack(path: str, stack, scan: Scan, kind: str, coarse: bool = False) -> None:
-    """Refuse a stack that cannot belong to the scan, or is of another kind than asked for.
-
-    Parameters
-    ----------
-    path : str
-        Where it was read from; its recipe may lie beside it.
-    stack : array-like (n, rows, cols)
-    scan : Scan
-    kind : str
-        `CLEANED`, `MASK` (labels, too), or `EITHER`.
-    coarse : bool
-        Another size is taken if the recipe says that it was made of this scan.
-
-    Raises
-    ------
-    SettingsError
-        Number of projections, size or kind differ; the message says what to do.
-    """
-    made = recipe_beside(path)
-    made_of = made.get("input", {}).get("id")
-    same = bool(made_of) and made_of == scan.identity()
-    wanted, has = (scan.n_frames, *scan.shape), tuple(stack.shape)
-    if len(has) != 3 or has[0] != scan.n_frames:
-        raise SettingsError(
-            f"{path} has shape {has}, but the scan has {scan.n_frames} projections; give a stack "
-            "of this scan."
-        )
-    if has != wanted and not (coarse and same):
-        raise SettingsError(
-            f"{path} has {has[1]} x {has[2]} pixels, but the projections of '{scan.name}' have "
-            f"{wanted[1]} x {wanted[2]}; give a stack of this scan at full size."
-        )
-    _check_kind(path, stack, made, kind)
-    if made_of and not same:
-        print(f"Note: {path} was made of other projections than '{scan.name}'.", file=sys.stderr)
-
-
-def _check_kind(path: str, stack, made: dict[str, Any], kind: str) -> None:
-    """Refuse masks where a cleaned stack belongs, and the other way round."""
-    by_network = made.get("job") in _CLEANED_BY
-    if kind == MASK and by_network:
-        raise SettingsError(
-            f"{path} is a network result of 'labdct {made['job']}', not a mask; give it as "
-            "--cleaned, or cut it with 'labdct spots --write-mask'."
-        )
-    if kind != CLEANED:
-        return
-    if np.dtype(stack.dtype) != np.uint8:
-        raise SettingsError(
-            f"{path} holds {np.dtype(stack.dtype)} values, not the network's 0 to 255; give the "
-            "output of 'labdct denoise'."
-        )
-    if (made.get("job") and not by_network) or (not made and _only_two_values(stack)):
-        raise SettingsError(f"{path} is a mask; give the network result of 'labdct denoise'.")
-
-
-def _only_two_values(stack) -> bool:
-    """Whether some frames spread over the stack hold 0 and 255, or 0 and 1, and nothing else."""
-    values: set[int] = set()
-    for index in np.unique(np.linspace(0, stack.shape[0] - 1, 8).astype(int)):
-        values |= set(np.unique(np.asarray(stack[index])).tolist())
-        if len(values) > 2:
-            return False
-    return values in ({0, 1}, {0, 255})
-
-
 def show_progress(steps: Iterator[Progress], what: str, unit: str = "frame") -> None:
     """Run a job to its end under a progress bar on standard error."""
     from tqdm import tqdm
@@ -187,16 +117,6 @@ def show_thousandths(steps: Iterator[Progress]) -> None:
                 bar.update(step.done - bar.n)
         finally:
             steps.close()
-
-
-def open_mask(path: str, scan: Scan):
-    """The binary stack of a scan, at its size: enlarged if its recipe says it was made of it."""
-    from ..evaluation.comparison import Enlarged
-    from ..io import open_scan
-
-    stack = open_scan(path).frames
-    check_stack(path, stack, scan, MASK, coarse=True)
-    return Enlarged(stack, scan.shape)
 
 
 def run_job(job: FrameJob, given: argparse.Namespace) -> FrameStore:

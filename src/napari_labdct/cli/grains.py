@@ -7,9 +7,7 @@ import sys
 from pathlib import Path
 
 from ..core.errors import OutputError
-from ..core.files import make_folder, remove
 from ..core.frame_store import spare_inputs
-from ..core.locks import alone
 from ..core.parameters import add_arguments, from_namespace
 from ..grains.settings import GrainSettings
 from .common import add_scan, open_given, open_mask, show_thousandths
@@ -40,7 +38,6 @@ def add_command(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> None:
     from ..grains.mapping import GrainMapping, file_id
-    from ..grains.results import written
 
     output = Path(given.output).expanduser()
     settings = from_namespace(GrainSettings, given)
@@ -54,29 +51,15 @@ def run(given: argparse.Namespace) -> None:
     if given.calibrate:
         scan, material = _calibrated(scan, spots, settings, material)
     job = GrainMapping(scan, spots, settings, material, file_id(given.spots))
-    state = output.with_name(output.name + ".part.json")
-    there = written(output, job.recipe, job.points, given.overwrite)
-    if there:
-        remove(state)  # killed before it was
+    show_thousandths(job.make(output, overwrite=given.overwrite))
+    if job.result is None:
         print(f"{output} holds this result already.", file=sys.stderr)
-    make_folder(output.parent)
-    with alone(output):
-        for path in there or _mapped(job, output, state):
-            print(path)
+    for path in job.files(output):
+        print(path)
     if job.result is not None and job.result.doubtful:
         print(f"{job.result.doubtful} doubtful grains were left out.")
     if job.result is not None and job.result.doubt:
         print(job.result.doubt)
-
-
-def _mapped(job, output: Path, state: Path) -> list[Path]:
-    """Map the grains under a progress bar, and write them."""
-    from ..grains.results import write_result
-
-    show_thousandths(job.run(state, keep_state=True))
-    paths = write_result(output, job.result)
-    remove(state)
-    return paths
 
 
 def _calibrated(scan, spots, settings: GrainSettings, material):

@@ -49,3 +49,19 @@ def block_differences(first, last, frame, background, drift, row_edges, col_edge
                     buffer[n] = abs(step - drift * (background[r, b] - background[r, a]))
                     n += 1
             out[i, j] = np.median(buffer[:n])
+
+
+@njit(nogil=True, cache=True)
+def spread_blocks(first, last, coarse, low_row, row_part, low_col, col_part, out):
+    """Linear interpolation between blocks: first along the columns, then along each row."""
+    wide = coarse.shape[1]
+    line = np.empty(wide, coarse.dtype)
+    for r in range(first, last):
+        one = coarse[low_row[r]]
+        two = coarse[min(low_row[r] + 1, coarse.shape[0] - 1)]
+        for k in range(wide):
+            line[k] = one[k] + (two[k] - one[k]) * row_part[r]
+        target = out[r]
+        for c in range(target.size):
+            k = low_col[c]
+            target[c] = line[k] + (line[min(k + 1, wide - 1)] - line[k]) * col_part[c]

@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from .errors import OutputError
 from .locks import writing
@@ -104,7 +104,7 @@ class _Guarded(io.FileIO):
         super().__init__(path, "w+b")
         self._failure: OSError | None = None
 
-    def write(self, data) -> int:
+    def write(self, data: Any) -> int:
         data = memoryview(data).cast("B")
         done = 0
         try:
@@ -157,7 +157,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         raise
 
 
-def sync(file) -> None:
+def sync(file: IO[Any]) -> None:
     """Bring what was written to an open file to the disk."""
     file.flush()
     os.fsync(file.fileno())

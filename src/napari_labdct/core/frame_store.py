@@ -124,7 +124,14 @@ class FrameStore(LazyStack):
     Use `FrameStore.open_or_create`.
     """
 
-    def __init__(self, path: Path, shape, dtype, made: dict, done: np.ndarray) -> None:
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, int, int],
+        dtype: np.dtype | type,
+        made: dict[str, Any],
+        done: np.ndarray,
+    ) -> None:
         super().__init__(shape, dtype)
         self.path = path
         self.recipe = made
@@ -133,7 +140,7 @@ class FrameStore(LazyStack):
         self.note = ""  # what the user should know before frames are made
         self._lock = threading.RLock()
         self._offset = 0
-        self._held: weakref.finalize | None = None
+        self._held: weakref.finalize[Any, Any] | None = None
 
     @classmethod
     def open_or_create(
@@ -332,7 +339,7 @@ class FrameStore(LazyStack):
         """The file that holds the pixels now."""
         return self.path if self.path.exists() else _part(self.path)
 
-    def missing(self, frames=None) -> list[int]:
+    def missing(self, frames: Iterable[int] | None = None) -> list[int]:
         """The frames (of `frames`, or of all) that still have to be made."""
         wanted = range(self.shape[0]) if frames is None else frames
         return [i for i in wanted if not self.done[i]]

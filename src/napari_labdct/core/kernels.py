@@ -10,6 +10,7 @@ import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -17,7 +18,7 @@ from numba import njit
 _POOL = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="labdct")
 
 
-def in_row_blocks(kernel: Callable, rows: int, *arguments) -> None:
+def in_row_blocks(kernel: Callable[..., Any], rows: int, *arguments: Any) -> None:
     """Run ``kernel(first_row, last_row, *arguments)`` over all rows, one block a core."""
     blocks = min(os.cpu_count() or 1, max(1, rows // 64))
     edges = np.linspace(0, rows, blocks + 1).astype(int)
@@ -33,37 +34,6 @@ def insert_sorted(first, last, ordered, count, image):
         for c in range(image.shape[1]):
             value = image[r, c]
             k = count
-            while k > 0 and ordered[r, c, k - 1] > value:
-                ordered[r, c, k] = ordered[r, c, k - 1]
-                k -= 1
-            ordered[r, c, k] = value
-
-
-@njit(nogil=True, cache=True)
-def remove_sorted(first, last, ordered, count, image):
-    """Remove one copy of `image` from the ascending `ordered[row, col, :count]`."""
-    for r in range(first, last):
-        for c in range(image.shape[1]):
-            value = image[r, c]
-            k = 0
-            while k < count - 1 and ordered[r, c, k] != value:
-                k += 1
-            for j in range(k, count - 1):
-                ordered[r, c, j] = ordered[r, c, j + 1]
-
-
-@njit(nogil=True, cache=True)
-def replace_sorted(first, last, ordered, count, old, new):
-    """Exchange `old` for `new` in the ascending `ordered[row, col, :count]` in one pass."""
-    for r in range(first, last):
-        for c in range(new.shape[1]):
-            gone, value = old[r, c], new[r, c]
-            k = 0
-            while k < count - 1 and ordered[r, c, k] != gone:
-                k += 1
-            while k + 1 < count and ordered[r, c, k + 1] < value:
-                ordered[r, c, k] = ordered[r, c, k + 1]
-                k += 1
             while k > 0 and ordered[r, c, k - 1] > value:
                 ordered[r, c, k] = ordered[r, c, k - 1]
                 k -= 1

@@ -194,7 +194,7 @@ class ResultFolder:
             )
         names_there = there.get("files") if same and not changed else None
         self.finished = bool(names_there) and all(
-            isinstance(name, str) and (self.path / name).exists() for name in names_there
+            isinstance(name, str) and (self.path / name).exists() for name in names_there or ()
         )
         if same and not changed:
             self._made = {k: v for k, v in there.items() if k != "files"}

@@ -264,7 +264,13 @@ def add_earlier_flag(parser: argparse.ArgumentParser, earlier: str, today: str, 
     """
 
     class Earlier(argparse.Action):
-        def __call__(self, parser, namespace, values, option_string=None):
+        def __call__(
+            self,
+            parser: argparse.ArgumentParser,
+            namespace: argparse.Namespace,
+            values: Any,
+            option_string: str | None = None,
+        ) -> None:
             print(f"Note: {earlier} is called {today} now.", file=sys.stderr)  # noqa: T201
             setattr(namespace, self.dest, values)
 

@@ -17,9 +17,14 @@ from .schema import NUMBER, Mismatch, check
 class Input(Protocol):
     """What a recipe tells of the scan it was made of; see `scan.Scan`."""
 
-    name: str
-    n_frames: int
-    shape: tuple[int, int]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def n_frames(self) -> int: ...
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
 
     def identity(self) -> str: ...
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .errors import SettingsError
 
@@ -97,7 +97,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return found
 
 
-def load(place: str):
+def load(place: str) -> Any:
     """What ``module:attribute`` names."""
     module, _, attribute = place.partition(":")
     return getattr(importlib.import_module(module), attribute)

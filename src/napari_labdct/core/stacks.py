@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 
 class FrameStack(Protocol):
     """Anything a scan can be made of: ndarray, memmap, dask, zarr, xarray, `LazyStack`."""
 
-    shape: tuple[int, ...]
-    dtype: np.dtype
+    @property
+    def shape(self) -> Any: ...  # tuple of int; some libraries say tuple of Any
 
-    def __getitem__(self, key): ...
+    @property
+    def dtype(self) -> Any: ...
+
+    def __getitem__(self, key: Any, /) -> Any: ...
 
 
 class LazyStack(ABC):
@@ -27,7 +31,8 @@ class LazyStack(ABC):
     ndim: ClassVar[int] = 3
 
     def __init__(self, shape: tuple[int, int, int], dtype: np.dtype | type) -> None:
-        self.shape = tuple(int(n) for n in shape)
+        count, rows, cols = (int(n) for n in shape)
+        self.shape = (count, rows, cols)
         self.dtype = np.dtype(dtype)
 
     @abstractmethod
@@ -41,7 +46,7 @@ class LazyStack(ABC):
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, key) -> np.ndarray:
+    def __getitem__(self, key: Any) -> np.ndarray:
         key = key if isinstance(key, tuple) else (key,)
         if Ellipsis in key:
             at = key.index(Ellipsis)
@@ -57,5 +62,5 @@ class LazyStack(ABC):
             return np.empty((0, *self.shape[1:]), self.dtype)[(slice(None), *rest)]
         return np.stack([self.read(int(i))[rest] for i in wanted])
 
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[:], dtype=dtype)

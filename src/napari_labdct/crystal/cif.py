@@ -116,7 +116,7 @@ def _number(text: str) -> float:
     return float(gemmi.cif.as_number(text)) if text else float("nan")
 
 
-def _cell(block: Any, path: Path) -> tuple[float, ...]:
+def _cell(block: Any, path: Path) -> tuple[float, float, float, float, float, float]:
     edges = [_number(_value(block, f"_cell_length_{axis}")) for axis in "abc"]
     # The CIF dictionary's own default for an angle that is not given.
     angles = [
@@ -126,7 +126,9 @@ def _cell(block: Any, path: Path) -> tuple[float, ...]:
         raise SettingsError(
             f"{path.name} has no unit cell; _cell_length_a, b and c must be numbers in angstrom."
         )
-    return tuple(edges + angles)
+    a, b, c = edges
+    alpha, beta, gamma = angles
+    return a, b, c, alpha, beta, gamma
 
 
 # ---------------------------------------------------------------------------------- space group
@@ -191,8 +193,11 @@ def _named(name: str) -> list[Any]:
     if group is None or not group.ext or (":" in plain or plain[-1:] in "SZHR"):
         match = _QUALIFIER.search(plain)
         # "P 2 1 2" ends in a digit that is part of the symbol: it needs a mark before it.
-        marked = match and (re.search(r"[:(o]", match.group(), re.I) or match[1].lower() in "szhr")
-        if marked and _look_up(plain[: match.start()]) is not None:
+        if (
+            match
+            and (re.search(r"[:(o]", match.group(), re.I) or match[1].lower() in "szhr")
+            and _look_up(plain[: match.start()]) is not None
+        ):
             wanted = {"s": "1", "z": "2"}.get(match[1].lower(), match[1].upper())
             group = _look_up(plain[: match.start()])
     if group is None:
@@ -264,7 +269,8 @@ def _sites(block: Any, path: Path, cell: tuple[float, ...]) -> tuple[Site, ...]:
             )
         if share == 0:
             continue
-        where = tuple(_number(value) for value in position)
+        x, y, z = (_number(value) for value in position)
+        where = (x, y, z)
         if not np.all(np.isfinite(where)) or np.abs(where).max() > 100:
             raise SettingsError(
                 f"{path.name}: the position of {label or symbol} must be three fractions of the "
@@ -282,7 +288,7 @@ def _element_name(symbol: str) -> str:
     """'Fe3+', 'FE1', 'Fe_a' are Fe; 'D' stays D."""
     import gemmi
 
-    letters = re.match(r"[A-Za-z]*", symbol)[0]
+    letters = re.split(r"[^A-Za-z]", symbol)[0]
     for length in (2, 1):
         name = letters[:length].capitalize()
         if len(name) == length and gemmi.Element(name).atomic_number > 0:

@@ -30,8 +30,10 @@ DEBYE_WALLER_B_280K = {
     "Cu": 0.5261,
 }
 
+Cell = tuple[float, float, float, float, float, float]
+
 # Cell edges and angles (angstrom, degrees) at room temperature, space group, fractional position.
-ELEMENTS: dict[str, tuple[tuple[float, ...], str, tuple[float, float, float]]] = {
+ELEMENTS: dict[str, tuple[Cell, str, tuple[float, float, float]]] = {
     "Al": ((4.04975, 4.04975, 4.04975, 90, 90, 90), "F m -3 m", (0, 0, 0)),
     "Fe": ((2.8665, 2.8665, 2.8665, 90, 90, 90), "I m -3 m", (0, 0, 0)),
     "Ni": ((3.5238, 3.5238, 3.5238, 90, 90, 90), "F m -3 m", (0, 0, 0)),

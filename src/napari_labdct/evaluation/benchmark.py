@@ -28,8 +28,9 @@ from ..networks.evidence import Evidence, smallest_spot, spot_area
 from ..networks.spot_width import scan_spot_width, spot_width, suitable_binning
 from ..scan.scan import Scan
 from ..spots.binarisation import SpotSettings, binarise
+from ..spots.stacks import fit
 from .baselines import PEERS, Peer, Projection, tune
-from .comparison import Segmentation, fit, label_snr
+from .comparison import Segmentation, label_snr
 from .metrics import Tally, Truth, judge
 from .phantoms import (
     MadeScan,

@@ -26,6 +26,7 @@ from ..scan.scan import Scan
 from ..spots.binarisation import BINARISED, BinaryFrames, SpotSettings
 from ..spots.matching import Match, Score, match_spots, spot_labels
 from ..spots.measurement import local_background, measure, spot_pixels
+from ..spots.stacks import fit
 
 #: Edges of the SNR bins in which recall and precision are given.
 SNR_EDGES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 28.0, np.inf)
@@ -102,28 +103,6 @@ class Segmentation:
                 f"'{self.name}' has shape {tuple(self.masks.shape)}, but the scan has "
                 f"{scan.n_frames} projections; choose the masks of this scan."
             )
-
-
-def fit(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """An image brought to `shape` by nearest neighbours (masks and labels keep their values)."""
-    if image.shape == shape:
-        return image
-    rows, cols = (
-        np.minimum(((np.arange(n) + 0.5) * m / n).astype(int), m - 1)
-        for n, m in zip(shape, image.shape)
-    )
-    return image[np.ix_(rows, cols)]
-
-
-class Enlarged:
-    """A stack of masks as another size would show it; frames are made when asked for."""
-
-    def __init__(self, stack, shape: tuple[int, int]) -> None:
-        self._stack = stack
-        self.shape, self.dtype = (stack.shape[0], *shape), np.dtype(stack.dtype)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return fit(np.asarray(self._stack[index]), self.shape[1:])
 
 
 def open_segmentation(path: str | Path, cut: SpotSettings | None = None) -> Segmentation:

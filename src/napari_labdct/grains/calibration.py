@@ -15,10 +15,11 @@ import numpy as np
 
 from ..core.jobs import Progress
 from ..core.parameters import Param, Settings
+from ..core.stacks import FrameStack
 from ..crystal import MATERIALS, Material
 from ..crystal import material as find_material
 from ..scan.scan import Scan
-from .checks import DOUBTFUL, check_coverage, doubt, grain_inputs
+from .checks import DOUBTFUL, check_coverage, doubt, grain_inputs, highest_kev
 from .geometry_fit import NAMES, UNITS, SpotTable, as_vector, with_vector
 from .geometry_search import SETUPS, Attempt, Setup, same_planes
 from .kernels import DISTANCE, Planes
@@ -176,7 +177,7 @@ class GeometryCalibration:
     def __init__(
         self,
         scan: Scan,
-        spots,
+        spots: FrameStack,
         settings: CalibrationSettings | None = None,
         material: Material | str | None = None,
     ) -> None:
@@ -187,7 +188,9 @@ class GeometryCalibration:
         self.material, self.geometry = grain_inputs(scan, named, "A calibration")
         self.threads = self.settings.threads or min(os.cpu_count() or 1, 8)
         radius = 0.05 * self.geometry.source_sample_mm
-        self.images = SpotImages(spots, self.geometry, scan.omega_deg, radius, scan.hidden())
+        self.images = SpotImages(
+            spots, self.geometry, np.asarray(scan.omega_deg), radius, scan.hidden()
+        )
         self.spots = SpotTable(scan.n_frames)
         s = self.settings
         self.prior = np.array(
@@ -258,7 +261,7 @@ class GeometryCalibration:
     def planes_of(self, crystal: Material) -> Planes:
         """Lattice planes that are looked for."""
         s = self.settings
-        highest = s.energy_max_kev or min(float(self.scan.description.tube_kv), 100.0)
+        highest = s.energy_max_kev or highest_kev(self.scan)
         return lattice_planes(crystal, s.families, (s.energy_min_kev, highest))[0]
 
     def _choose(self, tries: list[Attempt]) -> Attempt:
@@ -275,7 +278,7 @@ class GeometryCalibration:
         )
 
     def _finish(self, best: Attempt) -> Calibration:
-        fit = best.fitted
+        fit = best.fit_found
         vector = np.round(fit.vector, 6)
         geometry = with_vector(best.geometry, vector)
         same = best.material is self.material
@@ -302,7 +305,7 @@ class GeometryCalibration:
                 "reversed rotation give the same spots, and maps that are mirror images: if you "
                 "know that the frames are mirrored, mirror them instead of taking these angles."
             )
-        for names in best.fitted.untold():
+        for names in best.fit_found.untold():
             if len(names) == 1:
                 yield f"The spots do not tell the {names[0]}; it stays near the given value."
             else:
@@ -310,11 +313,11 @@ class GeometryCalibration:
                     f"The spots do not tell the {', the '.join(names[:-1])} and the {names[-1]} "
                     "apart: what is known of each is mostly what was given."
                 )
-        far = np.abs(best.fitted.vector - best.given) > 3 * self.prior
+        far = np.abs(best.fit_found.vector - best.given) > 3 * self.prior
         if far.any():
-            names = ", ".join(NAMES[k] for k in np.flatnonzero(far))
+            moved = ", ".join(NAMES[k] for k in np.flatnonzero(far))
             yield (
-                f"The {names} moved more than three times as far as allowed for; check the "
+                f"The {moved} moved more than three times as far as allowed for; check the "
                 "material and the pixel size."
             )
         seen = best.completeness()

@@ -35,6 +35,12 @@ def missing_for_grains(scan: Scan) -> list[str]:
     return [_WORDS[name] for name in scan.missing_for("predicted spots") if name in _WORDS]
 
 
+def highest_kev(scan: Scan) -> float:
+    """Highest photon energy that reflections are looked for with: the tube's, 100 keV at most."""
+    kv = scan.description.tube_kv
+    return 100.0 if kv is None else min(float(kv), 100.0)
+
+
 def grain_inputs(
     scan: Scan, material: Material | str | None, job: str
 ) -> tuple[Material, ScanGeometry]:
@@ -65,7 +71,7 @@ def grain_inputs(
         raise ScanError(
             f"{job} needs the material of '{scan.name}'; give --material, or enter it in scan.yaml."
         )
-    views = len(np.unique(np.round(np.mod(scan.omega_deg, 360), 3)))
+    views = len(np.unique(np.round(np.mod(np.asarray(scan.omega_deg), 360), 3)))
     if views < LEAST_VIEWS:
         raise ScanError(
             f"{job} needs {LEAST_VIEWS} projections at different angles at least; "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import ndimage as ndi
@@ -84,7 +85,7 @@ def final_pass(
     objects = ndi.find_objects(labels, max_label=len(grains))
     new = FineMap.empty(grid)
 
-    def work(builder: Builder, number: int):
+    def work(builder: Builder, number: int) -> Any:
         where = objects[number]
         if where is None:
             return None

@@ -45,17 +45,15 @@ _APART = 1e5
 def as_vector(geometry: ScanGeometry) -> np.ndarray:
     """The seven numbers of a geometry, in the order of `NAMES`."""
     g = geometry
-    return np.array(
-        [g.source_sample_mm, g.sample_detector_mm, *g.detector_center_px, *g.detector_tilt_deg]
-    )
+    return np.array([g.source_sample_mm, g.sample_detector_mm, *g.center_px, *g.detector_tilt_deg])
 
 
 def with_vector(geometry: ScanGeometry, vector: np.ndarray) -> ScanGeometry:
     """A geometry with other numbers; the pixel, the detector and the beam stop stay."""
-    lss, lsd, row, col, *tilt = (float(v) for v in vector)
+    lss, lsd, row, col, tx, ty, tz = (float(v) for v in vector)
     return replace(
         geometry, source_sample_mm=lss, sample_detector_mm=lsd, detector_center_px=(row, col),
-        detector_tilt_deg=tuple(tilt),
+        detector_tilt_deg=(tx, ty, tz),
     )  # fmt: skip
 
 
@@ -179,7 +177,9 @@ class Observed:
             spots=self.spots[keep],
         )  # fmt: skip
 
-    def derivatives(self, vector: np.ndarray, pixel_mm: float):
+    def derivatives(
+        self, vector: np.ndarray, pixel_mm: float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Residuals (2 m,) and how places change (2 m, 7) with the geometry and (2 m, 6) with the
         grain."""
         start = self.places(vector, pixel_mm)

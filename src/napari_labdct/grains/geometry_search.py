@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
@@ -19,7 +19,6 @@ from .spot_images import SpotImages, spot_length_px
 from .trust import evidence
 
 if TYPE_CHECKING:
-    from ..core.parameters import Settings
     from ..scan.scan import Scan
 
 __all__ = ["SETUPS", "Attempt", "Setup", "same_planes"]
@@ -66,7 +65,7 @@ class Setup:
         """Geometry with which unmirrored frames would be the same."""
         if not self.mirrored:
             return geometry
-        row, col = geometry.detector_center_px
+        row, col = geometry.center_px
         tx, ty, tz = geometry.detector_tilt_deg
         return replace(
             geometry, detector_center_px=(row, geometry.shape[1] - 1 - col),
@@ -86,16 +85,31 @@ def same_planes(first: Material, second: Material) -> bool:
     return bool(np.allclose(a[:3] / a[0], b[:3] / b[0], rtol=1e-3))
 
 
+class Searching(Protocol):
+    """How an attempt looks for grains; see `calibration.CalibrationSettings`."""
+
+    @property
+    def try_materials(self) -> bool: ...
+
+    @property
+    def reach_um(self) -> float | None: ...
+
+    @property
+    def grains(self) -> int: ...
+
+
 class Calibrating(Protocol):
     """What an attempt reads of its job; see `calibration.GeometryCalibration`."""
 
     scan: Scan
-    settings: Settings
     geometry: ScanGeometry
     images: SpotImages
     spots: SpotTable
     prior: np.ndarray
     grain_um: float
+
+    @property
+    def settings(self) -> Searching: ...
 
     def planes_of(self, crystal: Material) -> Planes: ...
 
@@ -107,7 +121,7 @@ class Attempt:
         self.job, self.setup, self.material = job, setup, material
         self.planes = job.planes_of(material)
         self.table = PairTable(self.planes, material.symmetry, 0.5)
-        self.omega_deg = setup.angles(job.scan.omega_deg)
+        self.omega_deg = setup.angles(np.asarray(job.scan.omega_deg))
         self.geometry = setup.geometry(job.geometry)
         self.given = as_vector(self.geometry)
         self.start = self.given.copy()
@@ -148,6 +162,12 @@ class Attempt:
         return sum(sorted((v for v, _ in self.candidates), reverse=True)[:5]) / 5
 
     @property
+    def fit_found(self) -> GeometryFit:
+        """The fit; `fit` must have been run."""
+        assert self.fitted is not None
+        return self.fitted
+
+    @property
     def residual_px(self) -> float:
         return self.fitted.residual_px if self.fitted else float("nan")
 
@@ -171,7 +191,7 @@ class Attempt:
 
     def _search(
         self, images: SpotImages, tolerance: int, seeds: int, threads: int, turn: int = 0
-    ) -> Iterator[None]:
+    ) -> Generator[None, None, list[tuple[float, Candidate]]]:
         """Candidates and their evidence at points about the axis; yields now and then."""
         n = len(images.omega_deg)
         stage = Stage("", 0, min(n, 24), 0.8, 5.0, 80, 0.15, 0, 0, 1, 0, 2)
@@ -225,7 +245,7 @@ class Attempt:
             if turn == rounds - 1:
                 break
             images = job.images.seen_from(with_vector(self.geometry, vector), self.omega_deg)
-            tolerance = 2 if self.fitted.residual_px > 1 else 1
+            tolerance = 2 if self.fit_found.residual_px > 1 else 1
             found = yield from self._numbered(
                 self._search(images, tolerance, 12, threads, turn + 1), (turn + 0.5) / rounds
             )
@@ -235,12 +255,14 @@ class Attempt:
                     self._remember(known, c)
             within = max(within, 3.0 + half)  # the new ones are not where their spots' middles are
         still = fit_geometry(
-            self.given, job.geometry.pixel_mm, self.fitted.grains, self.given, job.prior * 1e-9
+            self.given, job.geometry.pixel_mm, self.fit_found.grains, self.given, job.prior * 1e-9
         )
         self.before_px = still.residual_px
 
     @staticmethod
-    def _numbered(steps, share: float):
+    def _numbered(
+        steps: Generator[None, None, list[tuple[float, Candidate]]], share: float
+    ) -> Generator[float, None, list[tuple[float, Candidate]]]:
         """The same steps, each yielding a share done; gives back what they return."""
         while True:
             try:
@@ -282,10 +304,10 @@ class Attempt:
     def completeness(self) -> float:
         """Share of the expected reflections that the best tenth of the grains show within 1 px;
         small ones show few."""
-        geometry = with_vector(self.geometry, self.fitted.vector)
+        geometry = with_vector(self.geometry, self.fit_found.vector)
         images = self.job.images.seen_from(geometry, self.omega_deg)
         shares = []
-        for grain in self.fitted.grains:
+        for grain in self.fit_found.grains:
             seen = list_at(images, self.planes, grain.orientation, grain.point_mm)
             shares.append(float(seen.near(1).mean()) if len(seen) else 0.0)
         return float(np.quantile(shares, 0.9))

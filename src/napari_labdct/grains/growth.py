@@ -8,6 +8,7 @@ not count, so a small grain competes fairly with a large one.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -104,7 +105,7 @@ class Grain:
     core: Listing
     stage: str = ""
 
-    def replace(self, **changes) -> Grain:
+    def replace(self, **changes: Any) -> Grain:
         """The same grain with some values changed."""
         return replace(self, **changes)
 

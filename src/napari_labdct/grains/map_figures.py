@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,7 +46,7 @@ def ratio_over_size(size_um: np.ndarray, ratio: np.ndarray) -> Figure:
     return figure
 
 
-def detection(rows: Sequence[tuple], names: Sequence[str]) -> Figure:
+def detection(rows: Sequence[tuple[Any, ...]], names: Sequence[str]) -> Figure:
     """Share of the reference's grains that were found, by diameter.
 
     Parameters
@@ -79,7 +79,7 @@ def boundaries(result: MapComparison) -> Figure:
     labels, epsilon = result.reference.labels, result.epsilon_um
     known = epsilon[np.isfinite(epsilon) & (epsilon > 0)]
     most = float(np.percentile(known, 99)) if len(known) else 1.0
-    shown = None
+    shown: Any = None
     for panel, axis, name in zip(panels, range(3), ("z", "y", "x"), strict=True):
         middle = labels.shape[axis] // 2
         section = np.take(labels, middle, axis)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import permutations, product
+from typing import Any
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -249,7 +250,7 @@ def _translation(
 def _refined(
     one: _Grains,
     two: _Grains,
-    found: tuple,
+    found: tuple[Any, ...],
     symmetry: np.ndarray,
     within_deg: float,
     reach_mm: float,
@@ -275,15 +276,15 @@ def _refined(
         matrix = small @ matrix
     apart = one.at[i] - two.at[j] @ matrix.T
     shift = _weighted_median(apart, weight)
-    found = Registration(matrix, shift, turn, name, count)
+    refined = Registration(matrix, shift, turn, name, count)
     if (
         not name
         and np.abs(matrix - np.eye(3)).max() < 1e-4
-        and found.angle_deg < 0.01
+        and refined.angle_deg < 0.01
         and np.abs(shift).max() < 0.05e-3 * voxel_um
     ):
         return Registration(np.eye(3), np.zeros(3), np.eye(3), "", count)
-    return found
+    return refined
 
 
 def _weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

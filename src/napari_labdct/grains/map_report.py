@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -247,7 +247,7 @@ def write_report(folder: Path, report: MapsReport) -> list[Path]:
     return [folder / "report.html", *written]
 
 
-def grain_rows(report: MapsReport) -> list[tuple]:
+def grain_rows(report: MapsReport) -> list[tuple[Any, ...]]:
     """Of every grain of the reference its class and partner in each map, and how well it fits."""
     head = ["grain", "diameter_um", "x_um", "y_um", "z_um"]
     for k in range(1, len(report.results) + 1):
@@ -256,7 +256,7 @@ def grain_rows(report: MapsReport) -> list[tuple]:
             f"distance_um_{k}", f"boundary_um_{k}",
         ]  # fmt: skip
     grains = report.reference.grains
-    rows: list[list] = []
+    rows: list[list[Any]] = []
     for i in np.flatnonzero(grains.voxels_per_grain):
         place = grains.centroids_mm[i] * 1e3
         rows.append(
@@ -266,12 +266,12 @@ def grain_rows(report: MapsReport) -> list[tuple]:
         ids = result.map.grain_ids
         at = {int(i): k for k, i in enumerate(result.one_to_one[:, 0])}
         for row, i in zip(rows, np.flatnonzero(grains.voxels_per_grain), strict=True):
-            k = at.get(int(i))
-            if k is not None:
-                j = result.one_to_one[k, 1]
+            pair = at.get(int(i))
+            if pair is not None:
+                j = result.one_to_one[pair, 1]
                 values = (
-                    result.map.diameters_um[j], result.misorientation_deg[k],
-                    result.distance_um[k], result.boundary_um[k],
+                    result.map.diameters_um[j], result.misorientation_deg[pair],
+                    result.distance_um[pair], result.boundary_um[pair],
                 )  # fmt: skip
                 row += ["one to one", int(ids[j]), *(f"{v:.4g}" for v in values)]
             elif int(i) in result.one_to_several:
@@ -282,10 +282,12 @@ def grain_rows(report: MapsReport) -> list[tuple]:
     return [tuple(head), *(tuple(row) for row in rows)]
 
 
-def detection_rows(report: MapsReport) -> list[tuple]:
+def detection_rows(report: MapsReport) -> list[tuple[Any, ...]]:
     """Grains of the reference by size, and how many of them each map found."""
     counts = [result.found_by_size(list(SIZES_UM)) for result in report.results]
-    rows: list[tuple] = [("from_um", "grains", *(f"found_{k}" for k in range(1, len(counts) + 1)))]
+    rows: list[tuple[Any, ...]] = [
+        ("from_um", "grains", *(f"found_{k}" for k in range(1, len(counts) + 1)))
+    ]
     for number_, low in enumerate(SIZES_UM):
         found = [c[number_] for c in counts]
         if found[0][1]:
@@ -293,10 +295,10 @@ def detection_rows(report: MapsReport) -> list[tuple]:
     return rows
 
 
-def summary_rows(report: MapsReport) -> list[tuple]:
+def summary_rows(report: MapsReport) -> list[tuple[Any, ...]]:
     """Every number of the page."""
     columns = [report.numbers(k) for k in range(len(report.results))]
-    rows: list[tuple] = [("quantity", *report.names)]
+    rows: list[tuple[Any, ...]] = [("quantity", *report.names)]
     rows += [(name, *(f"{c[name]:.6g}" for c in columns)) for name in columns[0]]
     if len(columns) == 2:
         ratios = report.ratios()

@@ -6,24 +6,29 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from ..core.errors import ScanError
-from ..core.files import read_json, remove, write_atomically
-from ..core.jobs import Progress
+from ..core.errors import OutputError, ScanError
+from ..core.files import make_folder, read_json, remove, write_atomically
+from ..core.frame_store import spare_inputs
+from ..core.jobs import GRAINS, MASK, TABLE, VOLUME, Job, Output, Progress
+from ..core.locks import alone
 from ..core.recipes import recipe, recipe_hash
+from ..core.stacks import FrameStack
 from ..crystal import Material
 from ..scan.scan import Scan
-from .checks import check_coverage, grain_inputs, missing_for_grains
+from ..spots.stacks import open_mask
+from .checks import check_coverage, grain_inputs, highest_kev, missing_for_grains
 from .finishing import FineMap, final_pass, keep_sound, tidy
 from .growth import VoxelGrid
+from .indexing import Stage
 from .points import PointSearch
-from .results import GrainResult, assemble, list_of_points
+from .results import GRAIN_DTYPE, GrainResult, assemble, list_of_points, write_result, written
 from .sample_mask import outline, probe_sample, shaped
 from .search import Search, stages_for
 from .settings import GrainSettings
@@ -40,7 +45,7 @@ _SAVE_S = 5.0
 _READ, _CHANCE, _SEARCH, _FINAL = 100, 150, 800, 1000
 
 
-class GrainMapping:
+class GrainMapping(Job):
     """A grain map of one scan from its binary spots.
 
     Parameters
@@ -68,10 +73,18 @@ class GrainMapping:
         The sample is not described as it must be.
     """
 
+    name = "grains"
+    settings_type = GrainSettings
+    needs = (MASK,)
+    makes = GRAINS
+    ending = ".h5"
+    scan: Scan
+    settings: GrainSettings
+
     def __init__(
         self,
         scan: Scan,
-        spots,
+        spots: FrameStack,
         settings: GrainSettings | None = None,
         material: Material | str | None = None,
         spots_id: str = "",
@@ -81,7 +94,7 @@ class GrainMapping:
         s, g = self.settings, self.geometry
         self.pixel_on_sample_um = g.pixel_um / g.magnification
         self.voxel_um = s.voxel_um or max(0.5, round(2 * self.pixel_on_sample_um) / 2)
-        highest = s.energy_max_kev or min(float(scan.description.tube_kv), 100.0)
+        highest = s.energy_max_kev or highest_kev(scan)
         self.planes, self.hkl = lattice_planes(
             self.material, s.families, (s.energy_min_kev, highest)
         )
@@ -92,12 +105,55 @@ class GrainMapping:
         self._spots, self._spots_id = spots, spots_id
         self._outline = outline(s, self.voxel_um)
         radius = self._outline.radius_mm if self._outline else 0.05 * g.source_sample_mm
-        self.images = SpotImages(spots, g, scan.omega_deg, radius, scan.hidden())
+        self.omega_deg = np.asarray(scan.omega_deg)
+        self.images = SpotImages(spots, g, self.omega_deg, radius, scan.hidden())
         self.result: GrainResult | None = None
         self.grain_um = 0.0
         self.search: Search | PointSearch | None = None
+        self._files: tuple[Path, ...] = ()
+
+    @classmethod
+    def _of(cls, scan: Scan, settings: GrainSettings, files: Mapping[str, Path]) -> Self:
+        path = files[MASK]
+        made = cls(scan, open_mask(path, scan), settings, None, file_id(path))
+        made._files = (path,)
+        return made
 
     @property
+    def output(self) -> Output:
+        if self.points:
+            return Output((), GRAIN_DTYPE, TABLE)
+        shape = () if self._outline is None else self._outline.inside.shape
+        return Output(shape, np.int32, VOLUME)
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        return (self.scan, *self._files, self.settings.mask)
+
+    def files(self, path: str | Path) -> list[Path]:
+        """Map and table; table and recipe for a list of point grains."""
+        output = Path(path).expanduser()
+        table = output.with_suffix(".csv")
+        return [table, output.with_suffix(".json")] if self.points else [output, table]
+
+    def make(self, path: str | Path, *, overwrite: bool = False) -> Iterator[Progress]:
+        """As `Job.make`; grains found so far stand in ``NAME.part.json`` meanwhile."""
+        output = Path(path).expanduser()
+        if output.suffix.lower() not in (".h5", ".hdf5"):
+            raise OutputError(f"{output.name} must end in .h5; give such a name.")
+        spare_inputs([output, output.with_suffix(".csv")], *self.inputs)
+        state = output.with_name(output.name + ".part.json")
+        if written(output, self.recipe(), self.points, overwrite):
+            remove(state)  # killed before it was
+            yield Progress(1000, 1000, f"{output} holds this result already.")
+            return
+        make_folder(output.parent)
+        with alone(output):
+            yield from self.run(state, keep_state=True)
+            assert self.result is not None  # the run has come to its end
+            write_result(output, self.result)
+            remove(state)
+
     def recipe(self) -> dict[str, Any]:
         """What makes this map: settings, scan, geometry, and the hash of every input."""
         described = {k: v for k, v in self.scan.description.to_dict().items() if v is not None}
@@ -109,7 +165,7 @@ class GrainMapping:
             spots=self._spots_id,
             material={"name": self.material.name, "cell": list(self.material.cell)},
             geometry=described,
-            omega_deg=hashlib.sha256(self.scan.omega_deg.tobytes()).hexdigest()[:16],
+            omega_deg=hashlib.sha256(self.omega_deg.tobytes()).hexdigest()[:16],
             mask=file_id(mask) if mask else "",
         )
 
@@ -160,60 +216,68 @@ class GrainMapping:
                 else:
                     grid = found
         if self.points:
-            search: Search | PointSearch = PointSearch(
+            points = PointSearch(
                 self.images, self.planes, self.material, self._seed_grid(), stages[-1], self.threads
             )
+            self.search = points
+            yield from self._search(points, state_path, step)
+            points.judge_again()
+            self.result = list_of_points(self, points, chance)
         else:
-            search = Search(
+            assert grid is not None  # given, or just found
+            volume = Search(
                 self.images, self.planes, self.material, _coarser(grid), stages, self.threads
             )
-        self.search = search
-        yield from self._search(search, state_path, step)
-        if self.points:
-            search.judge_again()
-            self.result = list_of_points(self, search, chance)
-        else:
-            fine: FineMap | None = None
-            for done, made in self._finish(search, grid):
+            self.search = volume
+            yield from self._search(volume, state_path, step)
+            fine = FineMap.empty(grid)
+            for share, made in self._finish(volume, grid):
                 fine = made
-                yield step(_SEARCH + (_FINAL - _SEARCH) * done, "final pass")
-            self.result = assemble(self, fine, search.seeds, chance)
+                yield step(_SEARCH + (_FINAL - _SEARCH) * share, "final pass")
+            self.result = assemble(self, fine, volume.seeds, chance)
         if state_path is not None and not keep_state:
             remove(Path(state_path))
         yield Progress(1000, 1000, f"{len(self.result.table)} grains")
 
-    def _search(self, search, state_path, step) -> Iterator[Progress]:
-        saved = read_json(Path(state_path)) if state_path is not None else {}
-        key = recipe_hash(self.recipe)
+    def _search(
+        self,
+        search: Search | PointSearch,
+        state_path: str | Path | None,
+        step: Callable[[float, str], Progress],
+    ) -> Iterator[Progress]:
+        state = None if state_path is None else Path(state_path)
+        saved = {} if state is None else read_json(state)
+        key = recipe_hash(self.recipe())
         if saved.get("hash") == key:
             for count in search.resume(saved["search"]):
                 yield step(_CHANCE, f"{count} grains taken up")
         began = last = time.monotonic()
 
-        def save() -> None:
-            write_atomically(Path(state_path), json.dumps({"hash": key, "search": search.state()}))
+        def save(path: Path) -> None:
+            write_atomically(path, json.dumps({"hash": key, "search": search.state()}))
 
         for _ in search.run():
-            if state_path is not None and time.monotonic() - last > _SAVE_S:
-                save()
+            if state is not None and time.monotonic() - last > _SAVE_S:
+                save(state)
                 last = time.monotonic()
             done = _CHANCE + (_SEARCH - _CHANCE) * search.progress
             yield step(done, f"{len(search.grains)} grains, {search.filled:.0%} filled")
-        if state_path is not None and last > began:  # a search that took long is not done again
-            save()
+        if state is not None and last > began:  # a search that took long is not done again
+            save(state)
 
-    def _finish(self, search: Search, grid: VoxelGrid) -> Iterator[tuple[float, FineMap | None]]:
+    def _finish(self, search: Search, grid: VoxelGrid) -> Iterator[tuple[float, FineMap]]:
         search.judge_again()
-        yield 0.0, None
-        grains, labels, from_grid = search.grains, search.labels, search.grid
         fine = FineMap.empty(grid)
+        yield 0.0, fine
+        grains, labels, from_grid = search.grains, search.labels, search.grid
         for turn, least in enumerate((0.8, 0.5)):
             count = max(len(grains), 1)
-            for i, fine in enumerate(
+            for i, made in enumerate(
                 final_pass(
                     self.images, self.planes, grains, labels, from_grid, grid, least, self.threads
                 )
             ):
+                fine = fine if made is None else made  # the last one is made
                 yield (turn + min(i * self.threads / count, 1)) / 2, fine
             grains, labels, from_grid = fine.grains, fine.labels, grid
         # An outline says where the air begins; without one only sure voxels do.
@@ -231,7 +295,7 @@ class GrainMapping:
         reach = 0.5 * (self._outline.radius_mm if self._outline else 3e-3 * self.grain_um)
         return rng.uniform(-reach, reach, (24, 3)) / np.sqrt(3)
 
-    def _probe(self, stage) -> Iterator[VoxelGrid | None]:
+    def _probe(self, stage: Stage) -> Iterator[VoxelGrid | None]:
         dummy = shaped("cylinder", self.voxel_um, self.voxel_um, self.voxel_um)
         voter = Search(self.images, self.planes, self.material, dummy, (stage,)).voter(
             replace(stage, thin=1)

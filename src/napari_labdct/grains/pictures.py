@@ -36,7 +36,7 @@ def map_figure(result: GrainResult) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    if result.grains is None:
+    if result.grains is None or result.part_labels is None or result.completeness is None:
         raise SettingsError("A list of point grains has no slices; draw its table instead.")
     labels, edge = result.part_labels, result.grains.voxel_um
     colours = ipf_colour(result.part_orientations, result.material.symmetry)

@@ -136,9 +136,9 @@ def assemble(job: Mapped, fine: FineMap, seeds: int, chance: ChanceLevel) -> Gra
     order[kept + 1] = np.arange(1, len(kept) + 1)
     labels = order[np.concatenate([[0], grain_of + 1])[fine.labels]]
     part_labels = np.where(labels > 0, fine.labels, 0).astype(np.int32)
-    orientations = np.array(orientations)[kept]
+    means = np.array(orientations)[kept]
     grid = fine.grid
-    grains = GrainMap(labels, grid.voxel_mm * 1e3, orientations, tuple(grid.center_mm.tolist()))
+    grains = GrainMap(labels, grid.voxel_mm * 1e3, means, tuple(grid.center_mm.tolist()))
     table = table[kept]
     table["grain"] = np.arange(1, len(kept) + 1)
     table["voxels"], table["diameter_um"] = grains.voxels_per_grain, grains.diameters_um
@@ -149,11 +149,11 @@ def assemble(job: Mapped, fine: FineMap, seeds: int, chance: ChanceLevel) -> Gra
         part_labels,
         np.array([g.orientation for g in fine.grains]),
         np.where(labels > 0, fine.share, 0).astype(np.float32),
-        orientations,
+        means,
         table,
         number - len(kept),
         material,
-        job.recipe,
+        job.recipe(),
         _scan_facts(job),
     )
 
@@ -180,7 +180,7 @@ def list_of_points(job: Mapped, search: PointSearch, chance: ChanceLevel) -> Gra
     orientations = np.array([search.grains[i].orientation for i in kept])
     return GrainResult(
         None, None, orientations, None, orientations, table, len(rows) - len(kept), job.material,
-        job.recipe, _scan_facts(job),
+        job.recipe(), _scan_facts(job),
     )  # fmt: skip
 
 
@@ -202,7 +202,7 @@ def _evidence(grain: Grain, chance: ChanceLevel) -> float:
 
 def _row(
     job: Mapped, grain: Grain, u: np.ndarray, spread: float, parts: int, value: float
-) -> tuple:
+) -> tuple[Any, ...]:
     core = grain.core
     some = slice(None, None, max(1, len(core) // 60))
     scale = np.sqrt(len(core.frames[some]) / max(len(core), 1))
@@ -237,7 +237,7 @@ def write_grain_csv(path: str | Path, table: np.ndarray) -> Path:
     path = Path(path)
     with atomic(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(table.dtype.names)
+        writer.writerow(table.dtype.names or ())
         writer.writerows([[f"{v:.9g}" for v in row] for row in table.tolist()])
     return path
 

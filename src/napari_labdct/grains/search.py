@@ -13,7 +13,7 @@ from scipy import ndimage as ndi
 from ..crystal import Material, misorientation_deg
 from .growth import Builder, Grain, Region, VoxelGrid
 from .growth_kernels import compete
-from .indexing import PairTable, Stage, Voter, list_at
+from .indexing import Candidate, PairTable, Stage, Voter, list_at
 from .kernels import Planes, explain
 from .spot_images import SpotImages
 
@@ -177,7 +177,7 @@ class Search:
         points = self.grid.points_mm(seeds)
         candidates = [c for found in pool.map(voter.candidates, points) for c in found]
         candidates.sort(key=lambda c: -c.completeness)
-        fresh: list = []
+        fresh: list[Candidate] = []
         for c in candidates:
             if not self._known(c.orientation) and not any(
                 self._same(c.orientation, f.orientation) for f in fresh

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from ..core.errors import ScanError, SettingsError
+from ..core.stacks import FrameStack
 from ..crystal import HC_KEV_ANGSTROM, Material
 from ..scan.geometry import ScanGeometry, rotation_z
 from ..spots.measurement import spot_pixels
@@ -65,7 +66,7 @@ class SpotImages:
 
     def __init__(
         self,
-        spots,
+        spots: FrameStack,
         geometry: ScanGeometry,
         omega_deg: np.ndarray,
         radius_mm: float,
@@ -105,7 +106,9 @@ class SpotImages:
         near = plain & ((seen & DISTANCE) <= tolerance)
         return float(near.sum() / max(plain.sum(), 1))
 
-    def spot_pixels(self, frames: np.ndarray, thin: int) -> tuple[np.ndarray, ...]:
+    def spot_pixels(
+        self, frames: np.ndarray, thin: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Unexplained spot pixels of some projections, `thin` to one, for `voting_kernels.vote`.
 
         Returns
@@ -159,7 +162,7 @@ def _views(
     turns = np.array([axes.T @ rotation_z(w) for w in omega_deg])
     center = axes.T @ geometry.center_mm
     source = axes.T @ geometry.source_mm
-    row, col = geometry.detector_center_px
+    row, col = geometry.center_px
     scale = 1 / geometry.pixel_mm
     camera = np.array([*source, center[0], row + center[2] * scale, col + center[1] * scale, scale])
     angle = np.mod(np.radians(omega_deg), 2 * np.pi)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -9,11 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 
 from ..background.rolling_median import RollingMedian
-from ..core.jobs import FrameJob, Output
+from ..core.jobs import DENOISED, FrameJob, Output
 from ..core.parameters import Param, Settings
+from ..core.reading import free_memory
 from ..core.recipes import recipe
+from ..scan.detector_mask import Reading
 from ..scan.scan import Scan
 from .evidence import Evidence, smallest_spot, spot_area
+from .registry import NETWORKS
 
 if TYPE_CHECKING:
     from .model import Model
@@ -134,6 +139,23 @@ def output_shape(shape: tuple[int, int], output_px: int | None) -> tuple[int, in
     return rows, cols
 
 
+#: More frames at once gain little: the memory of the computer is shared, too.
+MOST_AT_ONCE = 4
+# What the working memory of frames in flight may take of the memory that is free.
+_MEMORY_PART = 0.5
+
+
+def frames_in_flight(model: Model, shape: tuple[int, int]) -> int:
+    """How many projections of a size a model may look at at once: as cores and memory allow."""
+    if not getattr(model, "many_threads", False):
+        return 1
+    import torch
+
+    need = shape[0] * shape[1] * NETWORKS[model.network].memory_bytes_per_px
+    fit = int(_MEMORY_PART * free_memory() // max(need, 1))
+    return max(1, min(torch.get_num_threads(), MOST_AT_ONCE, fit))
+
+
 class Denoiser(FrameJob):
     """One model applied to the projections of one scan, in any order.
 
@@ -159,6 +181,10 @@ class Denoiser(FrameJob):
     """
 
     name = "denoise"
+    settings_type = DenoiseSettings
+    makes = DENOISED
+    scan: Scan
+    settings: DenoiseSettings
 
     def __init__(self, scan: Scan, settings: DenoiseSettings, model: Model | None = None) -> None:
         if model is None:
@@ -223,14 +249,33 @@ class Denoiser(FrameJob):
         shape = (self.scan.n_frames, *output_shape(self.scan.shape, self.settings.output_px))
         return Output(shape, np.uint8, orientation=self.scan.orientation)
 
+    @property
+    def at_once(self) -> int:
+        return frames_in_flight(self.model, self.scan.shape)
+
+    def sharing(self, parts: int) -> contextlib.AbstractContextManager[Callable[[], None]]:
+        from .devices import shared_threads
+
+        return shared_threads(parts)
+
     def frame(self, index: int) -> np.ndarray:
         """Projection `index` without background: uint8 ``(rows, cols)``, 255 on sure spots."""
+        return self.finish(index, self.begin(index))
+
+    def begin(self, index: int) -> tuple[Reading, np.ndarray | None]:
+        """The projection and its rolling median, which goes from projection to projection."""
         reading = self.scan.reading(index)
+        _ = self.evidence, self.binning  # may read projections too, so not in several threads
+        median = None if reading.blank or self.median is None else self.median.at(index)
+        return reading, median
+
+    def finish(self, index: int, begun: tuple[Reading, np.ndarray | None]) -> np.ndarray:
+        """What the network and the evidence make of them."""
+        reading, median = begun
         shape = self.output.shape[1:]
         self._remarks[index] = reading.remark
         if reading.blank:
             return np.zeros(shape, np.uint8)
-        median = None if self.median is None else self.median.at(index)
         frame = reading.image
         seen = self.model.see(frame, median, self.binning)
         probability = self.model.look(seen, frame.shape, self.binning, self.settings.augmentations)

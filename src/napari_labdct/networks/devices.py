@@ -7,8 +7,9 @@ processor says that it has the instructions.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from ..core.errors import ModelError
@@ -73,6 +74,27 @@ def resolve_device(name: str = "auto") -> torch.device:
     if name == "cpu":  # fewer, never more, than somebody set before
         torch.set_num_threads(min(torch.get_num_threads(), available_cores(), MOST_THREADS))
     return torch.device(name)
+
+
+@contextlib.contextmanager
+def shared_threads(parts: int) -> Iterator[Callable[[], None]]:
+    """While networks run in so many threads at once: gives what each of them begins with.
+
+    torch has a number of threads for every thread that calls it, and one that new threads take over
+    at their first call; the latter is put back at the end.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+
+    def enter() -> None:
+        torch.get_num_threads()  # the first call, which would undo the next one
+        torch.set_num_threads(max(1, before // parts))
+
+    try:
+        yield enter
+    finally:
+        torch.set_num_threads(before)
 
 
 def available_cores() -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..scan.scan import Scan
-from ..spots.components import EIGHT
+from ..spots.components import EIGHT, label_eight
 from ..spots.log_routine import remove_cosmic_rays
 from ..spots.significance import significance
 from .normalisation import binned, normalise
@@ -111,9 +111,7 @@ class Evidence:
 
     def _cut_down(self, output, level: int, inside: np.ndarray, z, binning: int) -> None:
         """Cut what fails at a level down to just below it, in place."""
-        from scipy import ndimage as ndi
-
-        labels, count = ndi.label(output >= level, EIGHT)
+        labels, count = label_eight(output >= level)
         own = labels.ravel()[inside]
         good = np.bincount(own, minlength=count + 1) >= self.smallest_px
         if z is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,7 @@ class Model:
     ) -> None:
         import torch
 
+        from .bands import Bands, runs_in_bands
         from .runtimes import RUNTIMES, start_runtime
 
         self.network, self.options = network, dict(options)
@@ -108,12 +110,16 @@ class Model:
         self.runtime = device if device in RUNTIMES else "torch"
         self.dtype = torch.bfloat16 if device == BFLOAT16 else torch.float32
         self.device = resolve_device("cpu" if device in RUNTIMES else device)
+        # Other runtimes have threads of their own, and a GPU does one thing after another.
+        self.many_threads = self.runtime == "torch" and self.device.type == "cpu"
         net = self._probability_network()
         self._multiple, self._margin = int(net.multiple), int(net[0].margin_px)
-        if self.runtime == "torch":
-            self._net = net.to(self.device, self.dtype, memory_format=torch.channels_last)
-        else:
+        if self.runtime != "torch":
             self._net = start_runtime(device, net, CHANNELS, torch.get_num_threads())
+        elif self.device.type == "cpu" and runs_in_bands(net[0]):
+            self._net = Bands(net[0], self.dtype)
+        else:
+            self._net = _whole(net, self.device, self.dtype)
 
     def _probability_network(self) -> torch.nn.Sequential:
         """The network with folded batch norms and the sigmoid behind it, on the CPU."""
@@ -391,8 +397,7 @@ class Model:
         import torch
 
         try:
-            x_there = x.to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
-            return self._net(x_there).float().cpu()
+            return self._net(x)
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error):
                 raise
@@ -410,6 +415,21 @@ class Model:
         return torch.cat(
             [low.narrow(axis, 0, middle), high.narrow(axis, middle - start, size - middle)], axis
         )
+
+
+def _whole(
+    network: torch.nn.Module, device: torch.device, dtype: torch.dtype
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A network on a device as a function of float32 on the CPU."""
+    import torch
+
+    network = network.to(device, dtype, memory_format=torch.channels_last)
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        there = x.to(device, dtype).contiguous(memory_format=torch.channels_last)
+        return network(there).float().cpu()
+
+    return run
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -12,6 +12,8 @@ call the same function.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from ..core.robust import MAD_TO_SIGMA
@@ -21,6 +23,7 @@ PAIR_MAD_TO_SIGMA = MAD_TO_SIGMA / np.sqrt(2.0)
 # A block without noise (a beam stop at 0) borrows this part of the frame's typical noise, so
 # that the penumbra's few counts are not blown up.
 SIGMA_FLOOR = 0.15
+_BAND_ROWS = 128  # worked on together
 QUANTISATION_SIGMA = 0.29  # of whole counts, 1/sqrt(12)
 
 
@@ -44,23 +47,30 @@ def normalise(
     ndarray, shape (2, rows, cols), float32
         ``z`` and ``r`` as described above.
     """
-    x = np.asarray(frame, np.float32)
-    out = np.zeros((2, *x.shape), np.float32)
-    background = _block_median(x, block_px)
-    z = x - _spread(background, x.shape, block_px)
+    from . import normalisation_kernels as kernels
+
+    frame = np.asarray(frame)
+    shape = frame.shape
+    out = np.empty((2, *shape), np.float32)
+    z, d = out
+    background = _block_median(frame, block_px)
+    kernels.subtract(frame, *_halfway(background, shape, block_px), z)
     if median is None:
-        sigma = _spread(_noise(z, block_px, frame.dtype), x.shape, block_px)
+        sigma = _noise(z, block_px, frame.dtype)
+        d[:] = 0
     else:
-        m = np.asarray(median, np.float32)
-        d = (
-            x
-            - _spread(_intensity_ratio(background, _block_median(m, block_px)), x.shape, block_px)
-            * m
-        )
-        d -= _spread(_block_median(d, block_px, row_step=2), x.shape, block_px)
-        sigma = _spread(_noise(d, block_px, frame.dtype), x.shape, block_px)
-        _squash(d, sigma, out[1])
-    _squash(z, sigma, out[0])
+        median = np.asarray(median)
+        ratio = _intensity_ratio(background, _block_median(median, block_px))
+        kernels.subtract_scaled(frame, *_halfway(ratio, shape, block_px), median, d)
+        ground = _block_median(d, block_px, row_step=2)
+        kernels.subtract(d, *_halfway(ground, shape, block_px), d)
+        sigma = _noise(d, block_px, frame.dtype)
+    seen = out[:1] if median is None else out
+    spread_sigma = _halfway(sigma, shape, block_px)
+    for row in range(0, shape[0], _BAND_ROWS):
+        part = seen[:, row : row + _BAND_ROWS]
+        kernels.divide(part, row, *spread_sigma)
+        np.arcsinh(part, out=part)
     return out
 
 
@@ -76,11 +86,6 @@ def binned(image: np.ndarray, binning: int) -> np.ndarray:
 def spread(image: np.ndarray, binning: int) -> np.ndarray:
     """The opposite of `binned`: linear between the centres of the squares."""
     return _spread(image, tuple(binning * n for n in image.shape), binning)
-
-
-def _squash(deviation: np.ndarray, sigma: np.ndarray, out: np.ndarray) -> None:
-    np.divide(deviation, 2 * sigma, out=out)
-    np.arcsinh(out, out=out)
 
 
 def _intensity_ratio(background: np.ndarray, of_median: np.ndarray) -> np.ndarray:
@@ -100,18 +105,15 @@ def _noise(deviation: np.ndarray, block_px: int, dtype: np.dtype) -> np.ndarray:
     The median absolute difference alone would come in steps where sigma is about one count
     (8-bit frames), so it only sets the clip of a mean, which does not.
     """
-    differences = np.zeros_like(deviation)
-    if deviation.shape[1] > 1:
-        np.subtract(deviation[:, 1:], deviation[:, :-1], out=differences[:, 1:])
-        differences[:, 0] = differences[:, 1]
-    np.abs(differences, out=differences)
-    blocks = _blocks(differences, block_px, row_step=2)
-    sigma = PAIR_MAD_TO_SIGMA * _middle(blocks)
     floor = QUANTISATION_SIGMA if np.issubdtype(dtype, np.integer) else 0.0
-    # Mean of |difference| clipped at 3 of its sigmas, over that of a normal distribution.
-    clip = np.maximum(3 * np.sqrt(2) * sigma, 2 * floor)
-    np.minimum(blocks, clip[..., None], out=blocks)
-    sigma = blocks.mean(-1) / (np.sqrt(2) * 0.7971)
+    grid = []
+    for blocks in _blocks(deviation, block_px, row_step=2, differences=True):
+        sigma = PAIR_MAD_TO_SIGMA * _middle(blocks)
+        # Mean of |difference| clipped at 3 of its sigmas, over that of a normal distribution.
+        clip = np.maximum(3 * np.sqrt(2) * sigma, 2 * floor)
+        np.minimum(blocks, clip[..., None], out=blocks)
+        grid.append(blocks.mean(-1) / (np.sqrt(2) * 0.7971))
+    sigma = np.concatenate(grid)
     sigma = _smooth(sigma)
     bright = sigma[sigma > 0]
     typical = float(np.median(bright)) if bright.size else 0.0
@@ -119,17 +121,27 @@ def _noise(deviation: np.ndarray, block_px: int, dtype: np.dtype) -> np.ndarray:
     return np.maximum(sigma, floor if floor > 0 else 1.0).astype(np.float32)
 
 
-def _blocks(image: np.ndarray, block_px: int, row_step: int = 1) -> np.ndarray:
-    """The image as (block rows, block cols, pixels); edges are mirrored to fill the last ones."""
-    rows, cols = image.shape
-    pad = (-rows % block_px, -cols % block_px)
-    if any(pad):
-        image = np.pad(image, ((0, pad[0]), (0, pad[1])), mode="symmetric")
-    image = image[::row_step]
+def _blocks(
+    image: np.ndarray, block_px: int, row_step: int = 1, differences: bool = False
+) -> Iterator[np.ndarray]:
+    """The pixels of the image, or their differences, as (block rows, block cols, pixels).
+
+    Edges are mirrored to fill the last blocks.  A few rows of blocks at a time, in memory that is
+    used again for the next ones.
+    """
+    from . import normalisation_kernels as kernels
+
+    rows, cols = (np.pad(np.arange(n), (0, -n % block_px), mode="symmetric") for n in image.shape)
+    rows = rows[::row_step]
     height = max(block_px // row_step, 1)
-    tall, wide = image.shape[0] // height, image.shape[1] // block_px
-    blocks = image.reshape(tall, height, wide, block_px).swapaxes(1, 2)
-    return np.ascontiguousarray(blocks).reshape(tall, wide, height * block_px)
+    tall, wide = rows.size // height, cols.size // block_px
+    step = min(tall, max(1, _BAND_ROWS // block_px))
+    out = np.empty((step, wide, height * block_px), np.float32)
+    for first in range(0, tall, step):
+        part = out[: tall - first]
+        here = rows[first * height :][: len(part) * height]
+        kernels.blocks_of(image, here, cols, block_px, differences, part)
+        yield part
 
 
 def _middle(blocks: np.ndarray) -> np.ndarray:
@@ -139,7 +151,7 @@ def _middle(blocks: np.ndarray) -> np.ndarray:
 
 
 def _block_median(image: np.ndarray, block_px: int, row_step: int = 1) -> np.ndarray:
-    return _smooth(_middle(_blocks(image, block_px, row_step)))
+    return _smooth(np.concatenate([_middle(b) for b in _blocks(image, block_px, row_step)]))
 
 
 def _smooth(grid: np.ndarray) -> np.ndarray:
@@ -156,12 +168,26 @@ def _spread(grid: np.ndarray, shape: tuple[int, int], block_px: int) -> np.ndarr
     return (down @ grid) @ across.T
 
 
-def interpolation_weights(n_pixels: int, n_blocks: int, block_px: int) -> np.ndarray:
-    """Weights (pixels, blocks) of linear interpolation, level beyond the outer centres."""
+def _halfway(
+    grid: np.ndarray, shape: tuple[int, int], block_px: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A grid spread along the columns only, and how to go on along a row: see the kernels."""
+    down = interpolation_weights(shape[0], grid.shape[0], block_px)
+    low, part = _between(shape[1], grid.shape[1], block_px)
+    return down @ grid, np.searchsorted(low, np.arange(grid.shape[1] + 1)), part
+
+
+def _between(n_pixels: int, n_blocks: int, block_px: int) -> tuple[np.ndarray, np.ndarray]:
+    """The block whose centre is before each pixel, and the part of the next one."""
     place = (np.arange(n_pixels) + 0.5) / block_px - 0.5
     place = np.clip(place, 0, n_blocks - 1)
     low = np.minimum(place.astype(int), max(n_blocks - 2, 0))
-    part = (place - low).astype(np.float32)
+    return low, (place - low).astype(np.float32)
+
+
+def interpolation_weights(n_pixels: int, n_blocks: int, block_px: int) -> np.ndarray:
+    """Weights (pixels, blocks) of linear interpolation, level beyond the outer centres."""
+    low, part = _between(n_pixels, n_blocks, block_px)
     weights = np.zeros((n_pixels, n_blocks), np.float32)
     weights[np.arange(n_pixels), low] = 1 - part
     if n_blocks > 1:

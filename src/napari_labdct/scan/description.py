@@ -122,6 +122,11 @@ def _mask(value: Any) -> tuple[Polygon, ...] | str | None:
     return _polygons(value, "detector mask") or None
 
 
+def _pair(value: Any, what: str) -> tuple[float, float]:
+    row, col = _numbers(value, 2, what)
+    return row, col
+
+
 def _polygons(value: Any, what: str) -> tuple[Polygon, ...]:
     """Accept one polygon or several; a polygon is at least three (row, col) pairs."""
     if not value:
@@ -130,7 +135,7 @@ def _polygons(value: Any, what: str) -> tuple[Polygon, ...]:
     try:
         one = np.ndim(value[0][0]) == 0
         polygons = [value] if one else list(value)
-        made = tuple(tuple(_numbers(p, 2, corner) for p in poly) for poly in polygons)
+        made = tuple(tuple(_pair(p, corner) for p in poly) for poly in polygons)
     except SettingsError:
         raise
     except (TypeError, IndexError, KeyError, ValueError):

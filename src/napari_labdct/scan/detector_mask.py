@@ -160,7 +160,7 @@ def judged(
     if not left_out.all() and np.ptp(image[~left_out]) == 0:
         remark = f"Projection {index} is blank and shows no spots."
         return Reading(image, left_out, True, remark)
-    if wrong is not None and (mask() is None or np.any(wrong & ~mask())):
+    if wrong is not None and ((known := mask()) is None or np.any(wrong & ~known)):
         remark = f"Projection {index}: values that are no counts are left out."
     return Reading(image, left_out, remark=remark)
 
@@ -404,8 +404,8 @@ def _cells(image: np.ndarray, size: int) -> np.ndarray:
     """Sums over squares of `size` px; those at the far edges are smaller."""
     pad = [(0, -n % size) for n in image.shape]
     image = np.pad(image, pad) if any(after for _, after in pad) else image
-    flat = sum(image[k::size] for k in range(size))
-    return sum(flat[:, k::size] for k in range(size))
+    flat: np.ndarray = sum(image[k::size] for k in range(size))  # type: ignore[assignment]  # 0 + arrays
+    return sum(flat[:, k::size] for k in range(size))  # type: ignore[return-value]  # 0 + arrays
 
 
 def _from_coarser(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -415,7 +415,7 @@ def _from_coarser(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
     if poor[0].size and weight.size > 1:
         coarse = _from_coarser(_cells(total, 2), _cells(weight, 2))
         part = weight[poor] / np.float32(_ENOUGH_PX)
-        mean[poor] = part * mean[poor] + (1 - part) * _at(coarse, *poor, 2)
+        mean[poor] = part * mean[poor] + (1 - part) * _at(coarse, poor[0], poor[1], 2)
     return mean
 
 
@@ -448,7 +448,8 @@ def _noise(values: np.ndarray, left_out: np.ndarray) -> np.ndarray:
         for n, size in zip(difference.shape, (_NOISE_PX // _NOISE_ROWS, _NOISE_PX), strict=True)
     ]
     blocks = np.empty([edge.size - 1 for edge in edges], np.float32)
-    block_kernels.block_medians(0, difference.shape[0], difference, pairs, *edges, blocks)
+    kernel: Callable[..., None] = block_kernels.block_medians
+    kernel(0, difference.shape[0], difference, pairs, *edges, blocks)
     seen = np.isfinite(blocks)
     weight = seen.astype(np.float32) * _ENOUGH_PX
     middle = _from_coarser(np.where(seen, blocks, 0) * weight, weight)

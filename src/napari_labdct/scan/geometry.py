@@ -113,6 +113,12 @@ class ScanGeometry:
         return np.array([-self.source_sample_mm, 0.0, 0.0])
 
     @property
+    def center_px(self) -> tuple[float, float]:
+        """`detector_center_px`, the middle of the detector if none was given."""
+        assert self.detector_center_px is not None  # filled in when the geometry was made
+        return self.detector_center_px
+
+    @property
     def center_mm(self) -> np.ndarray:
         """Detector centre (3,) in the laboratory, mm: the point seen at `detector_center_px`."""
         return np.array([self.sample_detector_mm, 0.0, 0.0])
@@ -151,11 +157,11 @@ class ScanGeometry:
             (row, col) = (row0 - z_d / pixel, col0 - y_d / pixel), not clipped to the detector.
         """
         offset = (np.asarray(points_mm, float) - self.center_mm) @ self.detector_axes
-        return np.array(self.detector_center_px) - offset[..., [2, 1]] / self.pixel_mm
+        return np.array(self.center_px) - offset[..., [2, 1]] / self.pixel_mm
 
     def pixel_to_lab(self, row: np.ndarray | float, col: np.ndarray | float) -> np.ndarray:
         """Laboratory points (..., 3) in mm of pixel coordinates `row` and `col` (broadcast)."""
-        row0, col0 = self.detector_center_px
+        row0, col0 = self.center_px
         z = (row0 - np.asarray(row, float)) * self.pixel_mm
         y = (col0 - np.asarray(col, float)) * self.pixel_mm
         axes = self.detector_axes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -52,10 +53,10 @@ def contradictions(known: FileKnowledge, described: ScanDescription) -> list[str
     return notes
 
 
-def _alike(one, other) -> bool:
+def _alike(one: Any, other: Any) -> bool:
     if isinstance(one, (int, float)) and isinstance(other, (int, float)):
         return bool(np.isclose(one, other, rtol=1e-3))
-    return one == other
+    return bool(one == other)
 
 
 def about_angles(omega_deg: np.ndarray | None) -> list[str]:

@@ -108,7 +108,8 @@ def _outside(scan: Scan) -> dict[str, str]:
 def detector_mm(scan: Scan) -> tuple[float, float] | None:
     """Height and width of the detector's image in mm, or None without a pixel size."""
     pixel = scan.description.pixel_um
-    return None if pixel is None else tuple(n * pixel * 1e-3 for n in scan.shape)
+    rows, cols = scan.shape
+    return None if pixel is None else (rows * pixel * 1e-3, cols * pixel * 1e-3)
 
 
 def _spots_too_wide(scan: Scan, found: dict[str, str]) -> dict[str, str]:

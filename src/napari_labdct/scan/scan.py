@@ -162,6 +162,12 @@ class Scan:
         """Whether somebody said what the mask is."""
         return self.mask is not None or self.description.mask not in (None, NO_MASK)
 
+    @property
+    def _search(self) -> FoundMask:
+        """What finds the mask, shared with copies of this scan."""
+        assert self._found is not None  # made with the scan
+        return self._found
+
     @cached_property
     def detector_mask(self) -> np.ndarray | None:
         """Pixels that carry no information in any projection, bool ``(rows, cols)``, or None.
@@ -171,7 +177,7 @@ class Scan:
         """
         given, mask = self.description.mask, self.mask
         if mask is None and given != NO_MASK:
-            mask = self._found.mask
+            mask = self._search.mask
             if mask is not None and self.description.beam_stop_px:
                 mask = mask & ~self.beam_stop_mask()
         for polygon in given if isinstance(given, tuple) else ():
@@ -182,7 +188,7 @@ class Scan:
     def mask_known(self) -> bool:
         """Whether no projection need be read to say what the mask is."""
         given = self.mask is not None or self.description.mask == NO_MASK
-        return given or self._found.known
+        return given or self._search.known
 
     @cached_property
     def mask_id(self) -> str:
@@ -192,7 +198,8 @@ class Scan:
 
     def hidden(self) -> np.ndarray:
         """Where no spot can be, bool ``(rows, cols)``: beam stop and detector mask."""
-        return either(self.beam_stop_mask(), self.detector_mask)
+        mask, stop = self.detector_mask, self.beam_stop_mask()
+        return stop if mask is None else stop | mask
 
     def about_mask(self) -> str:
         """A sentence on the detector mask; empty if there is none."""
@@ -200,7 +207,7 @@ class Scan:
         if mask is None:
             return ""
         if self.mask is None:
-            found = self._found.mask is not None
+            found = self._search.mask is not None
             how = "found in the projections" if found else "as drawn"
             how += ", and drawn" if found and given else ""
         else:
@@ -220,7 +227,7 @@ class Scan:
     def circular(self) -> bool:
         """Whether the angles go once round, so that the last projection meets the first."""
         step = self.step_deg
-        if not step or self.n_frames < 3:
+        if not step or self.omega_deg is None or self.n_frames < 3:
             return False
         span = abs(self.omega_deg[-1] - self.omega_deg[0])
         return bool(span + step > 360 - 0.5 * step)
@@ -228,10 +235,11 @@ class Scan:
     @property
     def unique_frames(self) -> int:
         """Number of distinct views: a last projection at +180 repeats a first one at -180."""
-        if not self.circular:
+        step = self.step_deg
+        if not self.circular or self.omega_deg is None or step is None:
             return self.n_frames
         span = abs(self.omega_deg[-1] - self.omega_deg[0])
-        return self.n_frames - 1 if span > 360 - 0.5 * self.step_deg else self.n_frames
+        return self.n_frames - 1 if span > 360 - 0.5 * step else self.n_frames
 
     def geometry(self) -> ScanGeometry:
         """The complete set-up.
@@ -242,24 +250,25 @@ class Scan:
             Something it needs is not known; the message names it.
         """
         d = self.description
-        missing = [
-            label
-            for label, value in [
-                ("pixel size", d.pixel_um),
-                ("source-sample distance", d.source_sample_mm),
-                ("sample-detector distance", d.sample_detector_mm),
+        pixel_um, near_mm, far_mm = d.pixel_um, d.source_sample_mm, d.sample_detector_mm
+        if pixel_um is None or near_mm is None or far_mm is None:
+            missing = [
+                label
+                for label, value in [
+                    ("pixel size", pixel_um),
+                    ("source-sample distance", near_mm),
+                    ("sample-detector distance", far_mm),
+                ]
+                if value is None
             ]
-            if value is None
-        ]
-        if missing:
             raise ScanError(
                 f"The geometry of '{self.name}' is incomplete; enter the {', '.join(missing)} "
                 "in scan.yaml or in the Scan dock."
             )
         return ScanGeometry(
-            source_sample_mm=d.source_sample_mm,
-            sample_detector_mm=d.sample_detector_mm,
-            pixel_um=d.pixel_um,
+            source_sample_mm=near_mm,
+            sample_detector_mm=far_mm,
+            pixel_um=pixel_um,
             shape=self.shape,
             detector_center_px=d.detector_center_px,
             detector_tilt_deg=d.detector_tilt_deg,
@@ -289,9 +298,9 @@ class Scan:
             ``omega_deg`` or a field of `ScanDescription`.
         """
         if name == "omega_deg":
-            told = self.known.omega_deg
-            same = told is not None and self.omega_deg is not None
-            return self.known.omega_from if same and np.array_equal(told, self.omega_deg) else ""
+            known, mine = self.known.omega_deg, self.omega_deg
+            same = known is not None and mine is not None and np.array_equal(known, mine)
+            return self.known.omega_from if same else ""
         told, value = (getattr(d, name) for d in (self.known.description, self.description))
         return FROM_FILE if value == told and value != getattr(ScanDescription(), name) else ""
 

@@ -17,7 +17,7 @@ from ..background.rolling_median import SPOT_WINDOW
 from ..core.errors import SettingsError
 from ..core.frame_store import FrameStore
 from ..core.recipes import recipe_hash
-from ..core.stacks import LazyStack
+from ..core.stacks import FrameStack, LazyStack
 from ..scan.scan import Scan
 from .binarisation import BINARISED, BinaryFrames
 from .matching import match_spots
@@ -42,7 +42,12 @@ class Detections(LazyStack):
         There is no mask, or the stacks differ in shape.
     """
 
-    def __init__(self, network=None, routine=None, cleaned=None) -> None:
+    def __init__(
+        self,
+        network: FrameStack | None = None,
+        routine: FrameStack | None = None,
+        cleaned: FrameStack | None = None,
+    ) -> None:
         stacks = [s for s in (network, routine, cleaned) if s is not None]
         if network is None and routine is None:
             raise SettingsError("There are no spots to measure; denoise or run the routine first.")
@@ -86,6 +91,7 @@ class Detections(LazyStack):
             only one stack of masks and no network output to go with it.
         """
         if self.network is None:
+            assert self.routine is not None  # one of the two there is
             labels = label_image(self.routine[index])
             return labels, _codes(labels, ROUTINE)
         labels = label_image(self.network[index])
@@ -178,7 +184,7 @@ def measure_detections(
         yield measure_frame(measurer, detections, index)
 
 
-def _fingerprint(stack) -> Any:
+def _fingerprint(stack: FrameStack | None) -> Any:
     if stack is None:
         return None
     if isinstance(stack, BinaryFrames):
@@ -197,5 +203,5 @@ def _codes(labels: np.ndarray, code: int) -> np.ndarray:
     return codes
 
 
-def _size(stack) -> str:
+def _size(stack: FrameStack) -> str:
     return " x ".join(str(n) for n in stack.shape) + " pixels"

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -20,7 +21,7 @@ import numpy as np
 from ..background.drift import source_drift
 from ..background.rolling_median import SPOT_WINDOW, RollingMedian
 from ..core.frame_store import FrameStore
-from ..core.jobs import FrameJob, Output, Progress
+from ..core.jobs import MASK, FrameJob, Output, Progress
 from ..core.parameters import Param, Settings
 from ..core.recipes import recipe
 from ..core.robust import MAD_TO_SIGMA, mad
@@ -237,7 +238,11 @@ class RoutineJob(FrameJob):
     """
 
     name = "routine"
+    settings_type = RoutineSettings
+    makes = MASK
     suffix = "_routine"
+    scan: Scan
+    settings: RoutineSettings
 
     def __init__(self, scan: Scan, settings: RoutineSettings, median: Any = None) -> None:
         self.scan = scan
@@ -267,11 +272,19 @@ class RoutineJob(FrameJob):
         return recipe(self.name, self.settings, self.scan, beam_stop_px=stop, circular=circular)
 
 
-def open_store(scan: Scan, settings: RoutineSettings, path, *, overwrite: bool = False):
+def open_store(
+    scan: Scan, settings: RoutineSettings, path: str | Path, *, overwrite: bool = False
+) -> FrameStore:
     """As in version 0.1, for one more release: `RoutineJob.open_store`."""
     return RoutineJob(scan, settings).open_store(path, overwrite=overwrite)
 
 
-def run(scan: Scan, settings: RoutineSettings, store, frames=None, median: Any = None):
+def run(
+    scan: Scan,
+    settings: RoutineSettings,
+    store: FrameStore,
+    frames: Iterable[int] | None = None,
+    median: Any = None,
+) -> Iterator[Progress]:
     """As in version 0.1, for one more release: `RoutineJob.run`."""
     return RoutineJob(scan, settings, median).run(store, frames)

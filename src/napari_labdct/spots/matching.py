@@ -9,8 +9,10 @@ other; it also counts as *merged*.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..background.noise import noise_map
 from .measurement import local_background
@@ -141,7 +143,7 @@ def match_spots(a: np.ndarray, b: np.ndarray, max_distance_px: float = 3.0) -> M
     labels_b, n_b = spot_labels(b)
     in_a, in_b = labels_a > 0, labels_b > 0
     both = in_a & in_b
-    pixels = {
+    pixels: dict[str, Any] = {
         "pixels_both": int(both.sum()),
         "pixels_either": int(in_a.sum() + in_b.sum() - both.sum()),
     }
@@ -180,9 +182,8 @@ def spot_labels(image: np.ndarray) -> tuple[np.ndarray, int]:
     if image.dtype.kind == "b" or image.dtype == np.uint8:
         from ..core import kernels
 
-        labels = np.empty(image.shape, np.int32)
-        count = kernels.label(np.ascontiguousarray(image > 0), True, labels)
-        return labels, int(count)
+        out: np.ndarray = np.empty(image.shape, np.int32)
+        return out, int(kernels.label(np.ascontiguousarray(image > 0), True, out))
     if image.size and image.min() >= 0 and image.max() < image.size:  # no need to sort them
         present = np.zeros(int(image.max()) + 1, np.int64)
         present[image.ravel()] = 1
@@ -212,7 +213,9 @@ def _near(a: np.ndarray, b: np.ndarray, distance: float) -> tuple[np.ndarray, np
     return first + 1, second + 1
 
 
-def _one_to_one(first, second, order, n_a: int, n_b: int) -> np.ndarray:
+def _one_to_one(
+    first: np.ndarray, second: np.ndarray, order: np.ndarray, n_a: int, n_b: int
+) -> np.ndarray:
     used_a, used_b = np.zeros(n_a + 1, bool), np.zeros(n_b + 1, bool)
     pairs = []
     for k in order:
@@ -238,7 +241,9 @@ def agreement(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.array([NEITHER, ONLY_A, ONLY_B, BOTH], np.uint8)[code]
 
 
-def residual(frame: np.ndarray, mask: np.ndarray, background: np.ndarray | None = None):
+def residual(
+    frame: np.ndarray, mask: np.ndarray, background: np.ndarray | None = None
+) -> np.ndarray:
     """What a segmentation leaves of a projection: ``a - a * A``, float32 ``(rows, cols)``.
 
     Bright areas are spots, or parts of them, that the mask missed (paper, Fig. 5d and 5g).
@@ -290,7 +295,9 @@ def unexplained(
     return bright if exclude is None else bright & ~exclude
 
 
-def line_profile(image: np.ndarray, start, end, width_px: int = 1) -> np.ndarray:
+def line_profile(
+    image: np.ndarray, start: npt.ArrayLike, end: npt.ArrayLike, width_px: int = 1
+) -> np.ndarray:
     """Values along a straight line, one a pixel length, averaged over its width.
 
     Parameters
@@ -322,7 +329,7 @@ def line_profile(image: np.ndarray, start, end, width_px: int = 1) -> np.ndarray
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def line_points(start, end) -> np.ndarray:
+def line_points(start: npt.ArrayLike, end: npt.ArrayLike) -> np.ndarray:
     """The points ``(n, 2)`` of (row, col) at which `line_profile` samples."""
     start, end = np.asarray(start, float), np.asarray(end, float)
     count = max(2, round(float(np.hypot(*(end - start)))) + 1)

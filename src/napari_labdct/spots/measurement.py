@@ -18,8 +18,10 @@ from ..background.noise import _at_points, _block_noise, _spread, block_median
 from ..background.rolling_median import SPOT_WINDOW, RollingMedian
 from ..core.errors import ScanError
 from ..core.spot_words import WORDS
+from ..core.stacks import FrameStack
 from ..scan.detector_mask import either
-from .components import EIGHT
+from ..scan.scan import Scan
+from .components import label_eight
 from .significance import significance
 
 SPOT_DTYPE = np.dtype(
@@ -72,9 +74,7 @@ def label_image(mask: np.ndarray) -> np.ndarray:
     """
     mask = np.asarray(mask)
     if _is_binary(mask):
-        from scipy import ndimage as ndi
-
-        return ndi.label(mask != 0, EIGHT)[0].astype(np.int32, copy=False)
+        return label_eight(mask != 0)[0]
     return mask.astype(np.int32)
 
 
@@ -178,12 +178,12 @@ def measure(
     table["background"] = np.bincount(label, below) / area
     table["noise"] = np.bincount(label, noise) / area
     table["snr"] = table["sum"] / area / table["noise"]
-    above = frame - np.float32(drift) * background
-    above -= block_median(above, labels == 0)
+    in_noise = frame - np.float32(drift) * background
+    in_noise -= block_median(in_noise, labels == 0)
+    in_noise /= _spread(coarse_noise, frame.shape)
     numbered = np.zeros(labels.shape, np.int32)
     numbered.ravel()[flat] = label + 1
-    in_noise = above / _spread(coarse_noise, frame.shape)
-    table["significance"] = significance(in_noise, numbered, count=ids.size)
+    table["significance"] = significance(in_noise, numbered, count=ids.size, inside=flat)
     table["area_um2"] = area * (np.nan if pixel_um is None else pixel_um**2)
     table["confidence"] = np.nan
     if cleaned is not None:
@@ -193,7 +193,9 @@ def measure(
     return table
 
 
-def _geometry(table, label, rows, cols, shape) -> None:
+def _geometry(
+    table: np.ndarray, label: np.ndarray, rows: np.ndarray, cols: np.ndarray, shape: tuple[int, ...]
+) -> None:
     """Area, box and principal axes of the masks."""
     area = np.bincount(label)
     order = np.argsort(label, kind="stable")
@@ -220,7 +222,9 @@ def _geometry(table, label, rows, cols, shape) -> None:
     )
 
 
-def _intensity(table, label, rows, cols, signal) -> None:
+def _intensity(
+    table: np.ndarray, label: np.ndarray, rows: np.ndarray, cols: np.ndarray, signal: np.ndarray
+) -> None:
     """Sum, peak and the intensity-weighted centroid."""
     weight = np.maximum(signal, 0) + 1e-9
     total = np.bincount(label, weight)
@@ -267,7 +271,7 @@ class FrameMeasurer:
         their own surroundings.
     """
 
-    def __init__(self, scan, median_window: int = SPOT_WINDOW) -> None:
+    def __init__(self, scan: Scan, median_window: int = SPOT_WINDOW) -> None:
         self.scan = scan
         self.median = RollingMedian(scan, median_window) if scan.n_frames >= 3 else None
 
@@ -306,7 +310,10 @@ class FrameMeasurer:
 
 
 def measure_stack(
-    scan, masks, median_window: int = SPOT_WINDOW, frames: Iterable[int] | None = None
+    scan: Scan,
+    masks: FrameStack,
+    median_window: int = SPOT_WINDOW,
+    frames: Iterable[int] | None = None,
 ) -> Iterator[np.ndarray]:
     """Measure projection after projection; yields one table of `SPOT_DTYPE` each.
 

@@ -13,20 +13,23 @@ changes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 
 from ..core.errors import ScanError, SettingsError
-from ..core.jobs import FrameJob, Output, Progress
+from ..core.jobs import DENOISED, FrameJob, Output, Progress
 from ..core.parameters import Param, Settings
-from ..core.recipes import recipe, recipe_hash
+from ..core.recipes import recipe, recipe_beside, recipe_hash
 from ..core.stacks import FrameStack
+from ..io.opening import open_scan
 from ..scan.geometry import ScanGeometry
 from ..scan.scan import Scan
-from .components import EIGHT
+from .components import label_eight
+from .stacks import check_stack
 
 #: Network result from which a spot is sure enough to tell how true spots go on.
 SURE = 240
@@ -102,11 +105,9 @@ def candidates(
     table : structured array of row, col (weighted centres), peak
         ``table[k - 1]`` tells of label ``k``.
     """
-    from scipy import ndimage as ndi
-
     cleaned = np.asarray(cleaned)
-    faint, n_faint = ndi.label(cleaned >= faintest, EIGHT)
-    bright, n_bright = ndi.label(cleaned >= threshold, EIGHT)
+    faint, n_faint = label_eight(cleaned >= faintest)
+    bright, n_bright = label_eight(cleaned >= threshold)
     flat = np.flatnonzero(faint)
     of_faint, of_bright, value = (image.ravel()[flat] for image in (faint, bright, cleaned))
     around = np.zeros(n_bright + 1, int)
@@ -153,7 +154,14 @@ class _Path:
     """
 
     def __init__(
-        self, places, spots, partners, geometry: ScanGeometry, turn_deg, beside, mask=None
+        self,
+        places: np.ndarray,
+        spots: np.ndarray,
+        partners: np.ndarray,
+        geometry: ScanGeometry,
+        turn_deg: float,
+        beside: tuple[float, float],
+        mask: np.ndarray | None = None,
     ) -> None:
         from scipy.spatial import cKDTree
 
@@ -223,13 +231,18 @@ class Tracker(FrameJob):
     """
 
     name = "track"
+    settings_type = TrackSettings
+    needs = (DENOISED,)
+    makes = DENOISED
+    scan: Scan
+    settings: TrackSettings
 
     def __init__(
         self,
         scan: Scan,
         cleaned: FrameStack,
         settings: TrackSettings | None = None,
-        made: dict | None = None,
+        made: dict[str, Any] | None = None,
     ) -> None:
         self.scan, self.cleaned = scan, cleaned
         self.settings = settings or TrackSettings()
@@ -263,7 +276,7 @@ class Tracker(FrameJob):
                 f"The rotation angles of '{scan.name}' are not known; enter them in scan.yaml or "
                 "in the Scan dock."
             )
-        self.geometry = scan.geometry()
+        self.geometry, self._omega_deg = scan.geometry(), scan.omega_deg
         self._scale = np.array(scan.shape) / cleaned.shape[1:]  # scan pixels in a cleaned one
         self.threshold = self.settings.partner_threshold or int(
             self.made.get("model", {}).get("threshold", 128)
@@ -274,6 +287,15 @@ class Tracker(FrameJob):
         self._mask = scan.detector_mask
         self._tables: dict[int, np.ndarray] = {}
         self._log_ratio: np.ndarray | None = None
+
+    @classmethod
+    def _of(cls, scan: Scan, settings: TrackSettings, files: Mapping[str, Path]) -> Self:
+        denoised = files[DENOISED]
+        made = recipe_beside(denoised)
+        stack = open_scan(denoised).frames
+        if made.get("input", {}).get("id") in (None, scan.identity()):  # else said in a moment
+            check_stack(denoised, stack, scan, DENOISED, coarse=True)
+        return cls(scan, stack, settings, made)
 
     # ---------------------------------------------------------------- what is there
 
@@ -320,7 +342,7 @@ class Tracker(FrameJob):
             sure = np.zeros_like(sure)
         self._log_ratio = _log_ratio(sure, chance)
 
-    def _candidates(self, index: int):
+    def _candidates(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         at = self.settings.faintest
         return candidates(self._measured(index), self.threshold, at)
 
@@ -369,7 +391,7 @@ class Tracker(FrameJob):
         places = self._places(index)
         paths = {}
         for steps, other in self._neighbours(index).items():
-            turn = direction * (self.scan.omega_deg[other] - self.scan.omega_deg[index])
+            turn = direction * (self._omega_deg[other] - self._omega_deg[index])
             partners = self._places(other)[self._spots(other)]
             where = (self.geometry, turn, beside, self._mask)
             paths[steps] = _Path(places, self._spots(index), partners, *where)
@@ -386,7 +408,7 @@ class Tracker(FrameJob):
         row = np.arange(len(places))
         return looked, there[row, best], ring[row, best]
 
-    def _count(self, index: int, peak: int = 0, **how) -> np.ndarray:
+    def _count(self, index: int, peak: int = 0, **how: Any) -> np.ndarray:
         """How many of what reaches `peak` were looked for, found, and with what shift."""
         wanted = self._tables[index]["peak"] >= peak
         counts = np.zeros((2 * REACH + 1, 2 * REACH + 1, len(RINGS_PX)))
@@ -443,7 +465,7 @@ class Tracker(FrameJob):
             for name in ("pixel_um", "source_sample_mm", "sample_detector_mm",
                          "detector_center_px", "detector_tilt_deg")
         }  # fmt: skip
-        made["omega_deg"] = [float(omega) for omega in self.scan.omega_deg]
+        made["omega_deg"] = [float(omega) for omega in self._omega_deg]
         made["model"] = self.made.get("model", {})
         known = "input" in self.made
         made["cleaned"] = recipe_hash(self.made) if known else Scan(self.cleaned).identity()

@@ -25,6 +25,7 @@ from ..background.rolling_median import RollingMedian
 from ..core.errors import SettingsError
 from ..core.jobs import Progress
 from ..core.robust import robust_sigma
+from ..core.stacks import FrameStack
 from ..scan.scan import Scan
 from .log_routine import RoutineSettings, corrected, log_segment
 from .matching import Score, match_spots
@@ -116,13 +117,13 @@ def suggest(
         windows.append(window)
         yield Progress(len(windows), total)
     noise = float(np.median([robust_sigma(w.residual, floor=1e-6) for w in windows]))
-    if reference is not None and not any(w.reference.any() for w in windows):
+    if reference is not None and not any(np.any(w.reference) for w in windows):
         raise SettingsError(
             "The reference has no spots in the projections looked at; denoise them first, or "
             "suggest by stability."
         )
     judge = _agreement if reference is not None else _stability
-    seen: dict[tuple, float] = {}
+    seen: dict[tuple[Any, ...], float] = {}
 
     def value(made: RoutineSettings) -> float:
         key = tuple(getattr(made, name) for name in GRID)
@@ -166,7 +167,15 @@ def _cast(name: str, value: float) -> float | int:
     return int(value) if name == "min_size_px" else float(value)
 
 
-def _windows(scan, settings, median, reference, n_frames, window_px, first) -> Iterator[_Window]:
+def _windows(
+    scan: Scan,
+    settings: RoutineSettings,
+    median: Any,
+    reference: FrameStack | None,
+    n_frames: int,
+    window_px: int,
+    first: int | None,
+) -> Iterator[_Window]:
     """Square pieces of residuals, each projection's at another place round the centre."""
     count = min(n_frames, scan.n_frames)
     picked = {int(i) for i in np.linspace(0, scan.n_frames - 1, count + 2)[1:-1].round()}
@@ -203,7 +212,7 @@ Judge = Callable[[list[_Window], RoutineSettings], float]
 def _agreement(windows: list[_Window], settings: RoutineSettings) -> float:
     score = Score()
     for w in windows:
-        score += match_spots(log_segment(w.residual, settings, w.exclude), w.reference)
+        score += match_spots(log_segment(w.residual, settings, w.exclude), np.asarray(w.reference))
     if not score.spots_a:
         return 0.0
     return score.f1 + 0.1 * score.pixel_iou

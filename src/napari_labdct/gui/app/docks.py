@@ -46,9 +46,8 @@ def soon(owner: QWidget, call: Callable[[], object]) -> None:
 
 def join_tabs(panel: QWidget) -> bool:
     """Make a panel's dock a tab of the first one of this package; True if it has become one."""
-    mine = _frame_of(panel)
-    window = None if mine is None else mine.parentWidget()
-    if not isinstance(window, QMainWindow):
+    mine, window = _frame_of(panel), main_window(panel)
+    if mine is None or window is None:
         return False
     first = next(
         (
@@ -68,6 +67,13 @@ def join_tabs(panel: QWidget) -> bool:
     window.tabifyDockWidget(first, mine)
     mine.raise_()
     return True
+
+
+def main_window(panel: QWidget) -> QMainWindow | None:
+    """The window that a panel's dock belongs to, also while the dock floats."""
+    frame = _frame_of(panel)
+    window = None if frame is None else frame.parentWidget()
+    return window if isinstance(window, QMainWindow) else None
 
 
 def _frame_of(panel: QWidget) -> QDockWidget | None:

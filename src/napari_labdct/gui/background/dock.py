@@ -32,6 +32,7 @@ class BackgroundDock(Dock):
     """
 
     title = "Background"
+    page = "background.md"
     needs_stack = False
 
     def build(self) -> None:

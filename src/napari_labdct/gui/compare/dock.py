@@ -31,6 +31,7 @@ class CompareDock(Dock):
     """Pick A and B, look at them in five views, count, and write it all down."""
 
     title = "Compare"
+    page = "compare.md"
 
     def build(self) -> None:
         self.looking = Looking(self.session, self._request, self)

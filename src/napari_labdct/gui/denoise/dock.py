@@ -20,6 +20,7 @@ class DenoiseDock(Dock):
     """Model, device, frames, Run; then threshold and spot size, live; then export."""
 
     title = "Denoise"
+    page = "denoise.md"
 
     def build(self) -> None:
         self.controller: DenoiseController = self.session.controller(DenoiseController)

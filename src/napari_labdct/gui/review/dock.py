@@ -36,6 +36,7 @@ class SpotsDock(Dock):
     """Measure, then review: filters, table, gallery, plots, corrections, exports."""
 
     title = "Review"
+    page = "spots.md"
 
     def build(self) -> None:
         self.controller: SpotsController = self.session.controller(SpotsController)

@@ -27,6 +27,7 @@ class ScanDock(Dock):
     """Angles, geometry, beam stop, detector mask, a check list, and Save scan.yaml."""
 
     title = "Scan"
+    page = "geometry.md"
 
     def build(self) -> None:
         self.controller = self.session.controller(ScanController)

@@ -49,6 +49,7 @@ class SimulateDock(Dock):
     """
 
     title = "Simulate"
+    page = "simulation.md"
     needs_stack = False
 
     def build(self) -> None:

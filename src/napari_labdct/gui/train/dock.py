@@ -31,6 +31,7 @@ class TrainDock(Dock):
     """
 
     title = "Train"
+    page = "training.md"
     needs_stack = False
 
     def build(self) -> None:

@@ -24,10 +24,12 @@ from qtpy.QtWidgets import (
 from ...core.errors import LabDCTError
 from ...io.formats import dialog_filter
 from ...scan.scan import Scan
-from ..app.docks import WAY, join_tabs, open_dock, soon
+from ..app import first_run
+from ..app.docks import WAY, join_tabs, main_window, open_dock, soon
 from ..app.session import Session, session_of
 from .combos import StackCombo
 from .forms import tame
+from .help_window import show_help
 
 
 class _Column(QScrollArea):
@@ -64,6 +66,8 @@ class Dock(QWidget):
     ----------
     title : str
         As in the menu; on the dock's tab, and marked in the line of steps if it is one of them.
+    page : str
+        The page of the documentation that its ``?`` opens.
     session : Session
     body : QVBoxLayout
         To be filled in `build`; scrolls when it is too tall.
@@ -72,6 +76,7 @@ class Dock(QWidget):
     """
 
     title = ""
+    page = "tutorial.md"
     #: Whether the dock is of no use while no scan is open.
     needs_stack = True
 
@@ -167,6 +172,12 @@ class Dock(QWidget):
             step.clicked.connect(lambda _=False, s=step, n=name: self._go_to(s, n))
             row.addWidget(step)
         row.addStretch(1)
+        self.help = QToolButton()
+        self.help.setAutoRaise(True)
+        self.help.setText("?")
+        tame(self.help, f"Help on {self.title}", "What this dock does, and how: the page on it")
+        self.help.clicked.connect(lambda: show_help(main_window(self) or self, self.page))
+        row.addWidget(self.help)
         return row
 
     def _go_to(self, step: QToolButton, name: str) -> None:
@@ -251,11 +262,40 @@ class _EmptyState(QWidget):
             button("Open sample", "Open the small scan that comes with LabDCT", self._sample)
         )
         layout.addLayout(row)
+        layout.addWidget(self._offer())
         self.message = wrapped()
         self.message.hide()
         layout.addWidget(self.message)
         layout.addStretch(1)
         self._session.job("open").changed.connect(self._show_opening)
+
+    def _offer(self) -> QWidget:
+        """Five steps for a newcomer, until they were taken or declined."""
+        self.offer = QWidget()
+        row = QHBoxLayout(self.offer)
+        row.setContentsMargins(0, 8, 0, 0)
+        row.addWidget(QLabel("New to LabDCT?"))
+        row.addWidget(
+            button("Show me around", "Five steps on the sample scan, a minute each", self._around)
+        )
+        row.addWidget(button("No, thanks", "Do not offer this again", self._decline))
+        row.addStretch(1)
+        return self.offer
+
+    def showEvent(self, event) -> None:
+        super().showEvent(event)
+        self.offer.setVisible(first_run.wanted())
+
+    def _around(self) -> None:
+        self.offer.hide()
+        self._sample()
+        viewer, window = self._session.viewer, main_window(self)
+        if viewer is not None and window is not None:
+            first_run.show_around(viewer, window)
+
+    def _decline(self) -> None:
+        first_run.decline()
+        self.offer.hide()
 
     def _ask_files(self) -> None:
         paths, _ = QFileDialog.getOpenFileNames(self, "Open the projections", "", dialog_filter())

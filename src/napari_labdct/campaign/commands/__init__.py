@@ -1,0 +1,1 @@
+"""Commands that run other commands: one module each, as in `cli`."""
