@@ -46,9 +46,16 @@ def test_a_zeiss_scan_goes_to_other_formats_with_what_it_knows(tmp_path, zeiss, 
     np.testing.assert_allclose(after.omega_deg, before.omega_deg)
     assert after.description == before.description
     assert after.orientation == 4
-    assert convert(zeiss, out) == 1
-    assert "already there" in capsys.readouterr().err
-    assert convert(zeiss, out, "--overwrite") == 0
+    there = sorted(p.read_bytes() for p in out.parent.rglob("*") if p.is_file())
+    assert convert(zeiss, out) == 0
+    assert sorted(p.read_bytes() for p in out.parent.rglob("*") if p.is_file()) == there
+    tifffile.imwrite(tmp_path / "other.tif", STACK[:, ::-1])
+    assert convert(tmp_path / "other.tif", out) == 1
+    assert "already holds something else" in capsys.readouterr().err
+    assert sorted(p.read_bytes() for p in out.parent.rglob("*") if p.is_file()) == there
+    assert convert(tmp_path / "other.tif", out, "--overwrite") == 0
+    np.testing.assert_array_equal(open_scan(out).frames[:], STACK[:, ::-1])
+    assert [p.name for p in out.parent.iterdir()] == [out.name]
 
 
 def test_a_plain_tiff_says_what_it_loses_and_a_mask_keeps_its_recipe(tmp_path, zeiss, capsys):

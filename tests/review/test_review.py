@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -327,3 +329,94 @@ def test_every_spot_of_a_large_scan_may_be_accepted_at_once(tmp_path):
     again = Review((20, 600, 600), path)
     assert not again.note
     assert all((again.statuses(frame)[1:] == ACCEPTED).sum() == 20_000 for frame in range(20))
+
+
+def test_a_correction_that_stands_there_twice_can_be_taken_back(tmp_path):
+    """A line doubled by a broken copy, or whose undo was lost, has its first labels once more."""
+    path = tmp_path / "a.review.jsonl"
+    review = Review(SHAPE, path)
+    labels = review.labels(1, DETECTIONS)
+    review.edit(1, erase(labels, [1]), labels, "erase")
+    head, line = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(head + line + line)
+    again = Review(SHAPE, path)
+    np.testing.assert_array_equal(again.labels(1, DETECTIONS), review.labels(1, DETECTIONS))
+    while again.undo():
+        pass
+    np.testing.assert_array_equal(again.labels(1, DETECTIONS), DETECTIONS[1])
+    assert again.redo()
+    assert again.redo()
+    np.testing.assert_array_equal(again.labels(1, DETECTIONS), review.labels(1, DETECTIONS))
+
+
+DECIDES = """
+import sys
+from pathlib import Path
+from napari_labdct.core.errors import OutputError
+from napari_labdct.review.review import Review
+
+path, first = Path(sys.argv[1]), int(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.readline()
+review, made, told = Review((3, 8, 9), path), 0, 0
+for k in range(60):
+    try:
+        made += review.set_status([(k % 3, first + k)], 1) is not None
+    except OutputError as error:
+        assert "another" in str(error), error
+        told += 1
+        review = Review((3, 8, 9), path)  # with the other one's decisions
+print(made, told, flush=True)
+"""
+
+
+def test_two_processes_on_one_review_lose_nothing(tmp_path):
+    """Whoever comes second is told; every decision that was taken stands in the journal."""
+    path = tmp_path / "a.review.jsonl"
+    Review(SHAPE, path).set_status([(0, 1)], REJECTED)
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", DECIDES, str(path), str(first)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for first in (10, 1000)
+    ]  # fmt: skip
+    for process in both:
+        assert process.stdout.readline() == "ready\n", process.stderr.read()
+    waiting = Review(SHAPE, path)  # of a third one, which looks only
+    for process in both:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    ends = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], ends
+    made = sum(int(out.split()[0]) for out, _ in ends)
+    after = Review(SHAPE, path)
+    assert after.note == ""
+    decided = sum(int((after.statuses(frame) > 0).sum()) for frame in range(3))
+    assert decided == 1 + made
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    with pytest.raises(OutputError, match="another window"):
+        waiting.set_status([(2, 2)], ACCEPTED)
+    assert waiting.statuses(2).size == 0
+
+
+def test_a_review_that_another_process_writes_is_waited_for(tmp_path, monkeypatch):
+    path = tmp_path / "a.review.jsonl"
+    review = Review(SHAPE, path)
+    review.set_status([(0, 1)], ACCEPTED)
+    monkeypatch.setattr("napari_labdct.review.review._PATIENCE_S", 0.05)
+    code = (
+        "import sys; from napari_labdct.core.locks import hold; hold(sys.argv[1]); "
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as other:  # fmt: skip
+        assert other.stdout.readline() == "held\n"
+        for asked in (lambda: review.set_status([(1, 1)], ACCEPTED), lambda: Review(SHAPE, path)):
+            with pytest.raises(OutputError, match="Another process is writing"):
+                asked()
+        other.stdin.close()
+    assert review.set_status([(1, 1)], ACCEPTED)
+    assert Review(SHAPE, path).statuses(1).tolist() == [0, 1]

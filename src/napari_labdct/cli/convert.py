@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import LabDCTError, OutputError, ScanError, SettingsError
+import numpy as np
+
+from ..core.errors import LabDCTError, ScanError, SettingsError
 from ..core.frame_store import spare_inputs
+from ..core.outputs import made_aside, taken
 from ..core.registry import Registry, load
 
 
@@ -35,6 +38,9 @@ class Kind:
         ``module:function`` for one that is loaded late.
     options : tuple of str
         Flags of the command that it takes as keywords, too.
+    knows_its_own : bool
+        It finds out whether what is there is its own same result (`core.outputs.made_aside`), so
+        that the same command twice ends well; of others nothing that is there is replaced.
     """
 
     what: str
@@ -42,6 +48,7 @@ class Kind:
     ends: str | Callable[[], Sequence[str]]
     convert: str | Callable[..., Path | Sequence[Path]]
     options: tuple[str, ...] = ()
+    knows_its_own: bool = False
 
 
 _HERE = "napari_labdct.cli.convert"
@@ -52,7 +59,8 @@ KINDS: Registry[Kind] = Registry(
     "napari_labdct.conversions",
     {
         "spots": Kind(
-            "a table of spots", f"{_HERE}:is_table", f"{_HERE}:table_ends", f"{_HERE}:convert_table"
+            "a table of spots", f"{_HERE}:is_table", f"{_HERE}:table_ends",
+            f"{_HERE}:convert_table", knows_its_own=True,
         ),
         "grain map": Kind(
             "a grain map",
@@ -60,10 +68,12 @@ KINDS: Registry[Kind] = Registry(
             "napari_labdct.io.grain_map_files:grain_ends",
             f"{_HERE}:convert_map",
             options=("material",),
+            knows_its_own=True,
         ),
         "stack": Kind(
             "a stack of projections, masks or labels",
             f"{_HERE}:is_stack", f"{_HERE}:stack_ends", f"{_HERE}:convert_stack",
+            knows_its_own=True,
         ),
     },
 )  # fmt: skip
@@ -82,17 +92,15 @@ def add_command(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--material", help="materials of a grain map, one a phase: elements or CIF files"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
+    parser.add_argument("--overwrite", action="store_true", help="replace another file")
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> None:
     target = Path(given.output).expanduser()
     kind = _kind_of(given.sources, target)
-    if target.exists() and not given.overwrite:
-        raise OutputError(
-            f"{target} is already there; choose another name or allow overwriting (--overwrite)."
-        )
+    if target.exists() and not given.overwrite and not kind.knows_its_own:
+        raise taken(target)
     options = {"material": given.material} if given.material else {}
     if not options.keys() <= set(kind.options):
         raise SettingsError(f"--material is for grain maps, and {given.sources[0]} is {kind.what}.")
@@ -178,7 +186,9 @@ def convert_table(sources: Sequence[str], target: Path, overwrite: bool) -> Path
     spare_inputs([target], sources[0])
     table, recipe = read_table(sources[0], REVIEW_DTYPE)
     writers = {".csv": write_csv, ".parquet": write_parquet, ".h5": write_hdf5, ".flt": write_flt}
-    return writers[target.suffix.lower()](target, table, recipe)
+    with made_aside(target, overwrite) as aside:
+        writers[target.suffix.lower()](aside, table, recipe)
+    return target
 
 
 # -------------------------------------------------------------------------- grain maps
@@ -238,14 +248,35 @@ def convert_stack(sources: Sequence[str], target: Path, overwrite: bool) -> Path
     for note in scan.notes:
         print(f"Note: {note}", file=sys.stderr)
     spare_inputs([target], scan)
+    if not overwrite:
+        _refuse_another_stack(target, scan)
     known = format_of(target)
     _say_what_is_lost(scan, target)
     recipe = recipe_beside(sources[0]) if len(sources) == 1 else {}
     ticking = scan.replace(frames=_ticking(scan.frames))
-    if not recipe:
-        return known.write(target, ticking)
-    with described(target, {"recipe": recipe}):
-        return known.write(target, ticking, recipe)
+    with made_aside(target, overwrite) as aside:
+        if recipe:
+            with described(aside, {"recipe": recipe}):
+                known.write(aside, ticking, recipe)
+        else:
+            known.write(aside, ticking)
+    return target
+
+
+def _refuse_another_stack(target: Path, scan: Any) -> None:
+    """Before the work: what is there is no stack, has another shape or begins differently."""
+    from ..io import open_scan
+
+    if not target.exists():
+        return
+    try:
+        there = open_scan(target)
+        same = (there.n_frames, there.shape) == (scan.n_frames, scan.shape)
+        same = same and np.array_equal(there.frames[0], scan.frames[0])
+    except LabDCTError:
+        same = False
+    if not same:
+        raise taken(target)
 
 
 def _say_what_is_lost(scan: Any, target: Path) -> None:

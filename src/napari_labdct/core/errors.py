@@ -61,13 +61,15 @@ def reason(error: object, most: int = 120) -> str:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     text = "".join(c if c.isprintable() else " " for c in text[: 4 * most])
     text = " ".join(text.split())
-    # libraries put what they stumbled over into quotes
+    # libraries put what they stumbled over into quotes, or repeat it as it is
     text = _IN_QUOTES.sub(lambda found: f"{found[1]}{found[2][:_LONGEST_PIECE]}...{found[1]}", text)
+    text = _ONE_WORD.sub(lambda found: f"{found[0][:_LONGEST_PIECE]}...", text)
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
 _LONGEST_PIECE = 40
-_IN_QUOTES = re.compile(rf"(?<!\w)(['\"`])(?!\s)([^'\"`]{{{_LONGEST_PIECE + 4},}})(?:\1|$)")
+_IN_QUOTES = re.compile(rf"(?<!\w)(['\"`])(?!\s)((?:(?!\1).){{{_LONGEST_PIECE + 4},}})(?:\1|$)")
+_ONE_WORD = re.compile(rf"\S{{{_LONGEST_PIECE + 24},}}")
 
 
 def listed(names: Iterable[str], most: int = 150) -> str:

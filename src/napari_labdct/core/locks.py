@@ -12,6 +12,7 @@ import errno
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from pathlib import Path
 from .errors import OutputError
 
 _BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+_PAUSE_S = 0.01
 
 
 @dataclass
@@ -33,16 +35,16 @@ _guard = threading.Lock()
 
 
 @contextlib.contextmanager
-def alone(path: str | Path, said: str | Path = "") -> Iterator[None]:
+def alone(path: str | Path, said: str | Path = "", patience_s: float = 0.0) -> Iterator[None]:
     """Hold an output while the block writes it; see `hold`."""
-    hold(path, said)
+    hold(path, said, patience_s)
     try:
         yield
     finally:
         release(path)
 
 
-def hold(path: str | Path, said: str | Path = "") -> None:
+def hold(path: str | Path, said: str | Path = "", patience_s: float = 0.0) -> None:
     """Keep other processes from writing an output until `release`.
 
     A folder that takes no lock file takes no output either, which is said by whoever writes it;
@@ -54,6 +56,8 @@ def hold(path: str | Path, said: str | Path = "") -> None:
         Of the output, in a folder that is there.
     said : path, optional
         What a message calls it, such as the folder that `path` stands for.
+    patience_s : float
+        How long another process may take to end; for what is written in a moment.
 
     Raises
     ------
@@ -61,16 +65,27 @@ def hold(path: str | Path, said: str | Path = "") -> None:
         Another process writes it now.
     """
     path = Path(path).expanduser().absolute()
+    for _ in range(round(patience_s / _PAUSE_S)):
+        if _taken(path):
+            return
+        time.sleep(_PAUSE_S)
+    if not _taken(path):
+        raise _busy(said or path)
+
+
+def _taken(path: Path) -> bool:
+    """Lock an output for this process; False if another one holds it."""
     with _guard:
         mine = _held.get(str(path))
         if mine is not None and mine.process == os.getpid():
             mine.times += 1
-            return
+            return True
         try:
             file = _locked(_beside(path))
         except BlockingIOError:
-            raise _busy(said or path) from None
+            return False
         _held[str(path)] = _Held(os.getpid(), file)
+        return True
 
 
 def release(path: str | Path) -> None:

@@ -7,7 +7,10 @@ else stays as it is unless the user says that it may be replaced (``--overwrite`
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import json
+import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,6 +61,73 @@ def write_once(path: str | Path, data: bytes, overwrite: bool) -> bool:
             raise taken(path)
         write_atomically(path, data)
     return True
+
+
+@contextlib.contextmanager
+def made_aside(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
+    """The block makes a result that has no recipe: it is known by its content.
+
+    The block is given a path of the same name in a folder of its own. When it ends well, the file
+    or folder made there and what was made beside it (such as a recipe) take their places; what is
+    there already and is equal stays as it is.
+
+    Parameters
+    ----------
+    path : path
+        Of the result.
+    overwrite : bool
+        Whatever else is there may be replaced.
+
+    Raises
+    ------
+    OutputError
+        Something else is there, the folder cannot be written, or another process writes it now.
+    """
+    path = Path(path).expanduser()
+    make_folder(path.parent)
+    with alone(path):
+        aside = path.with_name(f"{path.name}.tmp")
+        shutil.rmtree(aside, ignore_errors=True)  # of a run that was killed
+        try:
+            remove(aside)
+            aside.mkdir()
+            yield aside / path.name
+            # the result last, so that what belongs to it is there when it is
+            made = sorted(aside.iterdir(), key=lambda new: (new.name == path.name, new.name))
+            places = [(new, path.with_name(new.name)) for new in made]
+            places = [(new, place) for new, place in places if not _equal(new, place)]
+            for _, place in places:
+                if os.path.lexists(place) and not overwrite:
+                    raise taken(place)
+            for new, place in places:
+                _take_place(new, place, aside)
+        except OutputError as error:
+            said = str(error).replace(f"{aside}{os.sep}", f"{path.parent}{os.sep}")
+            raise OutputError(said) from error
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _equal(new: Path, there: Path) -> bool:
+    """Whether two files, or folders with all that is in them, are the same to the byte."""
+    if not new.is_dir():
+        return there.is_file() and filecmp.cmp(new, there, shallow=False)
+    if not there.is_dir():
+        return False
+    names = {path.name for path in new.iterdir()}
+    return names == {path.name for path in there.iterdir()} and all(
+        _equal(new / name, there / name) for name in names
+    )
+
+
+def _take_place(new: Path, place: Path, aside: Path) -> None:
+    if place.is_dir() and not place.is_symlink():
+        os.replace(place, aside / f"{place.name}.before")
+    elif new.is_dir():
+        remove(place)
+    os.replace(new, place)
 
 
 @contextlib.contextmanager

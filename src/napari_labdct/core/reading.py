@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .errors import LabDCTError, ScanError, reason
+from .errors import LabDCTError, ScanError, quoted, reason
 from .schema import MOST_BYTES, Mismatch, parse_json
 
 #: What is always taken, however small the file is: it costs nothing.
@@ -36,7 +36,11 @@ def check_regular(path: Path, error: type[LabDCTError] = ScanError) -> None:
     ScanError
         Or another `error`.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():
+    try:
+        odd = path.exists() and not path.is_file() and not path.is_dir()
+    except OSError as fault:  # such as a name of a thousand letters
+        raise error(f"{quoted(str(path))} cannot be opened ({reason(fault)}).") from fault
+    if odd:
         raise error(f"{path} is a pipe or a device, not a file; choose a file.")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import SettingsError
+from ..core.errors import SettingsError, reason
 from .phase import DEBYE_WALLER_B_280K, CrystalWarning, Material, Site
 
 LARGEST_FILE_BYTES = 20_000_000
@@ -90,8 +90,7 @@ def _block(path: Path) -> Any:
     try:
         document = gemmi.cif.read_string(_text(path))
     except (ValueError, RuntimeError) as error:
-        detail = " ".join(str(error).split())[:200]
-        raise SettingsError(f"{path.name} cannot be read as a CIF file: {detail}.") from None
+        raise SettingsError(f"{path.name} cannot be read as a CIF file: {reason(error)}.") from None
     blocks = [b for b in document if b.find_value("_cell_length_a")]
     if not blocks:
         raise SettingsError(f"{path.name} has no unit cell; a CIF with _cell_length_a is needed.")

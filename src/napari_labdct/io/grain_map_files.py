@@ -13,6 +13,7 @@ from pathlib import Path
 from ..core.errors import OutputError, ScanError
 from ..core.files import make_folder
 from ..core.hdf5 import has, item, open_hdf5
+from ..core.outputs import made_aside
 from ..core.registry import Registry, load
 from ..crystal import Material
 from .grainmapper import MapContent, MeasuredMap, assembled
@@ -170,27 +171,23 @@ def convert_grain_map(
     ScanError, SettingsError
         The map cannot be read.
     OutputError
-        The target cannot be written, is the source, or is there already.
+        The target cannot be written, is the source, or something else is there.
     """
     source, target = Path(source).expanduser(), Path(target).expanduser()
     _format(target, "writes", OutputError)
-    targets = [target]
-    if target.suffix.lower() == ".xdmf":
-        targets.append(target.with_suffix(".h5"))
-    for path in targets:
-        if path.exists() and source.exists() and path.samefile(source):
-            if target.suffix.lower() == ".xdmf":
-                continue  # the picture of an .h5 is written beside it, and the .h5 stays
-            raise OutputError(f"{target} is the file that is read; choose another name.")
-        if path.exists() and not overwrite:
-            raise OutputError(
-                f"{path} exists; choose another name or allow overwriting (--overwrite)."
-            )
+    if _same_file(target, source):
+        raise OutputError(f"{target} is the file that is read; choose another name.")
     measured = read_grain_map(source, material=material, voxels=True)
-    if target.suffix.lower() == ".xdmf" and source.exists():
-        beside = target.with_suffix(".h5")
-        if beside.exists() and beside.samefile(source):
+    beside = target.with_suffix(".h5")
+    with made_aside(target, overwrite) as aside:
+        if target.suffix.lower() == ".xdmf" and _same_file(beside, source):
             from .xdmf import write_xdmf_only
 
-            return [write_xdmf_only(target, beside)]
-    return write_grain_map(target, measured)
+            written = [write_xdmf_only(aside, beside)]  # the picture of an .h5 that stays
+        else:
+            written = write_grain_map(aside, measured)
+    return [target.with_name(path.name) for path in written]
+
+
+def _same_file(path: Path, other: Path) -> bool:
+    return path.exists() and other.exists() and path.samefile(other)

@@ -16,8 +16,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..core.errors import ScanError
+from ..core.errors import ScanError, quoted
 from ..core.files import atomic_hdf5
+from ..core.frame_store import in_words
+from ..core.reading import SMALL_BYTES
 from ..core.schema import parse_json
 from ..core.stacks import LazyStack
 from ..scan.scan import Scan
@@ -352,6 +354,8 @@ def _check(path: Path, links: Links, data: h5py.Dataset) -> None:
     if data.chunks and np.prod(data.chunks, dtype=float) * data.dtype.itemsize > MOST_FRAME_BYTES:
         raise ScanError(f"{path.name} is packed in pieces of more than 2 GB; repack it.")
     layout = data.id.get_create_plist()
+    if not data.is_virtual and not layout.get_external_count():
+        _check_holds(path, data)
     unknown = [
         layout.get_filter(k)[0]
         for k in range(layout.get_nfilters())
@@ -361,6 +365,21 @@ def _check(path: Path, links: Links, data: h5py.Dataset) -> None:
         needed("hdf5plugin", "hdf5plugin", f"The compression of {path.name}")
         if not all(map(h5py.h5z.filter_avail, unknown)):
             raise ScanError(f"{path.name} is packed with an unknown filter ({unknown[0]}).")
+
+
+def _check_holds(path: Path, data: h5py.Dataset) -> None:
+    """Refuse millions of projections of which nothing was ever written."""
+    needs = float(np.prod(data.shape, dtype=float)) * data.dtype.itemsize
+    holds = data.id.get_storage_size()
+    if needs > max(SMALL_BYTES, _MOST_PACKED_MASK * holds):
+        raise ScanError(
+            f"{path.name}: {quoted(data.name)} is said to have {in_words(needs)}, but the file "
+            f"holds {in_words(holds)} of it; copy it again from the instrument."
+        )
+
+
+#: A mask of few spots packs a thousand times.
+_MOST_PACKED_MASK = 2000
 
 
 # ------------------------------------------------------------------------- what it says

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
 import struct
 import threading
+import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, islice
@@ -303,17 +305,24 @@ def _check_chain(tif: tifffile.TiffFile, name: str) -> None:
     """Refuse a file whose chain of pages leads out of it, as that of a cut-off one does.
 
     tifffile only logs that and goes on with the pages before, so projections would be missing.
+    A chain that comes back, or leads through other data, has pages without end.
     """
     file, tiff = tif.filehandle, tif.tiff
     offset = tif.pages.first.offset
-    seen = set()
+    seen, size = set(), 0
     try:
-        while offset and offset not in seen:
+        while offset:
             seen.add(offset)
             file.seek(offset)
             (n_tags,) = struct.unpack(tiff.tagnoformat, file.read(tiff.tagnosize))
             file.seek(offset + tiff.tagnosize + n_tags * tiff.tagsize)
             (offset,) = struct.unpack(tiff.offsetformat, file.read(tiff.offsetsize))
+            size += tiff.tagnosize + n_tags * tiff.tagsize + tiff.offsetsize
+            if offset in seen or size > file.size:
+                raise ScanError(
+                    f"{name} is a damaged TIFF file (its pages lie over each other); copy it again "
+                    "from the instrument."
+                )
     except (struct.error, OSError):
         raise ScanError(
             f"{name} is cut off (page {len(seen) - 1} is not whole); copy it again from the "
@@ -419,10 +428,14 @@ def write_tiff(path: Path, scan: Scan, recipe: Mapping[str, Any]) -> Path:
     shape = (scan.n_frames, *scan.shape)
     big = math.prod(shape) * dtype.itemsize > _CLASSIC_BYTES
     tags = [(ORIENTATION_TAG, "H", 1, scan.orientation, True)]
+    told = ome_metadata(scan, recipe)
+    # the same for the same scan, so that equal scans are equal files
+    known = f"{scan.identity()} {json.dumps(told, sort_keys=True, default=str)}"
+    told["UUID"] = str(uuid.uuid5(uuid.NAMESPACE_OID, known))
     with atomic(path) as part, tifffile.TiffWriter(part, bigtiff=big, ome=True) as tif:
         tif.write(
             frames, shape=shape, dtype=dtype, photometric="minisblack", extratags=tags,
-            metadata=ome_metadata(scan, recipe),
+            metadata=told,
         )  # fmt: skip
     return path
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 
 from ..core.errors import OutputError, reason
 from ..core.files import aside, cannot_write, write_atomically
+from ..core.locks import alone
 from ..core.reading import read_bytes
 from ..core.schema import parse_json
 from ..core.spot_words import WORDS
@@ -37,6 +39,7 @@ REVIEW_DTYPE = np.dtype([*SPOT_DTYPE.descr, ("status", "u1")])
 
 _VERSION = 1
 _MOST_BYTES = 1 << 30
+_PATIENCE_S = 5.0  # for another process that adds a line, which takes a moment
 _BEGINS = b'{"labdct_review"'  # so does every journal
 
 
@@ -299,12 +302,16 @@ class Review:
     # ----------------------------------------------------------------- journal
 
     def _append(self, line: dict[str, Any]) -> None:
-        """Write one line before the change counts; raises if it cannot be kept."""
+        """Write one line before the change counts; raises if it cannot be kept.
+
+        Of two processes that decide at the same moment the second one is refused, so that no line
+        is written for a state that the journal does not have.
+        """
         if self.path is None:
             return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.path, "ab") as file:
+            with alone(self.path, patience_s=_PATIENCE_S), open(self.path, "ab") as file:
                 if file.tell() != self._size:
                     raise OutputError(
                         f"{self.path.name} was changed by another window; close one of them "
@@ -320,6 +327,11 @@ class Review:
             raise cannot_write(self.path, error) from error
 
     def _replay(self) -> None:
+        """Do again what the journal says, while nobody adds to it."""
+        with alone(self.path, patience_s=_PATIENCE_S):
+            self._replay_alone()
+
+    def _replay_alone(self) -> None:
         try:
             text = read_bytes(self.path, _MOST_BYTES, OutputError)
         except OSError as error:
@@ -386,6 +398,9 @@ class Review:
             check(command, self.shape)
             if command.frame >= 0 and command.base is None and command.frame not in self._pixels:
                 raise ValueError("it corrects labels that are lost")
+            if command.frame in self._pixels and command.base is not None:
+                # a line that stands there twice, or an undo that was lost: the first base counts
+                command = replace(command, base=None)
             del self._history[self._at :]
             self._history.append(command)
             self._at += 1

@@ -21,7 +21,7 @@ from ...core.errors import ModelError
 from ...core.files import cannot_write, write_atomically
 from ...core.npz import read_npz
 from ...core.reading import load_json
-from ...core.schema import check
+from ...core.schema import NUMBER, check
 from ...training.log_lines import log_line
 
 SIDE = "dock.json"  # what the dock remembers of a run, beside the files of the training
@@ -107,7 +107,7 @@ class Run:
         """Numbers of a fine-tuning's model before and after; empty if there are none."""
         try:
             found = load_json((self.folder / MODEL).with_suffix(".json"))
-            check(found, {"before": dict, "after": dict})
+            check(found, {"before": {"f1": NUMBER}, "after": {"f1": NUMBER, "crops": int}})
             return {when: found[when] for when in ("before", "after")}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
