@@ -13,7 +13,7 @@ import tifffile
 from napari_labdct import cli
 from napari_labdct.campaign import Campaign, Recipe
 from napari_labdct.campaign.campaign import Unit, work
-from napari_labdct.campaign.steps import DONE, FAILED, TODO, plan
+from napari_labdct.campaign.steps import DONE, FAILED, TO_DO, plan
 from napari_labdct.core.errors import SettingsError
 
 STEPS = [
@@ -60,9 +60,9 @@ def test_a_run_is_not_done_twice_and_a_changed_setting_redoes_what_depends_on_it
     assert cli.main(words) == 0
     assert capsys.readouterr().err.count("done before") == 2
     changed = Recipe.of([STEPS[0], {"step": "measure", "settings": {"where": "snr > 1000"}}])
-    assert [one.state for one in plan(changed, source, out)] == [DONE, TODO]
+    assert [one.state for one in plan(changed, source, out)] == [DONE, TO_DO]
     changed = Recipe.of([{"step": "routine", "settings": {"sigma_px": 1.5}}, STEPS[1]])
-    assert [one.state for one in plan(changed, source, out)] == [TODO, TODO]
+    assert [one.state for one in plan(changed, source, out)] == [TO_DO, TO_DO]
     changed.write(path)
     assert cli.main(words) == 0
     assert results(out)["routine.tif"] != first["routine.tif"]
@@ -120,7 +120,7 @@ def test_a_failed_step_is_recorded_logged_and_retried(scans, tmp_path):
     assert sum(bool(fault) for *_, fault in batch.run()) == 1
     states = {(scan, step): state for scan, step, state, _ in batch.state()}
     assert states["s2", "routine"] == FAILED
-    assert states["s2", "measure"] == TODO
+    assert states["s2", "measure"] == TO_DO
     assert "already holds another result" in (out / "logs" / "s2.log").read_text()
     (out / "s2" / "routine.tif").unlink()
     assert {scan for scan, _, fault in batch.run(only_failed=True) if not fault} == {"s2"}

@@ -28,7 +28,7 @@ from .kinds import FILES, HOW
 from .recipe_file import Recipe, Step
 
 #: States of a step.
-DONE, TODO, BEGUN, FAILED = "done", "to do", "begun", "failed"
+DONE, TO_DO, BEGUN, FAILED = "done", "to do", "begun", "failed"
 _RECORD = {"hash": str, "state": str, "files": dict, "inputs": list, "error?": str}
 
 
@@ -40,7 +40,7 @@ class Planned:
     ----------
     step : Step
     state : str
-        `DONE`, `TODO`, `BEGUN` or `FAILED`.
+        `DONE`, `TO_DO`, `BEGUN` or `FAILED`.
     made : dict
         What its results are made of.
     inputs : list
@@ -130,12 +130,12 @@ def _planned(step: Step, made: dict[str, Any], inputs: list[Any], folder: Path) 
     try:
         there = check(read_json(_record(folder, step)), _RECORD)
     except Mismatch:
-        return Planned(step, TODO, made, inputs)
+        return Planned(step, TO_DO, made, inputs)
     if there["hash"] != recipe_hash(made) or there["inputs"] != inputs:
-        return Planned(step, TODO, made, inputs, replaces=True)
+        return Planned(step, TO_DO, made, inputs, replaces=True)
     if there["state"] == DONE and there["files"] and there["files"] == _sizes(step, folder):
         return Planned(step, DONE, made, inputs)
-    state = there["state"] if there["state"] in (BEGUN, FAILED) else TODO
+    state = there["state"] if there["state"] in (BEGUN, FAILED) else TO_DO
     anew = bool(there.get("replaces"))
     return Planned(step, state, made, inputs, anew, there.get("error", ""))
 
