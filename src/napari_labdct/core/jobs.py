@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -42,6 +42,9 @@ BACKGROUND_SET = "background set"
 SPOTS = "spot table"
 GRAINS = "grain map"
 
+#: Frames as they are made, None in between; closing it cancels.
+_Frames = Generator[tuple[int, np.ndarray] | None, None, None]
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -60,7 +63,7 @@ def fill(
     note: str = "",
     prepare: Callable[[int], Iterable[Any]] | None = None,
     remark: Callable[[int], str] | None = None,
-    ahead: Callable[[list[int]], Iterator[tuple[int, np.ndarray] | None]] | None = None,
+    ahead: Callable[[list[int]], _Frames] | None = None,
 ) -> Iterator[Progress]:
     """Make the frames that a store still lacks, one `Progress` each.
 
@@ -106,7 +109,7 @@ def _one_by_one(
     todo: list[int],
     make: Callable[[int], np.ndarray],
     prepare: Callable[[int], Iterable[Any]] | None,
-) -> Iterator[tuple[int, np.ndarray] | None]:
+) -> _Frames:
     for index in todo:
         for _ in prepare(index) if prepare else ():
             yield None
@@ -335,7 +338,7 @@ class FrameJob(Job):
         ahead = None
         if parts > 1:
 
-            def ahead(todo: list[int]) -> Iterator[tuple[int, np.ndarray] | None]:
+            def ahead(todo: list[int]) -> _Frames:
                 with self.sharing(parts) as enter:
                     yield from several_at_once(todo, self.begin, self.finish, parts, enter)
 

@@ -152,6 +152,10 @@ class Calibration:
     def scan_yaml(self) -> dict[str, Any]:
         """What changes in ``scan.yaml``, for `io.scan_yaml.update_scan_yaml`."""
         d = self.scan.description
+        # The fit has given the scan all three.
+        assert d.source_sample_mm is not None
+        assert d.sample_detector_mm is not None
+        assert d.detector_center_px is not None
         changes: dict[str, Any] = {
             "source_sample_mm": round(d.source_sample_mm, 6),
             "sample_detector_mm": round(d.sample_detector_mm, 6),
@@ -159,6 +163,7 @@ class Calibration:
             "detector_tilt_deg": [round(v, 5) for v in d.detector_tilt_deg],
         }
         if self.setup.turns_back:
+            assert self.scan.omega_deg is not None  # they are what was turned back
             changes |= {"omega_deg": self.scan.omega_deg.tolist(), "omega_csv": None}
         if self.material_changed:
             changes["material"] = self.material.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from ..core.files import aside, cannot_write, write_atomically
 from ..core.reading import read_bytes
 from ..core.schema import parse_json
 from ..review.journal import DAMAGES, line_of
-from .results import GRAIN_DTYPE
+from .results import GRAIN_COLUMNS, GRAIN_DTYPE
 
 __all__ = ["GrainCommand", "GrainJournal", "RowChange"]
 
@@ -118,10 +119,10 @@ def _plain(row: np.ndarray, u: np.ndarray) -> list[list[float | None]]:
     return [[None if v != v else v for v in values], np.asarray(u).ravel().tolist()]
 
 
-def _row(values: list) -> tuple[np.ndarray, np.ndarray]:
+def _row(values: list[Any]) -> tuple[np.ndarray, np.ndarray]:
     numbers, turn = values
     row = np.zeros((), GRAIN_DTYPE)
-    for name, value in zip(GRAIN_DTYPE.names, numbers, strict=True):
+    for name, value in zip(GRAIN_COLUMNS, numbers, strict=True):
         row[name] = np.nan if value is None else value
     u = np.array(turn, float).reshape(3, 3)
     if not np.allclose(u @ u.T, np.eye(3), atol=1e-4):
@@ -185,7 +186,7 @@ class GrainJournal:
         except OSError as error:
             raise cannot_write(self.path, error) from error
 
-    def replay(self, follow) -> None:
+    def replay(self, follow: Callable[[dict[str, Any]], None]) -> None:
         """Do every step again; what comes after a damaged line is put aside.
 
         Parameters
@@ -233,6 +234,7 @@ class GrainJournal:
         return {"labdct_grains": _VERSION, "map": self.key}
 
     def _read_head(self, head: dict[str, Any]) -> None:
+        assert self.path is not None  # the head was read from it
         if head["labdct_grains"] > _VERSION:
             raise OutputError(f"{self.path.name} was written by a newer version; update this one.")
         if head["map"] != self.key:

@@ -258,9 +258,9 @@ class EditedMap:
 
     def _measured(self, row: np.ndarray, number: int, labels: np.ndarray | None) -> np.ndarray:
         """A row with size and centre of the voxels that a grain has in a volume."""
-        if labels is None:
-            return row
         grains = self.opened.grains
+        if labels is None or grains is None:  # point grains have neither
+            return row
         voxels = np.argwhere(labels == number)
         row["voxels"] = len(voxels)
         row["diameter_um"] = np.cbrt(6 / np.pi * len(voxels)) * grains.voxel_um
@@ -354,6 +354,7 @@ def measured_map(edited: EditedMap) -> MeasuredMap:
     opened, before = edited.opened, edited.opened.grains
     if before is None:
         raise SettingsError("A list of point grains has no volume; write its table (.csv) instead.")
+    assert edited.labels is not None  # where there is a map there are labels
     numbers, table = edited.numbers, edited.table
     order = np.zeros(len(table) + 1, np.int32)
     order[numbers] = np.arange(1, len(numbers) + 1)

@@ -30,6 +30,7 @@ from ..core.errors import ScanError
 from ..core.jobs import FrameJob, Output, Progress
 from ..core.parameters import Param, Settings
 from ..core.recipes import recipe
+from ..core.stacks import FrameStack
 from ..crystal import GrainMap, Material
 from ..scan.scan import Scan
 from ..simulation.projector import Projector
@@ -131,6 +132,13 @@ class Level:
     real: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
 
 
+#: What is found in a projection of the survey: the predicted spots, their evidence, whether each
+#: is seen, displaced ones with their evidence, the components, and the significance of these.
+_Found = tuple[
+    Predicted, np.ndarray, np.ndarray, list[tuple[Predicted, np.ndarray]], np.ndarray, np.ndarray
+]
+
+
 class GuidedSpots(FrameJob):
     """Spots of a scan as its grains explain them: label images, and a table with grain and hkl.
 
@@ -156,10 +164,13 @@ class GuidedSpots(FrameJob):
 
     name = "refine"
     suffix = "_refined"
+    scan: Scan
+    settings: RefineSettings
 
     def __init__(
-        self, scan: Scan, spots, grains: GrainMap, settings: RefineSettings | None = None,
-        material: Material | str | None = None, made_of: dict[str, Any] | None = None,
+        self, scan: Scan, spots: FrameStack, grains: GrainMap,
+        settings: RefineSettings | None = None, material: Material | str | None = None,
+        made_of: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
         self.scan, self.spots, self.grains = scan, spots, grains
         self.settings, self.made_of = settings or RefineSettings(), made_of or {}
@@ -167,7 +178,9 @@ class GuidedSpots(FrameJob):
         wanted, has = (scan.n_frames, *scan.shape), tuple(spots.shape)
         if wanted != has:
             raise ScanError(f"The spots have shape {has}, the scan {wanted}; give its own mask.")
-        tube_kv = float(scan.description.tube_kv)
+        known_kv = scan.description.tube_kv
+        assert known_kv is not None  # `grain_inputs` refuses a scan without it
+        tube_kv = float(known_kv)
         beam = Beam.laue(
             tube_kv=tube_kv, power_w=10.0, distance_mm=geometry.source_sample_mm, exposure_s=600.0,
             filters_mm={"Al": 2.0}, energy_min_kev=self.settings.energy_min_kev,
@@ -211,7 +224,9 @@ class GuidedSpots(FrameJob):
 
     def predicted(self, index: int, noise: np.ndarray, scale: float) -> Predicted:
         """Spots of all grains in noise sigmas; those that nobody could see are left out."""
-        table, images = self.projector.project_apart(float(self.scan.omega_deg[index]), index)
+        omega_deg = self.scan.omega_deg
+        assert omega_deg is not None  # `grain_inputs` refuses a scan without them
+        table, images = self.projector.project_apart(float(omega_deg[index]), index)
         return Predicted.of(table, images, noise, scale)
 
     # ---------------------------------------------------------------- the whole scan
@@ -241,7 +256,7 @@ class GuidedSpots(FrameJob):
             yield Progress(done, total)
         self._decide(level, found)
 
-    def _scaled(self, first: list[tuple[np.ndarray, ...]]) -> Level | None:
+    def _scaled(self, first: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Level | None:
         grain, ratio, height = (np.concatenate(parts) for parts in zip(*first))
         if len(ratio) < 20:
             return None
@@ -260,7 +275,7 @@ class GuidedSpots(FrameJob):
                 of_grain[row] = np.clip(np.median(own), 0.3, 3.0)
         return Level(scale, error, of_grain)
 
-    def _weighed(self, index: int, level: Level, rng: np.random.Generator):
+    def _weighed(self, index: int, level: Level, rng: np.random.Generator) -> _Found:
         """Evidence here and displaced, who is seen, and components with and without a grain."""
         components = label_image(self.spots[index])
         z, noise = self.in_noise(index, components > 0)
@@ -285,7 +300,9 @@ class GuidedSpots(FrameJob):
         real = level.real[rows] if len(level.real) else np.ones(len(spots), bool)
         return spots.only((spots.norm >= FAINTEST) & real)
 
-    def _evidence(self, spots, z, model, bright, level: Level) -> np.ndarray:
+    def _evidence(
+        self, spots: Predicted, z: np.ndarray, model: np.ndarray, bright: np.ndarray, level: Level
+    ) -> np.ndarray:
         """(n, 3): expected height, height, and the log ratio of there and not there."""
         expected, height = heights(spots, z, model, bright, level.error)
         variance = 1 + (level.error * expected) ** 2
@@ -294,7 +311,7 @@ class GuidedSpots(FrameJob):
         ratio = np.where(height > expected, np.maximum(ratio, 0.5 * expected**2), ratio)
         return np.stack([expected, height, ratio], axis=1)
 
-    def _decide(self, level: Level, found: list) -> None:
+    def _decide(self, level: Level, found: list[_Found]) -> None:
         # Evidence of a grain is that of its reflections together, none of which decides alone.
         real = np.zeros(self.grains.n_grains)
         for spots, evidence, *_ in found:
@@ -327,7 +344,7 @@ class GuidedSpots(FrameJob):
         if not real.all():
             self.note += f" {int((~real).sum())} grains are not seen and explain nothing."
 
-    def _kept_bins(self, found: list, threshold: float) -> np.ndarray:
+    def _kept_bins(self, found: list[_Found], threshold: float) -> np.ndarray:
         """Bins of significance in which a component without a grain is more likely real.
 
         Real ones without a grain are about as many, over those with one, as among bright
@@ -337,7 +354,7 @@ class GuidedSpots(FrameJob):
         without = np.zeros(len(_EDGES) - 1)
         for spots, evidence, _, _, components, strength in found:
             known = np.zeros(len(strength) + 1, bool)
-            for k in np.flatnonzero(evidence[:, 2] >= threshold):
+            for k in np.flatnonzero(evidence[:, 2] >= threshold).tolist():
                 known[components[spots.pixels(k, LABEL_LEVEL)]] = True
             which = np.digitize(strength, _EDGES) - 1
             with_grain += np.bincount(which[known[1:]], minlength=len(with_grain))
@@ -363,23 +380,27 @@ class GuidedSpots(FrameJob):
         if self.level is None:
             for _ in self.survey():
                 pass
+        level = self.level
+        assert level is not None  # a survey that came to its end has set it
         components = label_image(self.spots[index])
         components[self._hidden] = 0
-        if not self.level.scale:
+        if not level.scale:
             self.tables[index] = np.zeros(0, GUIDED_DTYPE), np.zeros(0, LEFTOVER_DTYPE)
             return components.astype(np.uint16)
         z, noise = self.in_noise(index, components > 0)
-        spots = self._bright(index, noise, self.level)
-        model, bright = fit_brightness(spots, z, self.level.error)
-        evidence = self._evidence(spots, z, model, bright, self.level)
-        believed = evidence[:, 2] >= self.level.threshold
+        spots = self._bright(index, noise, level)
+        model, bright = fit_brightness(spots, z, level.error)
+        evidence = self._evidence(spots, z, model, bright, level)
+        believed = evidence[:, 2] >= level.threshold
         spots = spots.only(believed).times(bright[believed])
         labels, rows = self._cut(index, components, spots, evidence[believed])
-        labels, rows, left = self._leftovers(index, labels, rows, components, z)
+        labels, rows, left = self._leftovers(index, labels, rows, components, z, level)
         self.tables[index] = rows, left
         return labels.astype(np.uint16)
 
-    def _cut(self, index: int, components, spots: Predicted, evidence):
+    def _cut(
+        self, index: int, components: np.ndarray, spots: Predicted, evidence: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Labels of the believed spots: parts of components, or their predicted pixels."""
         owner, bright = np.zeros(components.shape, np.int32), np.zeros(components.shape, np.float32)
         for k in np.argsort(spots.peak):
@@ -416,13 +437,16 @@ class GuidedSpots(FrameJob):
         rows["origin"] = origin[1:]
         return labels, rows
 
-    def _leftovers(self, index: int, labels, rows, components, z):
+    def _leftovers(
+        self, index: int, labels: np.ndarray, rows: np.ndarray, components: np.ndarray,
+        z: np.ndarray, level: Level,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
         """Components without a grain: kept, dropped or listed; numbers without gaps."""
         known = np.zeros(int(components.max()) + 1, bool)
         known[components[labels > 0]] = True
         strength = significance(z, components, enough=20.0)
         keep = np.zeros(len(known), bool)
-        keep[1:] = self.level.kept[np.digitize(strength, _EDGES) - 1] & ~known[1:]
+        keep[1:] = level.kept[np.digitize(strength, _EDGES) - 1] & ~known[1:]
         number = np.zeros(len(known), np.int32)
         number[keep] = len(rows) + np.arange(1, int(keep.sum()) + 1)
         alone = keep[components] & (labels == 0)
@@ -452,19 +476,21 @@ class GuidedSpots(FrameJob):
         return self.tables[index]
 
 
-def _brightness(spots: Predicted, z: np.ndarray, mask: np.ndarray):
+def _brightness(
+    spots: Predicted, z: np.ndarray, mask: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Grain, observed over predicted brightness and height of spots that are seen in the mask."""
     norm = spots.norm
     seen = spots.on(mask) & (norm > 0)
     chosen = np.flatnonzero(seen)
-    ratio = np.array([spots.dot(k, z) / norm[k] ** 2 for k in chosen])
+    ratio = np.array([spots.dot(k, z) / norm[k] ** 2 for k in chosen.tolist()])
     return spots.table["grain"][chosen], ratio, ratio * norm[chosen]
 
 
-def _of_real(found, real: np.ndarray):
+def _of_real(found: _Found, real: np.ndarray) -> _Found:
     """What was found of a projection, without the spots of grains that are not seen."""
-    spots, here, seen, *rest = found
-    return spots.only(real), here[real], seen[real], *rest
+    spots, here, seen, away, components, strength = found
+    return spots.only(real), here[real], seen[real], away, components, strength
 
 
 def _threshold(here: np.ndarray, away: np.ndarray, most: float) -> tuple[float, float]:

@@ -242,6 +242,7 @@ class GrainMapping(Job):
                 yield step(_FINAL - 1, "table of grains")
         if state_path is not None and not keep_state:
             remove(Path(state_path))
+        assert self.result is not None  # both kinds of search end with one
         yield Progress(1000, 1000, f"{len(self.result.table)} grains")
 
     def _search(

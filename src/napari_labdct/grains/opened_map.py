@@ -25,7 +25,7 @@ from ..crystal import (
 from ..crystal import material as find_material
 from ..crystal.grain_map import GrainMap
 from ..io.grain_map_files import read_grain_map
-from .results import GRAIN_DTYPE, stored
+from .results import GRAIN_COLUMNS, GRAIN_DTYPE, stored
 
 __all__ = ["OpenedMap", "open_map", "row_of_grain"]
 
@@ -158,9 +158,9 @@ def _open_points(path: Path, material: str | None) -> OpenedMap:
     rows = []
     with contextlib.suppress(OSError, ValueError, csv.Error), open(path, encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        if reader.fieldnames and set(GRAIN_DTYPE.names) <= set(reader.fieldnames):
+        if reader.fieldnames and set(GRAIN_COLUMNS) <= set(reader.fieldnames):
             for line in reader:
-                values = [float(line[name]) for name in GRAIN_DTYPE.names]
+                values = [float(line[name]) for name in GRAIN_COLUMNS]
                 rows.append(tuple(values))
                 if len(rows) > _MOST_POINTS:
                     rows = []
@@ -172,7 +172,7 @@ def _open_points(path: Path, material: str | None) -> OpenedMap:
         )
     table = np.array(rows, float)
     made = np.zeros(len(table), GRAIN_DTYPE)
-    for k, name in enumerate(GRAIN_DTYPE.names):
+    for k, name in enumerate(GRAIN_COLUMNS):
         made[name] = table[:, k]
     recipe = read_json(path.with_suffix(".json"))
     named = material

@@ -140,6 +140,7 @@ class Reflections:
         """Reflections of all grains in one projection."""
         if self._by_frame is None:
             self.index()
+        assert self._by_frame is not None  # `index` made it
         return self._by_frame[self._starts[frame] : self._starts[frame + 1]]
 
     def spot_at(self, frame: int, row: float, col: float) -> PickedSpot | None:
@@ -174,8 +175,9 @@ class Reflections:
         for i in order:
             hkl = (int(rows["h"][i]), int(rows["k"][i]), int(rows["l"][i]))
             grains.setdefault(int(rows["grain"][i]), hkl)
+        center_row, center_col = (middle + corner).tolist()
         return PickedSpot(
-            frame, *(middle + corner).tolist(), len(own), tuple(grains), tuple(grains.values())
+            frame, center_row, center_col, len(own), tuple(grains), tuple(grains.values())
         )
 
     def _part(self, frame: int, row: float, col: float) -> tuple[np.ndarray, np.ndarray]:

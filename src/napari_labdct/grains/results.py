@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 #: Rows of the table that are made between two steps.
 _AT_ONCE = 16
 
-__all__ = ["GRAIN_DTYPE", "GrainResult", "write_grain_csv", "write_result", "written"]
+__all__ = [
+    "GRAIN_COLUMNS", "GRAIN_DTYPE", "GrainResult", "write_grain_csv", "write_result", "written",
+]  # fmt: skip
 
 GRAIN_DTYPE = np.dtype(
     [
@@ -51,6 +53,8 @@ GRAIN_DTYPE = np.dtype(
         ("ipf_r", "f8"), ("ipf_g", "f8"), ("ipf_b", "f8"),
     ]
 )  # fmt: skip
+#: Its columns.
+GRAIN_COLUMNS: tuple[str, ...] = GRAIN_DTYPE.names or ()
 
 
 @dataclass(frozen=True, eq=False)

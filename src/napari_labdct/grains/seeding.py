@@ -10,7 +10,7 @@ from scipy import ndimage as ndi
 
 from ..core.errors import ScanError
 from ..core.jobs import Progress
-from ..crystal import Material, misorientation_deg
+from ..crystal import GrainMap, Material, misorientation_deg
 from .edited_map import EditedMap
 from .growth import Builder, VoxelGrid
 from .indexing import PairTable, Voter, list_at
@@ -69,7 +69,7 @@ def seed_at(
         raise ScanError("A grain is seeded at a point of a volume; this is a list of grains.")
     numbers = edited.numbers
     total = len(numbers) + 2
-    grid = VoxelGrid(_inside(edited), before.voxel_um * 1e-3, np.array(before.center_mm, float))
+    grid = VoxelGrid(_inside(before), before.voxel_um * 1e-3, np.array(before.center_mm, float))
     images.forget()
     for done, number in enumerate(numbers.tolist()):
         _explain(images, planes, edited, grid, number)
@@ -116,9 +116,9 @@ def seed_at(
     )
 
 
-def _inside(edited: EditedMap) -> np.ndarray:
+def _inside(before: GrainMap) -> np.ndarray:
     """Where a grain may grow: the map as it was opened, its holes, and two voxels more."""
-    solid = edited.opened.grains.labels > 0
+    solid = before.labels > 0
     grown = ndi.binary_dilation(np.pad(solid, _BEYOND), iterations=_BEYOND)
     inner = (slice(_BEYOND, -_BEYOND),) * 3
     return np.ascontiguousarray(ndi.binary_fill_holes(grown)[inner])
@@ -137,6 +137,7 @@ def _explain(
 
 def _won(edited: EditedMap, voxels: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """Voxels that are empty, or that the new grain explains better than the one that is there."""
+    assert edited.labels is not None  # `seed_at` refuses maps without a volume
     held = edited.labels.ravel()[voxels] > 0
     share = edited.opened.completeness
     worth = share.ravel()[voxels] if share is not None else np.full(len(voxels), 0.9)

@@ -27,7 +27,10 @@ class Predicted:
     light: list[np.ndarray]
 
     @classmethod
-    def of(cls, table: np.ndarray, images: list, noise: np.ndarray, scale: float) -> Predicted:
+    def of(
+        cls, table: np.ndarray, images: list[tuple[int, int, np.ndarray]], noise: np.ndarray,
+        scale: float,
+    ) -> Predicted:  # fmt: skip
         """From images of grey levels: pixels of at least 2 % of the peak."""
         at, light, kept = [], [], []
         for k, (row, col, image) in enumerate(images):
@@ -104,7 +107,9 @@ class Predicted:
         return found
 
 
-def fit_brightness(spots: Predicted, image: np.ndarray, error: float, rounds: int = 3):
+def fit_brightness(
+    spots: Predicted, image: np.ndarray, error: float, rounds: int = 3
+) -> tuple[np.ndarray, np.ndarray]:
     """All spots together, each as bright as the image and the prediction together make it.
 
     Coordinate descent on ``|image - sum a_i t_i|^2 + sum ((a_i - 1) / error)^2`` with ``a_i >= 0``.
