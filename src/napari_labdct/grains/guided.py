@@ -403,8 +403,9 @@ class GuidedSpots(FrameJob):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Labels of the believed spots: parts of components, or their predicted pixels."""
         owner, bright = np.zeros(components.shape, np.int32), np.zeros(components.shape, np.float32)
-        for k in np.argsort(spots.peak):
-            level = max(LABEL_LEVEL, min(1 / max(spots.peak[k], 1e-6), CORE_LEVEL))
+        peaks = spots.peak
+        for k in np.argsort(peaks):
+            level = max(LABEL_LEVEL, min(1 / max(peaks[k], 1e-6), CORE_LEVEL))
             at = spots.pixels(k, level)
             value = spots.values(k, at)
             wins = value > bright[at]
