@@ -300,7 +300,10 @@ def _anisotropic(block: Any, cell: tuple[float, ...]) -> dict[str, float]:
     """Equivalent isotropic U (angstrom^2) of each label: sum of U_ij a*_i a*_j a_i.a_j / 3."""
     import gemmi
 
-    unit = gemmi.UnitCell(*cell)
+    try:
+        unit = gemmi.UnitCell(*cell)
+    except RuntimeError:  # no cell has such angles, which is said where the crystal is made of it
+        return {}
     rows = np.array(unit.orth.mat.tolist()).T
     metric = rows @ rows.T
     star = np.sqrt(np.abs(np.diag(np.linalg.inv(metric)))) if np.linalg.det(metric) else np.zeros(3)

@@ -81,7 +81,12 @@ def open_zarr(path: Path, inside: str = "") -> Scan:
     _check(path, array, axes)
     frames = ZarrFrames(path, array)
     _gather(facts, attributes, axes, scale, frames)
-    _missing(array, facts)
+    try:
+        _missing(array, facts)
+    except Exception as error:  # pieces of no size, or more than can be counted
+        raise ScanError(
+            f"{path.name} is a damaged Zarr array ({reason(error)}); copy it again."
+        ) from error
     facts.inside = inside
     name = path.name.removesuffix(".zarr").removesuffix(".ome")
     return facts.scan(frames, name, int(_known(attributes).get("orientation", 1)))
