@@ -2,17 +2,19 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PYSIDE ?= .venv-pyside6
 SYSTEM := xvfb libgl1-mesa-dri libegl1 libgl1 libdbus-1-3 libfontconfig1 libglib2.0-0 \
   libx11-xcb1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 \
   libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-shm0 libxcb-sync1 libxcb-xfixes0 \
   libxcb-xkb1
 
-.PHONY: help demo app test coverage fuzz lint docs dist system clean
+.PHONY: help demo app test test-pyside6 coverage fuzz lint docs dist system clean
 
 help:
 	@echo "make demo   denoise the sample scan, compare, map grains, write pictures into demo_output/"
 	@echo "make app    open napari on the result of the demo"
 	@echo "make test   run every test (installs Xvfb and the libraries Qt needs through apt)"
+	@echo "make test-pyside6   run the window's tests with PySide6, in an environment of its own"
 	@echo "make coverage  run every test and say which lines none of them runs"
 	@echo "make fuzz   read 10,000 damaged files with every reader (an hour or more)"
 	@echo "make lint   check style, spelling and types"
@@ -36,6 +38,18 @@ app: $(VENV)/.installed
 
 test: $(VENV)/.installed system
 	env -u DISPLAY -u WAYLAND_DISPLAY -u QT_QPA_PLATFORM $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+# The window with the other Qt binding. A worker that ends itself in a long run is started again.
+$(PYSIDE)/.installed: setup.cfg constraints.txt pyproject.toml
+	@echo "Setting up $(PYSIDE) with PySide6 ..."
+	$(PYTHON) -m venv $(PYSIDE)
+	$(PYSIDE)/bin/python -m pip install --quiet --upgrade -c constraints.txt pip setuptools
+	$(PYSIDE)/bin/python -m pip install --quiet --progress-bar off -c constraints.txt -e ".[pyside6,test]"
+	@touch $@
+
+test-pyside6: $(PYSIDE)/.installed system
+	env -u DISPLAY -u WAYLAND_DISPLAY -u QT_QPA_PLATFORM QT_API=pyside6 $(PYSIDE)/bin/python -m pytest \
+	  -n auto --maxprocesses 4 --dist loadfile -o qt_api=pyside6 tests/gui
 
 coverage: $(VENV)/.installed system
 	$(BIN)/python -m pip install --quiet -c constraints.txt pytest-cov
@@ -78,4 +92,4 @@ dist: $(VENV)/.installed
 	$(BIN)/python scripts/check_dist.py dist/*
 
 clean:
-	rm -rf $(VENV) demo_output
+	rm -rf $(VENV) $(PYSIDE) demo_output

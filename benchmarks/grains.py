@@ -10,6 +10,9 @@ Scans (spots with photon noise over an even level of 300 grey, 1016 x 1016 px of
 - laue: 13/13 mm, some 600 iron grains of 47 um, 181 projections,
 - titanium: 11/18 mm, some 60 hexagonal grains of 45 um, 121 projections.
 
+With ``--blank FOLDER`` the spots lie on real projections that hold none (see
+``evaluation/blank_scans.py``), half of them higher than 4 noise sigmas.
+
 Masks: ideal (each spot cut at 12 % of its peak, if that is above the noise), network (the shipped
 model), tracked (the same, confirmed by other projections), routine (rolling median and LoG).
 Everything made is kept in the folder and not made again. Prints one row of a table a run: the
@@ -23,8 +26,12 @@ import argparse
 import time
 from pathlib import Path
 
+import numpy as np
+
 import napari_labdct as labdct
 from napari_labdct.cli.common import show_progress
+from napari_labdct.evaluation.blank_scans import BlankFrames, BlankRecipe, write_blank_scan
+from napari_labdct.evaluation.phantoms import NEAR
 from napari_labdct.grains import GrainMapping, GrainSettings, compare_maps, write_result
 from napari_labdct.io import open_scan, write_frames
 from napari_labdct.io.grainmapper import read_grainmapper
@@ -59,12 +66,30 @@ ROUTINE = RoutineSettings(
 )  # fmt: skip
 
 
-def made_scan(name: str, folder: Path) -> Path:
+def made_scan(name: str, folder: Path, blank: Path | None = None) -> Path:
     """The folder of a simulated scan; made unless it is there."""
+    if blank is not None:
+        where = folder / f"{name}_blank"
+        if not (where / "scan.yaml").exists():
+            recipe = on_blank(SCANS[name], BlankFrames.open(blank))
+            show_progress(write_blank_scan(recipe, where), f"simulate {name} on blank frames")
+        return where
     where = folder / name
     if not (where / "spots.csv").exists():
         show_progress(simulate_scan(SCANS[name], where), f"simulate {name}")
     return where
+
+
+def on_blank(settings: SimulateSettings, blank: BlankFrames) -> BlankRecipe:
+    """The same sample and geometry over real noise."""
+    drawn = {"noise": False, "background": 0.0, "psf_px": 0.9}
+    left_out = ("seed", "frames", "truth_min_grey", "truth_fraction", "job")
+    sample = {k: v for k, v in settings.to_dict().items() if k not in left_out and v is not None}
+    return BlankRecipe(
+        name=settings.material, group=NEAR, sample=sample | drawn, seed=settings.seed,
+        median_peak_snr=4.0, level=blank.level, noise=float(np.median(blank.variance_over_level)),
+        readout=0.0, offset=0.0, frames=settings.frames, blank=blank,
+    )  # fmt: skip
 
 
 def masks_of(kind: str, where: Path):
@@ -94,9 +119,9 @@ def masks_of(kind: str, where: Path):
     return open_scan(path).frames
 
 
-def run(name: str, kind: str, folder: Path, threads: int | None) -> str:
+def run(name: str, kind: str, folder: Path, threads: int | None, blank: Path | None = None) -> str:
     """Map one scan from one kind of masks; a row of the table."""
-    where = made_scan(name, folder)
+    where = made_scan(name, folder, blank)
     masks, s = masks_of(kind, where), SCANS[name]
     settings = GrainSettings(
         sample="cylinder", diameter_um=s.diameter_um, height_um=s.height_um, voxel_um=2.5,
@@ -105,7 +130,7 @@ def run(name: str, kind: str, folder: Path, threads: int | None) -> str:
     job = GrainMapping(open_scan(where), masks, settings)
     cpu, wall, shown = time.process_time(), time.perf_counter(), 0.0
     last, longest = wall, (0.0, "")
-    for step in job.run(folder / f"{name}_{kind}.part.json"):
+    for step in job.run(folder / f"{where.name}_{kind}.part.json"):
         now = time.perf_counter()
         longest, last = max(longest, (now - last, step.message)), now
         if time.perf_counter() - shown > 20:
@@ -113,8 +138,9 @@ def run(name: str, kind: str, folder: Path, threads: int | None) -> str:
             print(f"  {step.done / 10:.0f} % {step.message}", flush=True)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     print(f"longest wait for a cancel: {longest[0]:.1f} s, before '{longest[1]}'")
-    path = write_result(folder / f"{name}_{kind}.h5", job.result)[0]
-    return f"| {name} | {kind} | {compared(where / 'grains.h5', path)} | {cpu:.0f} | {wall:.0f} |"
+    path = write_result(folder / f"{where.name}_{kind}.h5", job.result)[0]
+    cells = compared(where / "grains.h5", path)
+    return f"| {where.name} | {kind} | {cells} | {cpu:.0f} | {wall:.0f} |"
 
 
 def compared(truth_path: Path, map_path: Path) -> str:
@@ -138,13 +164,15 @@ def main() -> None:
     parser.add_argument("--masks", nargs="+", choices=MASKS, default=[*MASKS])
     parser.add_argument("--folder", type=Path, default=Path("grain_benchmark"))
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--blank", type=Path, help="folder of real projections without spots")
     parser.add_argument("--compare", nargs=2, type=Path, metavar=("TRUTH.h5", "MAP.h5"))
     given = parser.parse_args()
     if given.compare:
         print(compared(*given.compare))
         return
     given.folder.mkdir(parents=True, exist_ok=True)
-    rows = [run(n, k, given.folder, given.threads) for n in given.scan for k in given.masks]
+    cells = (given.folder, given.threads, given.blank)
+    rows = [run(n, k, *cells) for n in given.scan for k in given.masks]
     print(
         "\n| scan | masks | one to one, false | found "
         + ", ".join(f"> {e}" for e in EDGES_UM)

@@ -56,7 +56,7 @@ def main() -> None:
     print(f"Scan: {scan.n_frames} projections of {scan.shape[0]} x {scan.shape[1]} in {SAMPLE}")
 
     denoiser = labdct.Denoiser(scan, labdct.DenoiseSettings())
-    cleaned = denoiser.open_store(OUTPUT / "cleaned.tif", overwrite=True)
+    cleaned = denoiser.open_store(OUTPUT / "denoised.tif", overwrite=True)
     show_progress(denoiser.run(cleaned), "denoise")
     spots = BinaryFrames(cleaned, SpotSettings(threshold=denoiser.model.threshold))
     masks = map(spots.read, range(scan.n_frames))
@@ -98,7 +98,7 @@ def main() -> None:
 
     print(f"\nDone in {time.perf_counter() - start:.0f} s. Written into {OUTPUT}:")
     for name, what in [
-        ("cleaned.tif", "the cleaned stack, 0 to 255"),
+        ("denoised.tif", "the network result, 0 to 255"),
         ("spots.tif", "the mask for grain software"),
         ("spots.csv", "the table, every spot measured"),
         ("routine.tif", "spots of the standard routine"),
@@ -117,7 +117,7 @@ def map_grains() -> None:
     scan = open_scan(GRAIN_SAMPLE)
     print(f"\nGrain map: {scan.n_frames} projections of {scan.shape[0]} x {scan.shape[1]}")
     denoiser = labdct.Denoiser(scan, labdct.DenoiseSettings())
-    cleaned = denoiser.open_store(OUTPUT / "grains_cleaned.tif", overwrite=True)
+    cleaned = denoiser.open_store(OUTPUT / "grains_denoised.tif", overwrite=True)
     show_progress(denoiser.run(cleaned), "denoise")
     spots = BinaryFrames(cleaned, SpotSettings(threshold=denoiser.model.threshold))
     write_frames(OUTPUT / "grains_spots.tif", map(spots.read, range(scan.n_frames)))
@@ -148,7 +148,7 @@ def open_in_napari() -> None:
     """The sample scan with the demo's results and the docks that made them."""
     if not has_display():
         raise SystemExit("There is no screen here (DISPLAY is not set); run make app on a desktop.")
-    if not (OUTPUT / "cleaned.tif").exists() or not (OUTPUT / "routine.tif").exists():
+    if not (OUTPUT / "denoised.tif").exists() or not (OUTPUT / "routine.tif").exists():
         raise SystemExit("Run make demo first; it writes the result that make app opens.")
     import napari
 
@@ -157,7 +157,7 @@ def open_in_napari() -> None:
 
     scan = open_scan(SAMPLE)
     denoiser = labdct.Denoiser(scan, labdct.DenoiseSettings())
-    cleaned = denoiser.open_store(OUTPUT / "cleaned.tif")
+    cleaned = denoiser.open_store(OUTPUT / "denoised.tif")
     standard = RoutineJob(scan, ROUTINE).open_store(OUTPUT / "routine.tif")
     spots = LiveMask(cleaned, SpotSettings(threshold=denoiser.model.threshold))
 

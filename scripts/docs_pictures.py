@@ -76,8 +76,31 @@ class DocsTour(Tour):
         spots.sources.measure()
         self.rest(8.0)
         self.picture("spots_dock")
+        self.viewer.layers.clear()
+        self.grains()
         self.viewer.close()
         self.rest(0.5)
+
+    def grains(self) -> None:
+        """The second sample, mapped, with a grain chosen."""
+        self.viewer.open(str(sample_folder() / "grains"), plugin="napari-labdct")
+        denoise = self.dock("Denoise")
+        self.until(lambda: denoise.bar.button.isEnabled())
+        self.choose(denoise.network.scope, "Whole stack")
+        self.click(denoise.bar.button)
+        self.until(lambda: denoise.controller.job.state == "done")
+        grains = self.dock("Grains")
+        self.click(grains.setup.section.title)
+        self.choose(grains.setup.sample, "a cylinder")
+        self.type(grains.setup.diameter, "90")
+        self.type(grains.setup.height, "110")
+        self.type(grains.setup.form.controls["voxel_um"].widget, "2.5")
+        self.click(grains.setup.section.title)
+        self.click(grains.bar.button)
+        self.until(lambda: grains.controller.study is not None)
+        grains.controller.select(20)
+        self.rest(2.0)
+        self.picture("grains_dock")
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ JOBS = {
     "Export (recipe step)": ("campaign.kinds", "ExportSettings"),
     "Compare (recipe step)": ("campaign.kinds", "ComparisonSettings"),
     "Grain map (recipe step, beside those above)": ("campaign.kinds", "MapSettings"),
+    "Spots guided by grains": ("grains", "RefineSettings"),
     "Background": ("background", "ExtractionSettings"),
     "Training set": ("training.crops.own_scan_settings", "TrainingSetSettings"),
     "Training": ("training.settings", "TrainSettings"),

@@ -63,8 +63,8 @@ def test_the_python_block_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     exec(compile(blocks[0], "README.md", "exec"), names)
     assert "19 of 19" in capsys.readouterr().out
     assert names["spots"].any()
-    assert names["surer"].shape == names["cleaned"].shape
-    assert (tmp_path / "cleaned.tif").exists()
+    assert names["surer"].shape == names["denoised"].shape
+    assert (tmp_path / "denoised.tif").exists()
 
 
 def test_the_commands_of_the_tutorial_run_in_their_order(tmp_path, monkeypatch):

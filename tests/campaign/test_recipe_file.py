@@ -73,7 +73,7 @@ def test_spots_are_cut_as_by_the_step_before_and_the_latest_result_is_read():
         [{"step": "denoise", "settings": {"threshold": 100}}, "routine", "track", "measure"]
     )
     words = words_of(made.steps[-1], "scan.yaml", "out")
-    assert words[:4] == ["spots", "--cleaned", "out/track.tif", "scan.yaml"]
+    assert words[:4] == ["spots", "--denoised", "out/track.tif", "scan.yaml"]
     assert "--threshold=100" in words
 
 

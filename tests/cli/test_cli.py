@@ -124,14 +124,14 @@ def test_an_interrupt_says_how_to_go_on(folder, tmp_path, capsys, monkeypatch):
 def test_every_command_cuts_a_cleaned_stack_at_its_models_threshold(folder, tmp_path):
     c, m, again = (str(tmp_path / n) for n in ("c.tif", "m.tif", "again.tif"))
     assert cli.main(["denoise", str(folder), "-o", c, "--spots", m]) == 0
-    assert cli.main(["spots", str(folder), "--cleaned", c, "--binary", again]) == 0
+    assert cli.main(["spots", str(folder), "--denoised", c, "--binary", again]) == 0
     np.testing.assert_array_equal(tifffile.imread(again), tifffile.imread(m))
 
 
 def test_the_table_is_the_same_from_every_way(folder, tmp_path):
     c, one, two = (tmp_path / n for n in ("c.tif", "one.csv", "two.csv"))
     assert cli.main(["denoise", str(folder), "-o", str(c), "--table", str(one)]) == 0
-    assert cli.main(["spots", str(folder), "--cleaned", str(c), "-o", str(two)]) == 0
+    assert cli.main(["spots", str(folder), "--denoised", str(c), "-o", str(two)]) == 0
     assert one.read_text() == two.read_text()
     table = read_spot_csv(one, SPOT_DTYPE)
     assert (table["confidence"] > 0.1).all()
@@ -148,7 +148,7 @@ def test_a_bad_threshold_is_told_before_the_model_is_loaded(folder, tmp_path, ca
 def test_track_takes_no_mask(described, tmp_path, capsys):
     mask, out = tmp_path / "m.tif", tmp_path / "t.tif"
     tifffile.imwrite(mask, np.full((7, 96, 112), [0] * 100 + [255] * 12, np.uint8))
-    assert cli.main(["track", str(described), "--cleaned", str(mask), "-o", str(out)]) == 1
+    assert cli.main(["track", str(described), "--denoised", str(mask), "-o", str(out)]) == 1
     assert "is a mask; give the network result" in capsys.readouterr().err
     assert not out.exists()
 
@@ -168,7 +168,7 @@ def described(folder, tmp_path):
 def test_track_equals_the_library(described, tmp_path, capsys):
     c, t, m, s = (str(tmp_path / n) for n in ("c.tif", "t.tif", "m.tif", "s.csv"))
     assert cli.main(["denoise", str(described), "-o", c, "--device", "cpu"]) == 0
-    command = ["track", str(described), "--cleaned", c, "-o", t, "--spots", m, "--table", s]
+    command = ["track", str(described), "--denoised", c, "-o", t, "--spots", m, "--table", s]
     assert cli.main([*command, "--min-size-px", "2"]) == 0
     shown = capsys.readouterr()
     assert "of the sure spots go on where the geometry says" in shown.err
@@ -184,14 +184,14 @@ def test_track_equals_the_library(described, tmp_path, capsys):
         np.testing.assert_array_equal(masks[i] == 255, binarise(tracked[i], cut))
     assert len(read_spot_csv(s, SPOT_DTYPE)) > 20
     assert recipe_beside(t)["model"] == made["model"]  # so that every command cuts it the same
-    assert cli.main(["track", str(described), "--cleaned", t, "-o", str(tmp_path / "u.tif")]) == 1
+    assert cli.main(["track", str(described), "--denoised", t, "-o", str(tmp_path / "u.tif")]) == 1
     assert "were tracked already" in capsys.readouterr().err
 
 
 def test_track_says_what_is_missing(folder, tmp_path, capsys):
     c = str(tmp_path / "c.tif")
     assert cli.main(["denoise", str(folder), "-o", c, "--device", "cpu"]) == 0
-    assert cli.main(["track", str(folder), "--cleaned", c, "-o", str(tmp_path / "t.tif")]) == 1
+    assert cli.main(["track", str(folder), "--denoised", c, "-o", str(tmp_path / "t.tif")]) == 1
     assert "source-sample distance" in capsys.readouterr().err
     assert not (tmp_path / "t.tif").exists()
 
@@ -202,7 +202,7 @@ def test_a_coarse_stack_is_tracked_but_not_measured(described, tmp_path, capsys)
     assert cli.main(["denoise", str(described), "-o", c, *small, "--table", s]) == 1
     assert "Spots are measured at full size" in capsys.readouterr().err
     assert cli.main(["denoise", str(described), "-o", c, *small]) == 0
-    command = ["track", str(described), "--cleaned", c, "-o", t]
+    command = ["track", str(described), "--denoised", c, "-o", t]
     assert cli.main([*command, "--table", s]) == 1
     assert "Spots are measured at full size" in capsys.readouterr().err
     assert not (tmp_path / "t.tif").exists()

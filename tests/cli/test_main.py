@@ -76,6 +76,12 @@ def test_the_earlier_names_of_flags_are_taken_and_hidden(capsys):
     assert parsed("evaluate", "compact").augmentations == [1]
     assert parsed("denoise", "S", "-o", "c.tif", "--spots", "m.tif").write_mask == "m.tif"
     assert parsed("spots", "S", "--binary", "m.tif").write_mask == "m.tif"
+    assert parsed("spots", "S", "--cleaned", "c.tif").denoised == "c.tif"
+    assert "--cleaned is called --denoised now" in capsys.readouterr().err
+    assert parsed("track", "S", "--cleaned", "c.tif", "-o", "t.tif").denoised == "c.tif"
+    with pytest.raises(SystemExit):  # one of the two is needed
+        parsed("track", "S", "-o", "t.tif")
+    assert "--denoised" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         cli.main(["denoise", "--help"])
     shown = capsys.readouterr().out

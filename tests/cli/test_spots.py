@@ -43,7 +43,7 @@ def folder(tmp_path_factory):
 
 def _spots(folder, *more):
     scan, cleaned = str(folder / "scan.tif"), str(folder / "cleaned.tif")
-    return cli.main(["spots", scan, "--cleaned", cleaned, *map(str, more)])
+    return cli.main(["spots", scan, "--denoised", cleaned, *map(str, more)])
 
 
 def test_measures_and_exports_without_a_screen(folder, tmp_path, capsys):
@@ -133,12 +133,12 @@ def test_inputs_are_never_written_over(folder, tmp_path, capsys):
     before = scan.read_bytes(), cleaned.read_bytes()
     out = tmp_path / "new.tif"
     for command in (
-        ["spots", scan, "--cleaned", cleaned, "--binary", scan],
-        ["spots", scan, "--cleaned", cleaned, "--labels", cleaned],
+        ["spots", scan, "--denoised", cleaned, "--binary", scan],
+        ["spots", scan, "--denoised", cleaned, "--labels", cleaned],
         ["denoise", scan, "-o", scan, "--overwrite"],
         ["denoise", scan, "-o", out, "--spots", scan],
         ["denoise", scan, "-o", out, "--spots", out],
-        ["track", scan, "--cleaned", cleaned, "-o", cleaned, "--overwrite"],
+        ["track", scan, "--denoised", cleaned, "-o", cleaned, "--overwrite"],
         ["routine", scan, "-o", scan, "--overwrite"],
         ["background", scan, "-o", tmp_path / "b.h5", "--frames", scan, "--overwrite"],
     ):
@@ -159,18 +159,18 @@ def test_masks_with_nan_get_a_sentence(folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["-o", "s.csv"], "--cleaned, --mask or --routine"),
-        (["--cleaned", "C", "--mask", "C", "-o", "s.csv"], "either"),
-        (["--cleaned", "C"], "what to write"),
-        (["--cleaned", "C", "-o", "s.xls"], "must end in"),
-        (["--cleaned", "C", "-o", "s.csv", "--review", "none"], "no review"),
-        (["--cleaned", "C", "--binary", "b.tif", "--stack-px", "3"], "at least 16"),
-        (["--cleaned", "C", "--binary", "b.tif", "--stack-px", "100000000"], "at most 32768"),
+        (["-o", "s.csv"], "--denoised, --mask or --routine"),
+        (["--denoised", "C", "--mask", "C", "-o", "s.csv"], "either"),
+        (["--denoised", "C"], "what to write"),
+        (["--denoised", "C", "-o", "s.xls"], "must end in"),
+        (["--denoised", "C", "-o", "s.csv", "--review", "none"], "no review"),
+        (["--denoised", "C", "--binary", "b.tif", "--stack-px", "3"], "at least 16"),
+        (["--denoised", "C", "--binary", "b.tif", "--stack-px", "100000000"], "at most 32768"),
         (["--mask", "nowhere.tif", "-o", "s.csv"], "does not exist"),
-        (["--cleaned", "C", "-o", "s.csv", "--where", "snrr > 5"], "no column 'snrr'"),
-        (["--cleaned", "R", "-o", "s.csv"], "is a mask; give the network result"),
+        (["--denoised", "C", "-o", "s.csv", "--where", "snrr > 5"], "no column 'snrr'"),
+        (["--denoised", "R", "-o", "s.csv"], "is a mask; give the network result"),
         (["--mask", "SMALL", "-o", "s.csv"], "20 x 20 pixels"),
-        (["--cleaned", "C", "--routine", "SMALL", "-o", "s.csv"], "20 x 20 pixels"),
+        (["--denoised", "C", "--routine", "SMALL", "-o", "s.csv"], "20 x 20 pixels"),
     ],
 )
 def test_faults_are_one_sentence(folder, tmp_path, monkeypatch, capsys, arguments, words):

@@ -25,7 +25,7 @@ COMMANDS = {
     "routine": "routine IN/frames.tif -o OUT/mask.tif --median-window 3",
     "denoise": "denoise IN/frames.tif -o OUT/clean.tif --write-mask OUT/mask.tif "
     "--table OUT/spots.csv --median-window 3 --binning 1 --device cpu",
-    "track": "track IN/sim/scan.yaml --cleaned IN/clean.tif -o OUT/t.tif --write-mask OUT/m.tif "
+    "track": "track IN/sim/scan.yaml --denoised IN/clean.tif -o OUT/t.tif --write-mask OUT/m.tif "
     "--table OUT/s.csv",
     "simulate": f"simulate -o OUT/scan --diameter-um=80 --height-um=80 --mean-grain-um=40 "
     f"--frames=2 --start-deg=10 --step-deg=25 {_SMALL}",
@@ -43,6 +43,8 @@ COMMANDS = {
     "--sample cylinder --diameter-um 70 --height-um 90 --voxel-um 6 --effort quick --threads 1",
     "run": "run IN/recipe.yaml IN/frames.tif -o OUT/one",
     "batch": "batch run IN/recipe.yaml IN/frames.tif -o OUT/many --logs IN/logs",
+    "refine": "refine IN/grains/scan.yaml --spots IN/grains/truth.tif --grains IN/grains/grains.h5 "
+    "-o OUT/refined",
     "train": "train OUT/run --iterations 2 --batch 2 --crop-px 64 --validation-crops 1 "
     "--validate-every 1 --checkpoint-every 1 --report-every 1 --device cpu --workers 0",
     "finetune": "finetune IN/pairs --model compact -o OUT/mine.safetensors --iterations 1 "

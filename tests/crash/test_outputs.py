@@ -24,6 +24,7 @@ PLACES = {
     "batch": ["many/frames/denoise.tif"],
     "train": ["run/recipe.json", "run/best.safetensors", "run/last.safetensors", "run/log.jsonl"],
     "finetune": ["mine.safetensors", "mine.json", "mine.png", "mine.log.jsonl"],
+    "refine": ["refined/labels.tif", "refined/spots.csv", "refined/leftovers.csv"],
     "onnx": ["compact.onnx"],
 }  # fmt: skip
 

@@ -12,8 +12,9 @@ from napari.layers import Layer
 from napari_labdct.scan.description import ScanDescription
 from napari_labdct.scan.scan import Scan, angles
 
-#: In a fresh clone the first wait includes compiling the kernels.
-WAIT_MS = 30_000
+#: In a fresh clone the first wait includes compiling the kernels, on a computer that may have much
+#: else to do.
+WAIT_MS = 120_000
 
 
 def _make_frames(count: int = 9, rows: int = 48, cols: int = 64, seed: int = 1) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from clicking import click
 from qtpy.QtCore import QThread
-from qtpy.QtWidgets import QApplication, QFileDialog
+from qtpy.QtWidgets import QApplication, QFileDialog, QLabel
 
 from napari_labdct.gui.app import preferences
 from napari_labdct.gui.background.pairs_controller import LAYERS
@@ -52,6 +52,8 @@ def test_a_preview_shows_x_and_y_c_made_in_a_worker(
     monkeypatch.setattr(TrainingSet, "pair", spy)
     _previewed(pairs, wait, lambda: click(pairs.preview_button))
     assert in_window == [False]
+    labels = [label.text() for label in pairs.findChildren(QLabel)]
+    assert {"Background level I0", "Noise level tau"} <= set(labels)  # what they are, not the sign
     expected = TrainingSet(SETTINGS.replace(i0=110.0, tau=1.0), [flat_background]).pair(0)
     np.testing.assert_array_equal(viewer.layers[LAYERS[0]].data, expected.frame)
     np.testing.assert_array_equal(viewer.layers[LAYERS[1]].data, expected.mask)

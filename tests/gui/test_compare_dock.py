@@ -90,7 +90,7 @@ def state_of(viewer):
 
 def test_network_and_routine_are_chosen_and_counted(opened, scan, wait):
     dock, _, store = opened
-    assert dock.source("a").name == "DL spots"
+    assert dock.source("a").name == "network mask"
     assert dock.source("b").live
     from napari_labdct.spots.binarisation import SpotSettings, binarise
     from napari_labdct.spots.matching import match_spots
@@ -146,9 +146,26 @@ def test_cells_hold_what_they_say(opened, viewer, scan, wait):
     np.testing.assert_array_equal(b, expected)
     np.testing.assert_array_equal(a, drop_small(store[3] >= 100, 3))
     np.testing.assert_array_equal(dock.view.held["a"][3] > 0, a)
-    assert "3" in viewer.canvas.overlays.text.text
-    assert f"{scan.omega_deg[3]:g}°" in viewer.canvas.overlays.text.text
+    assert viewer.canvas.overlays.text.text == "projection 3 of 9, 15.0 deg"
     assert dock.view.layers["b"].name.startswith("B: routine (live)")
+
+
+def test_the_caption_is_the_same_in_a_view_and_after_it(opened, viewer, wait):
+    dock, _, _ = opened
+    text = viewer.canvas.overlays.text
+    before = text.text
+    assert before.startswith("projection ")
+    dock.set_view("side by side")
+    settle(dock, wait)
+    assert text.text == before
+    dock.session.show_frame(5)
+    settle(dock, wait)
+    assert text.text == "projection 5 of 9, 25.0 deg"
+    assert "<b>projection 5</b>" in dock.numbers.summary.text()
+    dock.set_view("leave")
+    assert text.text == "projection 5 of 9, 25.0 deg"
+    dock.session.show_frame(2)
+    assert text.text == "projection 2 of 9, 10.0 deg"
 
 
 def test_a_slider_recomputes_only_what_is_seen(opened, wait):
@@ -248,7 +265,7 @@ def test_numbers_outlive_the_dock(opened, viewer, dock, wait):
     again = dock("Compare")
     settle(again, wait)
     assert again.result.numbers() == counted
-    assert "9 frames" in again.numbers.stack_label.text()
+    assert "9 projections" in again.numbers.stack_label.text()
 
 
 def test_a_threshold_cut_anew_makes_the_numbers_stale(opened, wait):
@@ -455,8 +472,8 @@ def test_apply_writes_the_masks_and_offers_them(opened, scan, wait):
     np.testing.assert_array_equal(layer.data[4], RoutineFrames(scan, SETTINGS)[4])
     assert layer.metadata["napari-labdct"]["recipe"]["settings"]["background"] == 60
     names = [s.name for s in dock.picker.sources(scan)]
-    assert "routine spots" in names
-    assert dock.source("a").name == "DL spots"  # what was chosen stays
+    assert "routine mask" in names
+    assert dock.source("a").name == "network mask"  # what was chosen stays
 
 
 def test_a_pin_keeps_what_the_sliders_change(opened, wait):

@@ -145,11 +145,11 @@ def test_masks_of_another_scan_are_refused(scan, tmp_path):
 
 def test_captions_say_what_a_residual_is_and_fit_their_cell():
     match = match_spots(np.eye(9, dtype=bool)[::-1], np.zeros((9, 9), bool))
-    wide = captions("DL spots", "routine (live)", match, 290)
+    wide = captions("network mask", "routine (live)", match, 290)
     assert wide["residual_a"] == "Left unmarked by A (residual)"
     assert wide["agreement"] == "Both 0, only A 1, only B 0"
     assert wide["b"] == "B: routine (live), 0"
-    narrow = captions("DL spots", "routine (live)", match, 140)
+    narrow = captions("network mask", "routine (live)", match, 140)
     assert narrow["residual_b"] == "Left by B"
     assert narrow["agreement"] == "0 both, 1 A, 0 B"
     assert all(len(text) <= 17 for text in narrow.values())

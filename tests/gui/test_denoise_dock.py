@@ -53,7 +53,7 @@ def middle_threshold(cleaned: np.ndarray) -> int:
 def test_the_card_the_devices_and_the_default_threshold(panel):
     assert panel.spots.threshold.value() == panel.spots.slider.value() == 120
     assert panel.network.model.currentText() == "tiny.safetensors"
-    assert "median of 5 frames" in panel.network.card.text()
+    assert "median of 5 projections" in panel.network.card.text()
     names = [panel.network.device.itemData(i) for i in range(panel.network.device.count())]
     from napari_labdct.networks.devices import devices
     from napari_labdct.networks.runtimes import available_runtimes
@@ -68,7 +68,7 @@ def test_gui_pixels_are_library_pixels(panel, run, add_scan, scan, model_path, v
     layer = add_scan(scan)
     run()
     cleaned, mask = viewer.layers[1], viewer.layers[2]
-    assert (cleaned.name, mask.name) == ("iron [DL]", "iron [DL spots]")
+    assert (cleaned.name, mask.name) == ("iron [network result]", "iron [network mask]")
     denoiser = Denoiser(scan, DenoiseSettings(model=str(model_path), device="cpu"))
     for index in range(scan.n_frames):
         np.testing.assert_array_equal(cleaned.data[index], denoiser.frame(index))
@@ -91,7 +91,7 @@ def test_this_frame_a_range_and_the_whole_stack_share_one_result(
     add_scan(scan)
     session = session_of(viewer)
     session.show_frame(4)
-    run("This frame")
+    run("This projection")
     store = viewer.layers[1].data
     assert list(np.flatnonzero(store.done)) == [4]
     panel.network.scope.setCurrentText("Range")
@@ -103,14 +103,14 @@ def test_this_frame_a_range_and_the_whole_stack_share_one_result(
     run("Whole stack")
     assert store.complete
     assert len(viewer.layers) == 3
-    assert panel.bar.label.text().startswith("Done: 9 frames.")
+    assert panel.bar.label.text().startswith("Done: 9 projections.")
 
 
 def test_threshold_and_size_act_without_the_network(
     panel, run, add_scan, scan, viewer, monkeypatch, wait
 ):
     add_scan(scan)
-    run("This frame")
+    run("This projection")
     cleaned, mask = viewer.layers[1], viewer.layers[2]
     index = session_of(viewer).shown_frame()
     shown = cleaned.data[index]
@@ -132,13 +132,15 @@ def test_threshold_and_size_act_without_the_network(
     from scipy import ndimage as ndi
 
     count = ndi.label(expected, np.ones((3, 3)))[1]
-    assert panel.spots.count.text() == f"{count} spot{'s' if count != 1 else ''} in frame {index}"
+    assert (
+        panel.spots.count.text() == f"{count} spot{'s' if count != 1 else ''} in projection {index}"
+    )
     assert info_of(mask)["recipe"]["binarise"] == {"threshold": level, "min_size_px": 9}
 
 
 def test_many_moves_of_the_slider_end_at_the_last(panel, run, add_scan, scan, viewer, wait):
     add_scan(scan)
-    run("This frame")
+    run("This projection")
     for value in range(100, 140):
         panel.spots.slider.setValue(value)
     wait(lambda: viewer.layers[2].data.settings.threshold == 139)
@@ -146,13 +148,13 @@ def test_many_moves_of_the_slider_end_at_the_last(panel, run, add_scan, scan, vi
 
 def test_other_settings_make_another_result(panel, run, add_scan, scan, viewer):
     add_scan(scan)
-    run("This frame")
+    run("This projection")
     click(panel.network.form.more)
     click(panel.network.form.controls["use_median"].widget)
     assert "clearly weaker" in panel.network.estimate.text()
-    run("This frame")
+    run("This projection")
     names = [layer.name for layer in viewer.layers]
-    assert names[-2:] == ["iron [DL] #2", "iron [DL spots] #2"]
+    assert names[-2:] == ["iron [network result] #2", "iron [network mask] #2"]
     recipes = [info_of(layer)["recipe"]["settings"]["use_median"] for layer in viewer.layers[1:]]
     assert recipes == [True, True, False, False]
 
@@ -160,10 +162,10 @@ def test_other_settings_make_another_result(panel, run, add_scan, scan, viewer):
 def test_the_result_worked_on_last_is_the_newest(panel, run, add_scan, scan, viewer):
     """Try one, try another, run the first one whole: that is what is cut, tracked and exported."""
     stack = add_scan(scan)
-    run("This frame")
+    run("This projection")
     click(panel.network.form.more)
     click(panel.network.form.controls["use_median"].widget)
-    run("This frame")
+    run("This projection")
     click(panel.network.form.controls["use_median"].widget)
     run("Whole stack")
     control = panel.controller
@@ -176,7 +178,7 @@ def test_smaller_output_lies_over_the_scan(panel, run, add_scan, make_frames, vi
     scan = Scan(make_frames(1, 48, 1600), name="wide")
     layer = add_scan(scan)
     panel.network.output.setCurrentIndex(1)
-    run("This frame")
+    run("This projection")
     cleaned = viewer.layers[1]
     assert cleaned.data.shape == (1, 36, 1200)
     np.testing.assert_allclose(cleaned.extent.world[:, 1:], layer.extent.world[:, 1:], atol=0.5)
@@ -244,7 +246,7 @@ def test_discard_deletes_the_result_and_its_layers_only(
     run("Whole stack", "failed")
     assert panel.bar.label.text().startswith("Cannot write (No space left")
     assert panel.bar.button.isEnabled()
-    store = viewer.layers["iron [DL]"].data
+    store = viewer.layers["iron [network result]"].data
     click(panel.bar.discard_button)
     assert [layer.name for layer in viewer.layers] == ["iron", "mine"]
     assert mine in viewer.layers
@@ -347,7 +349,7 @@ def test_a_single_frame_says_that_it_is_weaker(panel, run, add_scan, make_frames
 
 def test_a_plain_image_can_be_denoised(panel, run, viewer, make_frames):
     layer = viewer.add_image(make_frames(1)[0], name="flat", scale=(2, 3))
-    run("This frame")
+    run("This projection")
     cleaned = session_of(viewer).results(layer, "cleaned")[0]
     np.testing.assert_allclose(cleaned.scale, (1, 2, 3))
 
@@ -377,7 +379,7 @@ def test_a_bad_model_file_gets_a_sentence(panel, add_scan, scan, tmp_path, wait,
 def test_a_folder_that_cannot_be_written(panel, run, add_scan, scan, home):
     (home / "cache").write_text("in the way")
     add_scan(scan)
-    run("This frame", "failed")
+    run("This projection", "failed")
     assert "Cannot write" in panel.bar.label.text()
     assert "Preferences" in panel.bar.label.text()
 
@@ -421,7 +423,7 @@ def test_export_is_what_grain_software_reads(
 
 def test_gaps_are_asked_about_before_export(panel, run, add_scan, scan, tmp_path, monkeypatch):
     add_scan(scan)
-    run("This frame")
+    run("This projection")
     asked = []
 
     def question(parent, title, text):
@@ -529,7 +531,7 @@ def test_tracks_are_the_librarys_and_a_result_of_their_own(
     scan = scan.replace(description=ScanDescription(**DISTANCES))
     layer = add_scan(scan)
     assert not panel.spots.track_button.isEnabled()
-    run("This frame")
+    run("This projection")
     assert not panel.spots.track_button.isEnabled()
     assert "whole stack denoised" in panel.spots.track_hint.text()
     run("Whole stack")
@@ -541,8 +543,8 @@ def test_tracks_are_the_librarys_and_a_result_of_their_own(
     wait(lambda: not panel.controller.job.running)
     assert panel.controller.job.state == "done", panel.controller.job.error
     names = [layer.name for layer in viewer.layers]
-    assert names == ["iron", "iron [DL]", "iron [DL spots]",
-                     "iron [DL tracked]", "iron [DL tracked spots]"]  # fmt: skip
+    assert names == ["iron", "iron [network result]", "iron [network mask]",
+                     "iron [tracked result]", "iron [tracked mask]"]  # fmt: skip
     cleaned, tracked, mask = viewer.layers[1], viewer.layers[3], viewer.layers[4]
     tracker = Tracker(scan, cleaned.data)
     assert tracker.threshold == 120
@@ -590,7 +592,11 @@ def test_discarding_tracks_that_failed_keeps_what_was_denoised(
     wait(lambda: panel.controller.job.state == "failed")
     assert "turns the other way" in panel.bar.label.text()
     click(panel.bar.discard_button)
-    assert [layer.name for layer in viewer.layers] == ["iron", "iron [DL]", "iron [DL spots]"]
+    assert [layer.name for layer in viewer.layers] == [
+        "iron",
+        "iron [network result]",
+        "iron [network mask]",
+    ]
     assert store.path.exists()
     assert store.complete
 
@@ -626,13 +632,13 @@ def test_a_frame_without_a_result_shows_the_projection_and_no_count(
 ):
     layer = add_scan(scan)
     first = panel.session.shown_frame()
-    run("This frame")
+    run("This projection")
     cleaned = panel.controller.cleaned_layer(layer)
     assert cleaned.data.done[first], (first, cleaned.data.done)
     assert cleaned.visible
     panel.session.show_frame(first + 1)
     assert not cleaned.visible  # black would hide the projection
-    wait(lambda: panel.spots.count.text() == f"Frame {first + 1} is not denoised yet")
+    wait(lambda: panel.spots.count.text() == f"Projection {first + 1} is not denoised yet")
     panel.controller.spots.recount(layer)
     wait(lambda: not panel.session.job("spots").running)
     assert "not denoised yet" in panel.spots.count.text()
@@ -651,9 +657,9 @@ def test_the_buttons_name_the_result_and_removed_layers_come_back(
     layer = add_scan(scan)
     assert panel.spots.export_button.text() == "Export mask..."
     run()
-    assert panel.spots.export_button.text() == "Export [DL spots]..."
-    assert panel.spots.save_button.text() == "Save [DL]..."
-    assert panel.spots.threshold_label.text() == "Threshold of [DL spots]"
+    assert panel.spots.export_button.text() == "Export [network mask]..."
+    assert panel.spots.save_button.text() == "Save [network result]..."
+    assert panel.spots.threshold_label.text() == "Threshold of [network mask]"
     assert not panel.show_button.isVisibleTo(panel)
     for made in panel.session.results(layer):
         viewer.layers.remove(made)
@@ -668,15 +674,15 @@ def test_the_buttons_name_the_result_and_removed_layers_come_back(
 def test_nothing_of_one_scan_stands_under_another(panel, run, add_scan, scan, wait):
     session = panel.session
     iron = add_scan(scan)
-    run("This frame")
-    assert "1 frame" in panel.bar.label.text()
+    run("This projection")
+    assert "1 projection" in panel.bar.label.text()
     assert "iron" not in panel.bar.label.text()
     counted = panel.spots.count.text()
     assert "spot" in counted
     copper = add_scan(scan.replace(name="copper"))
     session.set_stack(copper)
     assert panel.bar.label.text().startswith("'iron': Done")
-    assert "Denoise a frame" in panel.spots.count.text()
+    assert "Denoise a projection" in panel.spots.count.text()
     assert not panel.spots.export_button.isEnabled()
     assert panel.compare.isHidden()
     assert panel.show_button.isHidden()
@@ -684,7 +690,7 @@ def test_nothing_of_one_scan_stands_under_another(panel, run, add_scan, scan, wa
     job = session.job("spots")
     assert job.running
     wait(lambda: not job.running)
-    assert "Denoise a frame" in panel.spots.count.text()
+    assert "Denoise a projection" in panel.spots.count.text()
     session.set_stack(iron)
     assert panel.bar.label.text().startswith("Done")
     for made in session.results(iron):

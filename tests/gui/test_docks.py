@@ -246,3 +246,19 @@ def test_nothing_hidden_or_disabled_is_ever_clicked(qtbot):
     for widget in (hidden, off):
         with pytest.raises(AssertionError):
             click(widget)
+
+
+def test_a_dock_behind_a_tab_knows_it(shown, wait):
+    from napari_labdct.gui.app.docks import open_dock
+
+    scan_dock, review = (open_dock(shown, name) for name in ("Scan", "Review"))
+    looked = []
+    review.sources.look_again = lambda: looked.append(True)
+    wait(lambda: scan_dock.behind and not review.behind)
+    open_dock(shown, "Scan")
+    wait(lambda: review.behind and not scan_dock.behind)
+    looked.clear()
+    review.session.results_changed.emit(None)  # a result came while another dock is used
+    assert not looked
+    open_dock(shown, "Review")
+    wait(lambda: bool(looked) and not review.behind)

@@ -80,7 +80,7 @@ def test_runs_to_the_end_in_a_worker(job, bar, wait):
     assert threads[0] is not main
     assert bar.button.text() == "Denoise"
     assert bar.button.isEnabled()
-    assert bar.label.text() == "Done: 1 frame. The window was cut."
+    assert bar.label.text() == "Done: 1 projection. The window was cut."
 
 
 def test_cancel_stops_within_a_frame_and_resume_goes_on(job, bar, wait):

@@ -81,9 +81,9 @@ def test_names_count_up_and_say_what_it_is():
     assert free_name([], "a") == "a"
     assert free_name(["a", "a #2"], "a") == "a #3"
     made = make_result(
-        stack(), np.zeros((5, 40, 60), np.uint8), "cleaned", taken=["iron", "iron [DL]"]
+        stack(), np.zeros((5, 40, 60), np.uint8), "cleaned", taken=["iron", "iron [network result]"]
     )
-    assert made.name == "iron [DL] #2"
+    assert made.name == "iron [network result] #2"
 
 
 def test_colours_and_contrast():

@@ -273,7 +273,7 @@ def test_combos_filter_and_follow_the_slider(spots, viewer, wait):
     spots.controller.set_status([spots.table.model_.key(0)], REJECTED)
     spots.filters.status_filter.setCurrentIndex(1 + REJECTED)
     assert spots.table.model_.rowCount() == 1
-    assert "This frame" in spots.filters.text()
+    assert "This projection" in spots.filters.text()
 
 
 def test_several_rows_are_decided_at_once_and_merged(spots, qtbot, wait):

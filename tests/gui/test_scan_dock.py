@@ -277,6 +277,20 @@ def test_without_a_step_there_are_no_angles_and_the_start_stays(panel, add_scan,
     np.testing.assert_allclose(panel.session.scan(layer).omega_deg, angles(0, 2, 9))
 
 
+def test_uneven_angles_are_removed_by_a_button(panel, add_scan, scan, type_into):
+    layer = add_scan(scan.replace(omega_deg=np.arange(9.0) ** 2))
+    assert panel.increment.placeholderText() == "uneven"
+    click(panel.forget_button)
+    assert panel.session.scan(layer).omega_deg is None
+    assert "Not given" in panel.angles.text()
+    assert panel.increment.placeholderText() == "deg"
+    assert not panel.forget_button.isVisibleTo(panel)
+    type_into(panel.start, "10")
+    type_into(panel.increment, "2")
+    np.testing.assert_allclose(panel.session.scan(layer).omega_deg, angles(10, 2, 9))
+    assert panel.forget_button.isVisibleTo(panel)
+
+
 def test_what_the_file_names_tell_is_shown(frames):
     scan = Scan(frames, name="iron", notes=("Number 4 is missing.",))
     assert (False, "Number 4 is missing.") in checks(scan)

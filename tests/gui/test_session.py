@@ -127,7 +127,11 @@ def test_results_belong_to_their_stack(viewer, add_scan, scan):
     a = session.add_result(first, data, "cleaned")
     b = session.add_result(first, data, "cleaned")
     c = session.add_result(second, data, "network mask")
-    assert (a.name, b.name, c.name) == ("iron [DL]", "iron [DL] #2", "nickel [DL spots]")
+    assert (a.name, b.name, c.name) == (
+        "iron [network result]",
+        "iron [network result] #2",
+        "nickel [network mask]",
+    )
     assert session.results(first) == [a, b]
     assert session.results(second, "network mask") == [c]
     assert session.results(second, "cleaned") == []

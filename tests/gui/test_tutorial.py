@@ -74,15 +74,19 @@ def test_from_open_to_export(shown, wait, projections, tmp_path, monkeypatch):
     # 3: denoise one projection, then all, and write the mask
     denoise = user.go_to(scan, "Denoise", DenoiseDock)
     wait(lambda: denoise.bar.button.isEnabled() and "threshold" in denoise.network.card.text())
-    choose(denoise.network.scope, "This frame")
+    choose(denoise.network.scope, "This projection")
     user.press(denoise, "Denoise")
     wait(lambda: denoise.controller.job.state == "done")
-    assert [layer.name for layer in shown.layers] == ["iron", "iron [DL]", "iron [DL spots]"]
+    assert [layer.name for layer in shown.layers] == [
+        "iron",
+        "iron [network result]",
+        "iron [network mask]",
+    ]
     choose(denoise.network.scope, "Whole stack")
     user.press(denoise, "Denoise")
     wait(lambda: denoise.controller.job.state == "done")
-    wait(lambda: shown.layers["iron [DL]"].data.complete)
-    user.press(denoise, "Export [DL spots]")
+    wait(lambda: shown.layers["iron [network result]"].data.complete)
+    user.press(denoise, "Export [network mask]")
     wait(lambda: all((tmp_path / name).exists() for name in ("mask.tif", "mask.tif.json")))
     assert tifffile.imread(tmp_path / "mask.tif").shape == (9, 48, 64)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_labdct.networks.denoising import Denoiser, DenoiseSettings
-from napari_labdct.networks.evidence import Evidence, smallest_spot, spot_area
+from napari_labdct.networks.evidence import Evidence, least_significance, smallest_spot, spot_area
 from napari_labdct.networks.normalisation import normalise
 from napari_labdct.scan.scan import Scan
 
@@ -81,8 +81,8 @@ def test_wide_spots_are_weighed_in_binned_pixels():
     assert coarse == 250
 
 
-@pytest.mark.parametrize(("sigma_px", "near"), [(1.0, 20), (2.5, 60)])
-def test_the_smallest_spot_follows_the_spots_of_the_scan(sigma_px, near):
+@pytest.mark.parametrize(("sigma_px", "near", "sigmas"), [(1.0, 20, 4.5), (2.5, 60, 5.0)])
+def test_what_is_asked_for_follows_the_spots_of_the_scan(sigma_px, near, sigmas):
     rng = np.random.default_rng(2)
     frames = [rng.poisson(400 + spots(rng, sigma_px)).astype(np.uint16) for _ in range(5)]
     area = spot_area(frames)
@@ -90,6 +90,7 @@ def test_the_smallest_spot_follows_the_spots_of_the_scan(sigma_px, near):
     doubled = spot_area([2 * frame + 100 for frame in frames])
     assert doubled == pytest.approx(area, rel=0.1)
     assert smallest_spot(area) == max(3, round(0.17 * area))
+    assert least_significance(area) == sigmas
 
 
 def test_scans_without_sure_spots_keep_everything():
@@ -97,6 +98,7 @@ def test_scans_without_sure_spots_keep_everything():
     assert spot_area([rng.poisson(400, SHAPE) for _ in range(5)]) == 0
     assert spot_area([rng.poisson(400, SHAPE) for _ in range(2)]) == 0
     assert smallest_spot(0) == 1
+    assert least_significance(0) == 5.0
 
 
 class Everything:
@@ -120,7 +122,9 @@ def test_denoising_states_what_it_asked_for_and_the_users_values_win():
         for given in ({}, {"smallest_px": 5}, {"smallest_px": 1, "min_significance": 0})
     )
     made = usual.recipe()["settings"]
-    assert made["min_significance"] == 4.5
+    assert made["min_significance"] == 5.0
+    lower = Denoiser(Scan(frames), DenoiseSettings(min_significance=3.5), Everything())
+    assert lower.recipe()["settings"]["min_significance"] == 3.5
     assert made["smallest_px"] == smallest_spot(spot_area(frames)) > 5
     assert own.recipe()["settings"]["smallest_px"] == 5
     cut = [(d.frame(1) >= 96).sum() for d in (usual, own, none)]

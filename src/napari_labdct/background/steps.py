@@ -23,7 +23,7 @@ class ExtractionSettings(Settings):
         int,
         Param(
             "Rolling median",
-            "frames",
+            "projections",
             3,
             361,
             2,
@@ -74,7 +74,7 @@ class ExtractionSettings(Settings):
         int,
         Param(
             "Static image",
-            "frames",
+            "projections",
             5,
             99,
             2,

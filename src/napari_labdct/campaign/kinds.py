@@ -188,7 +188,7 @@ class StepKind:
 _CUT = "spots.binarisation:SpotSettings"
 _STACKS = {CLEANED: Given("{}.tif", "-o"), MASK: Given("{}_mask.tif", "--write-mask")}
 _SPOTS = {
-    "spots": Role((CLEANED, MASK), LATEST, {CLEANED: "--cleaned", MASK: "--mask"}),
+    "spots": Role((CLEANED, MASK), LATEST, {CLEANED: "--denoised", MASK: "--mask"}),
     "routine": Role((MASK,), NONE, {MASK: "--routine"}),
 }
 #: What `ExportSettings.formats` may name, with the end of the file's name and the flag.
@@ -208,7 +208,7 @@ KINDS = {
         StepKind(
             "track", "confirm spots by the projections before and after", "track",
             ("spots.tracking:TrackSettings", _CUT),
-            {"cleaned": Role((CLEANED,), LATEST, {CLEANED: "--cleaned"})}, _STACKS,
+            {"cleaned": Role((CLEANED,), LATEST, {CLEANED: "--denoised"})}, _STACKS,
             cuts=True, geometry=True,
         ),
         StepKind(

@@ -25,6 +25,7 @@ COMMANDS = {
     "routine": "rolling median and LoG, the standard routine",
     "calibrate": "find the geometry of a scan from its own spots",
     "grains": "map the grains that the spots come from",
+    "refine": "let the grains look at the spots again: weak ones found, mergers cut",
     "compare-maps": "compare grain maps with a better one: pairs, boundaries, a report",
     "compare": "two masks of a scan: numbers, tables, pictures, a report",
     "spots": "measure every spot, and write tables, masks and labels",
@@ -39,8 +40,8 @@ COMMANDS = {
 }
 #: What was made before Ctrl-C is kept by these; the others begin again.
 GO_ON = {
-    "simulate", "synthesise", "denoise", "track", "routine", "grains", "train", "finetune", "run",
-    "batch",
+    "simulate", "synthesise", "denoise", "track", "routine", "grains", "refine", "train",
+    "finetune", "run", "batch",
 }  # fmt: skip
 #: They run other commands, so they stand in the room above.
 ABOVE = {"run", "batch"}

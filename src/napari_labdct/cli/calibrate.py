@@ -19,7 +19,7 @@ def add_command(parser: argparse.ArgumentParser) -> None:
     )
     add_scan(parser)
     parser.add_argument(
-        "--spots", required=True, metavar="MASK.tif", help="binary stack of the same projections"
+        "--spots", required=True, metavar="MASK.tif", help="input: the mask of the same projections"
     )
     parser.add_argument("--material", help="element symbol or CIF file; the scan's if not given")
     parser.add_argument(
@@ -62,15 +62,4 @@ def _write(path: Path, found: Calibration) -> Path:
     """Change what was found in a scan.yaml, and keep the old file."""
     from ..io.scan_yaml import update_scan_yaml
 
-    d = found.scan.description
-    changes: dict = {
-        "source_sample_mm": round(d.source_sample_mm, 6),
-        "sample_detector_mm": round(d.sample_detector_mm, 6),
-        "detector_center_px": [round(v, 4) for v in d.detector_center_px],
-        "detector_tilt_deg": [round(v, 5) for v in d.detector_tilt_deg],
-    }
-    if found.setup.turns_back:
-        changes |= {"omega_deg": found.scan.omega_deg.tolist(), "omega_csv": None}
-    if found.material_changed:
-        changes["material"] = found.material.name
-    return update_scan_yaml(path, changes)
+    return update_scan_yaml(path, found.scan_yaml())

@@ -84,7 +84,7 @@ def cut_of(cleaned: str, given: argparse.Namespace) -> SpotSettings:
     return from_namespace(SpotSettings, given)
 
 
-def show_progress(steps: Iterator[Progress], what: str, unit: str = "frame") -> None:
+def show_progress(steps: Iterator[Progress], what: str, unit: str = "projection") -> None:
     """Run a job to its end under a progress bar on standard error."""
     from tqdm import tqdm
 

@@ -298,7 +298,7 @@ def _ticking(frames: Any) -> Any:
 
     from ..core.stacks import LazyStack
 
-    bar = tqdm(total=frames.shape[0], desc="convert", unit="frame")
+    bar = tqdm(total=frames.shape[0], desc="convert", unit="projection")
 
     class Ticking(LazyStack):
         def read(self, index: int):

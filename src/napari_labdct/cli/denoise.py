@@ -1,4 +1,4 @@
-"""``labdct denoise SCAN -o CLEANED.tif``: clean a scan, cut it into spots, measure them."""
+"""``labdct denoise SCAN -o DENOISED.tif``: clean a scan, cut it into spots, measure them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .common import (
 def add_command(parser: argparse.ArgumentParser) -> None:
     add_scan(parser)
     parser.add_argument(
-        "-o", "--output", required=True, metavar="CLEANED.tif", help="output: the network result"
+        "-o", "--output", required=True, metavar="DENOISED.tif", help="output: the network result"
     )
     add_arguments(parser, DenoiseSettings)
     add_spots(parser)

@@ -56,7 +56,7 @@ def add_command(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--trials", type=int, default=60, help="settings tried for a peer")
     parser.add_argument("--changes", action="store_true", help="also gain, offset, 8 bit, median")
-    parser.add_argument("--pictures", action="store_true", help="best, typical, worst frames")
+    parser.add_argument("--pictures", action="store_true", help="best, typical, worst projections")
     parser.add_argument(
         "--augmentations", type=int, nargs="+", default=[1], choices=range(1, 9), metavar="N",
         help="flips and rotations a model averages over, 1 to 8; several are scored side by side",

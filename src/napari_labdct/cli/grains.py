@@ -21,7 +21,7 @@ def add_command(parser: argparse.ArgumentParser) -> None:
     )
     add_scan(parser)
     parser.add_argument(
-        "--spots", required=True, metavar="MASK.tif", help="binary stack of the same projections"
+        "--spots", required=True, metavar="MASK.tif", help="input: the mask of the same projections"
     )
     parser.add_argument(
         "-o", "--output", required=True, metavar="GRAINS.h5", help="output: the map"

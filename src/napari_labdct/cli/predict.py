@@ -37,6 +37,6 @@ def run(given: argparse.Namespace) -> None:
     )  # fmt: skip
     made = claim(given.output, made, given.overwrite)
     prediction = Prediction(scan, settings)
-    tables = tqdm(prediction.run(), "predict", scan.n_frames, unit="frame")
+    tables = tqdm(prediction.run(), "predict", scan.n_frames, unit="projection")
     with described(given.output, made):
         print(write_spot_csv(given.output, tables))

@@ -1,4 +1,4 @@
-"""``labdct spots SCAN --cleaned CLEANED.tif -o SPOTS.csv``: measure every spot and export."""
+"""``labdct spots SCAN --denoised DENOISED.tif -o SPOTS.csv``: measure every spot and export."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..background.rolling_median import SPOT_WINDOW
 from ..core.errors import OutputError, SettingsError, quoted
 from ..core.frame_store import spare_inputs
 from ..core.outputs import held
-from ..core.parameters import add_arguments
+from ..core.parameters import add_arguments, add_earlier_flag
 from ..spots.binarisation import BinaryFrames, SpotSettings, binarised
 from .common import (
     CLEANED,
@@ -36,8 +36,10 @@ def add_command(parser: argparse.ArgumentParser) -> None:
     add_scan(parser)
     found = parser.add_argument_group("where the spots come from (inputs)")
     found.add_argument(
-        "--cleaned", metavar="CLEANED.tif", help="input: of 'labdct denoise' or 'track'"
-    )
+        "--denoised", metavar="DENOISED.tif",
+        help="input: the network result of 'labdct denoise' or 'track'",
+    )  # fmt: skip
+    add_earlier_flag(found, "--cleaned", "--denoised")
     found.add_argument("--mask", metavar="MASK.tif", help="input: a mask or labels")
     found.add_argument("--routine", metavar="MASK.tif", help="input: of 'labdct routine'")
     found.add_argument("--review", metavar="FILE", help="input: of the Review dock")
@@ -61,14 +63,16 @@ def add_command(parser: argparse.ArgumentParser) -> None:
         "--labels", metavar="LABELS.tif", help="output: 16-bit labels, the spots' ids"
     )
     made.add_argument("--stack-px", type=int, metavar="N", help="longer edge of these stacks")
-    made.add_argument("--pairs", metavar="FOLDER", help="output: reviewed frames, for fine-tuning")
+    made.add_argument(
+        "--pairs", metavar="FOLDER", help="output: reviewed projections, for fine-tuning"
+    )
     made.add_argument("--overwrite", action="store_true", help="replace other results")
     add_arguments(parser, SpotSettings, defaults=OWN_THRESHOLD)
     parser.add_argument(
         "--median-window",
         type=window,
         default=SPOT_WINDOW,
-        help="frames of the rolling median (default: %(default)s)",
+        help="projections of the rolling median (default: %(default)s)",
     )
     parser.set_defaults(run=run)
 
@@ -81,10 +85,10 @@ def run(given: argparse.Namespace) -> None:
     _check(given)
     scan = open_given(given)
     cleaned = network = None
-    if given.cleaned:
-        cleaned = read_labels(given.cleaned)
-        check_stack(given.cleaned, cleaned, scan, CLEANED)
-        network = BinaryFrames(cleaned, cut_of(given.cleaned, given))
+    if given.denoised:
+        cleaned = read_labels(given.denoised)
+        check_stack(given.denoised, cleaned, scan, CLEANED)
+        network = BinaryFrames(cleaned, cut_of(given.denoised, given))
     elif given.mask:
         network = read_labels(given.mask)
         check_stack(given.mask, network, scan, MASK)
@@ -93,7 +97,7 @@ def run(given: argparse.Namespace) -> None:
         check_stack(given.routine, routine, scan, MASK)
     detections = Detections(network, routine, cleaned)
     detections.check(scan)
-    inputs = (given.cleaned, given.mask, given.routine, given.review)
+    inputs = (given.denoised, given.mask, given.routine, given.review)
     spare_inputs([*given.output, given.write_mask, given.labels], scan, *inputs)
     review = Review(detections.shape)
     if given.review:
@@ -133,10 +137,10 @@ def _check(given: argparse.Namespace) -> None:
     from ..review.review import REVIEW_DTYPE
     from ..review.selection import where
 
-    if not (given.cleaned or given.mask or given.routine):
-        raise SettingsError("Say where the spots are: --cleaned, --mask or --routine.")
-    if given.cleaned and given.mask:
-        raise SettingsError("Give either --cleaned or --mask.")
+    if not (given.denoised or given.mask or given.routine):
+        raise SettingsError("Say where the spots are: --denoised, --mask or --routine.")
+    if given.denoised and given.mask:
+        raise SettingsError("Give either --denoised or --mask.")
     if given.stack_px is not None and not 16 <= given.stack_px <= _LONGEST_STACK_PX:
         raise SettingsError(
             f"--stack-px is {quoted(given.stack_px)}; it must be at least 16 and at most "

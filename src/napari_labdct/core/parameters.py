@@ -255,14 +255,23 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def add_earlier_flag(parser: argparse.ArgumentParser, earlier: str, today: str, **how: Any) -> None:
+def add_earlier_flag(
+    parser: argparse._ActionsContainer,
+    earlier: str,
+    today: str,
+    *,
+    instead_of: argparse.Action | None = None,
+    **how: Any,
+) -> None:
     """Take a flag under the name it had in the release before, too; the help does not show it.
 
     Parameters
     ----------
-    parser : ArgumentParser
+    parser : ArgumentParser or a group of it
     earlier, today : str
         The flags, with their hyphens.
+    instead_of : Action, optional
+        The flag of today, if it is required: the earlier one will do.
     **how
         As for `ArgumentParser.add_argument`.
     """
@@ -277,6 +286,8 @@ def add_earlier_flag(parser: argparse.ArgumentParser, earlier: str, today: str, 
         ) -> None:
             print(f"Note: {earlier} is called {today} now.", file=sys.stderr)  # noqa: T201
             setattr(namespace, self.dest, values)
+            if instead_of is not None:
+                instead_of.required = False
 
     dest = today[2:].replace("-", "_")
     parser.add_argument(

@@ -23,8 +23,7 @@ from ..background.rolling_median import RollingMedian
 from ..core.errors import ScanError
 from ..core.files import make_folder, write_atomically
 from ..core.jobs import Progress
-from ..networks.denoising import DenoiseSettings
-from ..networks.evidence import Evidence, smallest_spot, spot_area
+from ..networks.evidence import Evidence, least_significance, smallest_spot, spot_area
 from ..networks.spot_width import scan_spot_width, spot_width, suitable_binning
 from ..scan.scan import Scan
 from ..spots.binarisation import SpotSettings, binarise
@@ -76,12 +75,12 @@ def network(
     device: str = "auto",
     threshold: int | None = None,
     looks: int = 1,
-    min_significance: float = DenoiseSettings.min_significance,
+    min_significance: float | None = None,
     smallest_px: int | None = None,
 ) -> Method:
     """A trained model as `networks.denoising` uses it, at its own threshold unless one is given.
 
-    The other settings are those of `DenoiseSettings`.
+    The other settings are those of `networks.denoising.DenoiseSettings`.
 
     Raises
     ------
@@ -98,7 +97,10 @@ def network(
         frame, median = projection.frame, projection.median
         output = np.round(255 * model(frame, median, binning, looks)).astype(np.uint8)
         smallest = smallest_px or smallest_spot(projection.spot_area_px)
-        evidence = Evidence(min_significance, smallest, cut.threshold, model.block_px)
+        least = min_significance
+        if least is None:
+            least = least_significance(projection.spot_area_px)
+        evidence = Evidence(least, smallest, cut.threshold, model.block_px)
         return binarise(evidence.weigh(output, frame, median, binning), cut)
 
     about = {"model": model.name, "sha256": model.sha256, "looks": looks, **cut.to_dict(),

@@ -16,6 +16,7 @@ a folder of them.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,11 @@ import numpy as np
 from ..background.drift import source_drift
 from ..background.noise import block_median, noise_map
 from ..core.errors import ScanError
+from ..core.files import make_folder, write_atomically
+from ..core.jobs import Progress
+from ..io.grainmapper_writer import write_grainmapper
+from ..io.scan_yaml import write_scan_yaml
+from ..io.tiff import write_frames
 from ..scan.scan import Scan
 from ..simulation.settings import scan_geometry
 from .phantoms import (
@@ -292,3 +298,83 @@ def blank_recipes(
 def crowding_recipes(recipe: BlankRecipe, shares=(0.0, 0.1, 0.3, 1.0)) -> tuple[BlankRecipe, ...]:
     """The same frames with fewer of the spots: what does the crowd itself do?"""
     return tuple(replace(recipe, share=share) for share in shares)
+
+
+def write_blank_scan(recipe: BlankRecipe, folder: str | Path) -> Iterator[Progress]:
+    """A whole scan over blank frames, as `simulation.simulate_scan` writes one.
+
+    Projection `i` lies on blank frame `i` modulo their number, so that a rolling median over that
+    many holds none of them twice.
+
+    Parameters
+    ----------
+    recipe : BlankRecipe
+        `frames` may be more than there are blank ones; `scored` does not matter.
+    folder : path
+        Gets ``frames.tif``, ``labels.tif`` (true spots, numbered in each projection), ``truth.tif``
+        (0 or 255), ``spots.csv`` (SNR and area of every true spot), ``grains.h5``, ``scan.yaml``.
+
+    Yields
+    ------
+    Progress
+        One per frame; the last file written is ``scan.yaml``.
+
+    Raises
+    ------
+    ScanError
+        The blank frames are smaller than the detector.
+    OutputError
+        The folder cannot be written.
+    """
+    settings, blank, folder = recipe.settings(), recipe.blank, Path(folder)
+    shape = scan_geometry(settings).shape
+    if any(n > m for n, m in zip(shape, turned(blank.ground, recipe.turn).shape, strict=True)):
+        raise ScanError(
+            f"The detector has {shape} pixels, the blank frames only {blank.ground.shape}; give a "
+            "smaller detector."
+        )
+    spots = _spots(recipe)
+    ground = _middle(turned(blank.ground, recipe.turn), shape)
+    sigma = np.sqrt(float(np.median(blank.variance_over_level)) * np.maximum(ground, 1.0))
+    make_folder(folder)
+    frames = np.empty((recipe.frames, *shape), blank.frames.dtype)
+    labels = np.empty((recipe.frames, *shape), np.uint16)
+    tables = []
+    rng = np.random.default_rng([recipe.seed, 5])
+    for index in range(recipe.frames):
+        which = index % len(blank.frames)
+        light, k = blank.light[which], blank.variance_over_level[which]
+        signal, label, height = spots.project(index)
+        frame = _middle(turned(blank.frames[which], recipe.turn), shape)
+        frames[index] = _add(frame, light * signal, k, rng)
+        label, table = truth_of(label, light * signal, light * height, sigma)
+        labels[index] = label
+        tables.append((index, table))
+        yield Progress(index + 1, recipe.frames)
+    names = tables[0][1].dtype.names
+    rows = [
+        ",".join([str(i), str(n), *(f"{v:.6g}" for v in row)])
+        for i, table in tables
+        for n, row in enumerate(table.tolist(), 1)
+    ]
+    write_atomically(
+        folder / "spots.csv", "\n".join([",".join(["frame", "id", *names]), *rows, ""])
+    )
+    write_frames(folder / "labels.tif", labels)
+    write_frames(folder / "truth.tif", ((label > 0) * np.uint8(255) for label in labels),
+                 count=recipe.frames)  # fmt: skip
+    write_frames(folder / "frames.tif", frames)
+    simulation = spots.simulation
+    write_grainmapper(
+        folder / "grains.h5", simulation.grains, simulation.material,
+        source_sample_mm=settings.source_sample_mm, tube_kv=settings.tube_kv,
+        sample_detector_mm=settings.sample_detector_mm, n_projections=settings.frames,
+    )  # fmt: skip
+    scan = Scan(frames, settings.omega_deg, simulation.description(), folder.name)
+    write_scan_yaml(folder / "scan.yaml", scan, ["frames.tif"])
+
+
+def _middle(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The middle of an image; its beam stop's shadow stays in the middle."""
+    first = [(n - m) // 2 for n, m in zip(image.shape, shape, strict=True)]
+    return image[first[0] : first[0] + shape[0], first[1] : first[1] + shape[1]]

@@ -215,7 +215,7 @@ def frame_curve(frames: np.ndarray, names: tuple[str, str] = ("A", "B")) -> Figu
         ("both", WHITE, "both"),
     ):
         axis.plot(x, frames[column], color=colour, lw=1.2, marker=".", ms=3, label=text)
-    axis.set_xlabel("omega (deg)" if turning else "projection", color=WHITE, fontsize=8)
+    axis.set_xlabel("rotation angle (deg)" if turning else "projection", color=WHITE, fontsize=8)
     axis.set_ylabel("spots", color=WHITE, fontsize=8)
     axis.set_ylim(bottom=0)
     axis.legend(fontsize=7, framealpha=0, labelcolor=WHITE)

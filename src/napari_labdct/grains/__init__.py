@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "calibration": ["Calibration", "CalibrationSettings", "GeometryCalibration"],
+        "guided": ["GuidedSpots", "RefineSettings"],
         "mapping": ["GrainMapping"],
         "results": ["GrainResult", "write_grain_csv", "write_result"],
         "settings": ["GrainSettings"],

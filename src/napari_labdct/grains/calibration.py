@@ -149,6 +149,21 @@ class Calibration:
         )
         return "\n".join([*lines, *self.notes])
 
+    def scan_yaml(self) -> dict[str, Any]:
+        """What changes in ``scan.yaml``, for `io.scan_yaml.update_scan_yaml`."""
+        d = self.scan.description
+        changes: dict[str, Any] = {
+            "source_sample_mm": round(d.source_sample_mm, 6),
+            "sample_detector_mm": round(d.sample_detector_mm, 6),
+            "detector_center_px": [round(v, 4) for v in d.detector_center_px],
+            "detector_tilt_deg": [round(v, 5) for v in d.detector_tilt_deg],
+        }
+        if self.setup.turns_back:
+            changes |= {"omega_deg": self.scan.omega_deg.tolist(), "omega_csv": None}
+        if self.material_changed:
+            changes["material"] = self.material.name
+        return changes
+
 
 class GeometryCalibration:
     """Finds the geometry of one scan from its binary spots.

@@ -83,6 +83,39 @@ def meet(turn, camera, x, y, z, tx, ty, tz):
     return row, col, s, kx * kx + ky * ky + kz * kz
 
 
+@njit(nogil=True, cache=True, error_model="numpy")
+def places_of(views, normals, frames, point, out):
+    """(row, col) into `out` (m, 2): where planes with unit normals (m, 3) in the sample reflect to
+    from a point (mm) in projections `frames` (m,)."""
+    for i in range(frames.size):
+        turn = views.turns[frames[i]]
+        x, y, z = normals[i, 0], normals[i, 1], normals[i, 2]
+        tx = turn[0, 0] * x + turn[0, 1] * y + turn[0, 2] * z
+        ty = turn[1, 0] * x + turn[1, 1] * y + turn[1, 2] * z
+        tz = turn[2, 0] * x + turn[2, 1] * y + turn[2, 2] * z
+        row, col, _, _ = meet(turn, views.camera, point[0], point[1], point[2], tx, ty, tz)
+        out[i, 0], out[i, 1] = row, col
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def spot_middles(images, frames, places, reach, out):
+    """Mean (row, col) into `out` (m, 2) of the spot pixels within `reach` px of places (m, 2) in
+    projections `frames` (m,); NaN where there is none."""
+    for i in range(frames.size):
+        r0, c0 = round(places[i, 0]), round(places[i, 1])
+        n, rows, cols = 0, 0.0, 0.0
+        for r in range(max(r0 - reach, 0), min(r0 + reach + 1, images.shape[1])):
+            for c in range(max(c0 - reach, 0), min(c0 + reach + 1, images.shape[2])):
+                if (images[frames[i], r, c] & DISTANCE) == 0:
+                    n += 1
+                    rows += r
+                    cols += c
+        if n:
+            out[i, 0], out[i, 1] = rows / n, cols / n
+        else:
+            out[i, 0], out[i, 1] = np.nan, np.nan
+
+
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def first_after(views, start):
     """Index of the first entry of ``views.angle`` at or after an angle in [0, 2 pi)."""

@@ -7,7 +7,7 @@ import csv
 import html
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,14 +152,52 @@ def compare_files(
             f"{page} exists; choose another folder or allow overwriting (--overwrite)."
         )
     total = 2 + 2 * len(maps)
+    named = [
+        (Path(p).name, lambda p=p: read_grain_map(p, material=material)) for p in maps
+    ]  # fmt: skip
+    for step in compare_measured(
+        reference, named, material=material, within_deg=within_deg, register=register
+    ):
+        if isinstance(step, Progress):
+            yield step
+        else:
+            yield Progress(total - 1, total, "drawing")
+            write_report(folder, step)
+            yield Progress(total, total, "done")
+            yield step
+
+
+def compare_measured(
+    reference: str | Path,
+    maps: Sequence[tuple[str, Callable[[], MeasuredMap]]],
+    *,
+    material: str | None = None,
+    within_deg: float = 1.0,
+    register: bool = True,
+) -> Iterator[Progress | MapsReport]:
+    """Compare maps with a reference, without writing anything; see `compare_files`.
+
+    Parameters
+    ----------
+    reference : path
+    maps : sequence of (name, callable)
+        What a map is called, and what gives it when its turn has come.
+    material, within_deg, register
+        As for `compare_files`.
+
+    Yields
+    ------
+    Progress, and at the end the `MapsReport`
+    """
+    total = 2 + 2 * len(maps)
     yield Progress(0, total, "reading the reference")
     first = read_grain_map(reference, material=material)
     report = MapsReport(first, Path(reference).name)
-    for done, path in enumerate(maps):
-        yield Progress(1 + 2 * done, total, f"reading {Path(path).name}")
-        second = read_grain_map(path, material=material)
-        symmetry = _one_symmetry(first, second, report.reference_name, Path(path).name)
-        yield Progress(2 + 2 * done, total, f"comparing {Path(path).name}")
+    for done, (name, read) in enumerate(maps):
+        yield Progress(1 + 2 * done, total, f"reading {name}")
+        second = read()
+        symmetry = _one_symmetry(first, second, report.reference_name, name)
+        yield Progress(2 + 2 * done, total, f"comparing {name}")
         found = NOTHING
         if register:
             found = register_maps(first.grains, second.grains, symmetry, within_deg=within_deg)
@@ -169,13 +207,10 @@ def compare_files(
         if result.overlap < 0.95:
             _say(
                 f"{1 - result.overlap:.0%} of the voxels of {report.reference_name} lie outside "
-                f"{Path(path).name}; their grains count as not found"
+                f"{name}; their grains count as not found"
             )
-        report.names.append(Path(path).name)
+        report.names.append(name)
         report.results.append(result)
-    yield Progress(total - 1, total, "drawing")
-    write_report(folder, report)
-    yield Progress(total, total, "done")
     yield report
 
 

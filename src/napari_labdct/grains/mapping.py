@@ -221,8 +221,11 @@ class GrainMapping(Job):
             )
             self.search = points
             yield from self._search(points, state_path, step)
-            points.judge_again()
-            self.result = list_of_points(self, points, chance)
+            for _ in points.judge_again():
+                yield step(_SEARCH, "weighing the grains")
+            for listed in list_of_points(self, points, chance):
+                self.result = listed
+                yield step(_FINAL - 1, "table of grains")
         else:
             assert grid is not None  # given, or just found
             volume = Search(
@@ -231,10 +234,12 @@ class GrainMapping(Job):
             self.search = volume
             yield from self._search(volume, state_path, step)
             fine = FineMap.empty(grid)
-            for share, made in self._finish(volume, grid):
-                fine = made
+            for share, finished in self._finish(volume, grid):
+                fine = finished
                 yield step(_SEARCH + (_FINAL - _SEARCH) * share, "final pass")
-            self.result = assemble(self, fine, volume.seeds, chance)
+            for made in assemble(self, fine, volume.seeds, chance):
+                self.result = made
+                yield step(_FINAL - 1, "table of grains")
         if state_path is not None and not keep_state:
             remove(Path(state_path))
         yield Progress(1000, 1000, f"{len(self.result.table)} grains")
@@ -266,9 +271,9 @@ class GrainMapping(Job):
             save(state)
 
     def _finish(self, search: Search, grid: VoxelGrid) -> Iterator[tuple[float, FineMap]]:
-        search.judge_again()
         fine = FineMap.empty(grid)
-        yield 0.0, fine
+        for _ in search.judge_again():
+            yield 0.0, fine
         grains, labels, from_grid = search.grains, search.labels, search.grid
         for turn, least in enumerate((0.8, 0.5)):
             count = max(len(grains), 1)
@@ -282,6 +287,7 @@ class GrainMapping(Job):
             grains, labels, from_grid = fine.grains, fine.labels, grid
         # An outline says where the air begins; without one only sure voxels do.
         keep_sound(fine, 0.85 if self._outline is not None else 0.96)
+        yield 1.0, fine
         tidy(fine, 8)
         yield 1.0, fine
 

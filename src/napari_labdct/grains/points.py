@@ -12,7 +12,7 @@ import numpy as np
 from ..crystal import Material, misorientation_deg
 from .growth import LEAST_REFLECTIONS, Grain, VoxelGrid
 from .indexing import Candidate, PairTable, Stage, Voter, list_at
-from .kernels import DISTANCE, Planes, explain, rotation_of
+from .kernels import Planes, explain, rotation_of, spot_middles
 from .spot_images import SpotImages
 from .trust import place_jacobian
 
@@ -117,14 +117,8 @@ class PointSearch:
 
     def _spot_middles(self, frames: np.ndarray, places: np.ndarray) -> np.ndarray:
         """Mean (row, col) (m, 2) of the spot pixels within 3 px of each place; NaN without."""
-        out = np.full((len(frames), 2), np.nan)
-        for i, (frame, place) in enumerate(zip(frames, places, strict=True)):
-            r, c = np.round(place).astype(int)
-            first = max(r - 3, 0), max(c - 3, 0)
-            part = self.images.images[frame, first[0] : r + 4, first[1] : c + 4]
-            where = np.argwhere((part & DISTANCE) == 0)
-            if len(where):
-                out[i] = where.mean(axis=0) + first
+        out = np.empty((len(frames), 2))
+        spot_middles(self.images.images, frames, places, 3, out)
         return out
 
     def _judge(self, u: np.ndarray, point: np.ndarray) -> Grain | None:
@@ -160,13 +154,15 @@ class PointSearch:
         core = grain.core
         explain(self.images.views, core.vectors, core.frames, len(core), grain.core_mm[None], 2)
 
-    def judge_again(self) -> int:
+    def judge_again(self) -> Iterator[int]:
         """Ask of every grain, the surest first, what only it explains now that all are known;
-        those left without spots of their own are given up. Returns how many."""
-        self.images.forget()
+        those left without spots of their own are given up. Yields after each how many were asked.
+        """
+        yield from self.images.forgetting()
         before, self.grains = self.grains, []
         least = self._stages[-1]
-        for grain in sorted(before, key=lambda g: -g.completeness):
+        for asked, grain in enumerate(sorted(before, key=lambda g: -g.completeness), 1):
+            yield asked
             now = self._judge(grain.orientation, grain.core_mm)
             if (
                 now is not None
@@ -174,7 +170,6 @@ class PointSearch:
                 and now.exclusive_share >= max(least.exclusive_share, 0.5 * now.completeness)
             ):
                 self._add(now.replace(stage=grain.stage))
-        return len(before) - len(self.grains)
 
     def state(self) -> dict[str, Any]:
         """What `resume` needs to go on from here, as plain values."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from .points import PointSearch
     from .settings import GrainSettings
     from .spot_images import SpotImages
+
+#: Rows of the table that are made between two steps.
+_AT_ONCE = 16
 
 __all__ = ["GRAIN_DTYPE", "GrainResult", "write_grain_csv", "write_result", "written"]
 
@@ -103,8 +107,14 @@ class Mapped(Protocol):
     def recipe(self) -> dict[str, Any]: ...
 
 
-def assemble(job: Mapped, fine: FineMap, seeds: int, chance: ChanceLevel) -> GrainResult:
+def assemble(
+    job: Mapped, fine: FineMap, seeds: int, chance: ChanceLevel
+) -> Iterator[GrainResult | None]:
     """The result of a volume: parts gathered into grains, doubtful grains left out.
+
+    Yields
+    ------
+    None after every few grains, at last the `GrainResult`
 
     Raises
     ------
@@ -127,6 +137,8 @@ def assemble(job: Mapped, fine: FineMap, seeds: int, chance: ChanceLevel) -> Gra
         )
         orientations.append(u)
         rows.append(_row(job, main, u, spread, len(parts), float(values[parts].max())))
+        if k % _AT_ONCE == 0:
+            yield None
     table = np.array(rows, GRAIN_DTYPE) if rows else np.zeros(0, GRAIN_DTYPE)
     table["probability"] = chance.probability(table["evidence"], seeds)
     kept = np.flatnonzero(table["probability"] >= job.settings.confidence)
@@ -144,7 +156,8 @@ def assemble(job: Mapped, fine: FineMap, seeds: int, chance: ChanceLevel) -> Gra
     table["voxels"], table["diameter_um"] = grains.voxels_per_grain, grains.diameters_um
     for axis, name in enumerate(("x_um", "y_um", "z_um")):
         table[name] = grains.centroids_mm[:, axis] * 1e3
-    return GrainResult(
+    yield None
+    yield GrainResult(
         grains,
         part_labels,
         np.array([g.orientation for g in fine.grains]),
@@ -158,8 +171,14 @@ def assemble(job: Mapped, fine: FineMap, seeds: int, chance: ChanceLevel) -> Gra
     )
 
 
-def list_of_points(job: Mapped, search: PointSearch, chance: ChanceLevel) -> GrainResult:
+def list_of_points(
+    job: Mapped, search: PointSearch, chance: ChanceLevel
+) -> Iterator[GrainResult | None]:
     """The result of a list of point grains.
+
+    Yields
+    ------
+    None after every few grains, at last the `GrainResult`
 
     Raises
     ------
@@ -170,6 +189,8 @@ def list_of_points(job: Mapped, search: PointSearch, chance: ChanceLevel) -> Gra
     for grain in search.grains:
         row = _row(job, grain, grain.orientation, 0.0, 1, _evidence(grain, chance))
         rows.append(row)
+        if len(rows) % _AT_ONCE == 0:
+            yield None
     table = np.array(rows, GRAIN_DTYPE) if rows else np.zeros(0, GRAIN_DTYPE)
     table["probability"] = chance.probability(table["evidence"], search.seeds)
     kept = np.flatnonzero(table["probability"] >= job.settings.confidence)
@@ -178,7 +199,7 @@ def list_of_points(job: Mapped, search: PointSearch, chance: ChanceLevel) -> Gra
     table = table[kept]
     table["grain"] = np.arange(1, len(kept) + 1)
     orientations = np.array([search.grains[i].orientation for i in kept])
-    return GrainResult(
+    yield GrainResult(
         None, None, orientations, None, orientations, table, len(rows) - len(kept), job.material,
         job.recipe(), _scan_facts(job),
     )  # fmt: skip
@@ -271,7 +292,7 @@ def written(
         if not path.exists() and as_before(read_json(side), made) is not None:
             return [table, side] if table.exists() else []
     elif path.exists():
-        before, rows = _stored(path)
+        before, rows = stored(path)
         if as_before(before, made) is not None:
             if not table.exists():
                 write_grain_csv(table, rows)
@@ -282,7 +303,7 @@ def written(
     return []
 
 
-def _stored(path: Path) -> tuple[dict[str, Any], np.ndarray]:
+def stored(path: Path) -> tuple[dict[str, Any], np.ndarray]:
     """Recipe and table of a map of ours; nothing of another file."""
     import h5py
 

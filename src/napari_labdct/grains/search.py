@@ -134,6 +134,7 @@ class Search:
             while self._at < len(self.stages):
                 stage = self.stage
                 voter = self.voter(stage)
+                yield 0
                 while not (stage.failures and self._failures >= stage.failures):
                     seeds = self._next_seeds(stage, size)
                     if len(seeds) == 0:
@@ -223,23 +224,25 @@ class Search:
         core = grain.core
         explain(self.images.views, core.vectors, core.frames, len(core), points, 1)
 
-    def judge_again(self) -> int:
+    def judge_again(self) -> Iterator[int]:
         """Ask of every grain, the surest first, what only it explains now that all are known.
 
         A false grain may have been accepted before the grains whose spots it borrowed. Those left
-        without spots of their own are given up.
+        without spots of their own are given up. `grains` and `labels` change at the end.
 
-        Returns
-        -------
+        Yields
+        ------
         int
-            How many were given up.
+            How many grains were asked, after each.
         """
-        self.images.forget()
+        yield from self.images.forgetting()
         least = self.stages[-1]
         number = np.zeros(len(self.grains) + 1, np.int32)
         kept: list[tuple[int, Grain]] = []
         objects = ndi.find_objects(self.labels, max_label=len(self.grains))
-        for i in np.argsort([-g.completeness for g in self.grains], kind="stable"):
+        order = np.argsort([-g.completeness for g in self.grains], kind="stable")
+        for asked, i in enumerate(order, 1):
+            yield asked
             grain, where = self.grains[i], objects[i]
             if where is None:
                 continue
@@ -255,13 +258,11 @@ class Search:
                 self.grid.points_mm(flat), 1,
             )  # fmt: skip
             kept.append((int(i), grain.replace(exclusive_hits=hits, exclusive_share=share)))
-        lost = len(self.grains) - len(kept)
         for new, (old, _) in enumerate(kept, 1):
             number[old + 1] = new
         self.labels = number[self.labels]
         self.grains = [grain for _, grain in kept]
         self._known_deg = np.array([g.orientation for g in self.grains]).reshape(-1, 3, 3)
-        return lost
 
     def state(self) -> dict[str, Any]:
         """What `resume` needs to go on from here, as plain values."""

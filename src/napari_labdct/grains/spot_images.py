@@ -134,8 +134,15 @@ class SpotImages:
 
     def forget(self) -> None:
         """Take back what was explained."""
-        for image in self.images:
+        for _ in self.forgetting():
+            pass
+
+    def forgetting(self) -> Iterator[int]:
+        """Take back what was explained, a few projections at a time; yields how many are done."""
+        for done, image in enumerate(self.images, 1):
             image[image != HIDDEN] &= 255 - EXPLAINED
+            if done % 8 == 0:
+                yield done
 
     def seen_from(self, geometry: ScanGeometry, omega_deg: np.ndarray) -> SpotImages:
         """The same spots, not copied, as another geometry explains them."""

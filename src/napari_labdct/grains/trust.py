@@ -10,7 +10,7 @@ from scipy import stats
 
 from ..crystal import Material
 from .indexing import PairTable, Stage, Voter, list_at
-from .kernels import DISTANCE, GX, GZ, Planes, meet
+from .kernels import DISTANCE, GX, GZ, Planes, places_of
 from .spot_images import SpotImages
 
 __all__ = ["ChanceLevel", "chance_level", "evidence", "place_jacobian", "uncertainties"]
@@ -152,13 +152,9 @@ def _places(
 ) -> np.ndarray:
     """(row, col) (m, 2) of reflections if the crystal is turned by a small rotation vector."""
     g = vectors[:, GX : GZ + 1]
-    g = g + np.cross(turn, g)
-    views = images.views
+    g = np.ascontiguousarray(g + np.cross(turn, g))
     out = np.empty((len(frames), 2))
-    for i, frame in enumerate(frames):
-        t = views.turns[frame] @ g[i]
-        row, col, _, _ = meet(views.turns[frame], views.camera, *point, *t)
-        out[i] = row, col
+    places_of(images.views, g, frames, np.asarray(point, float), out)
     return out
 
 

@@ -17,7 +17,7 @@ from ..core.reading import free_memory
 from ..core.recipes import recipe
 from ..scan.detector_mask import Reading
 from ..scan.scan import Scan
-from .evidence import Evidence, smallest_spot, spot_area
+from .evidence import Evidence, least_significance, smallest_spot, spot_area
 from .registry import NETWORKS
 
 if TYPE_CHECKING:
@@ -47,11 +47,11 @@ class DenoiseSettings(Settings):
         int | None,
         Param(
             "Rolling median",
-            "frames",
+            "projections",
             3,
             361,
             2,
-            "Projections whose median goes into the network beside the frame; the model's own "
+            "Projections whose median goes into the network beside the projection; the model's own "
             "window if not given.",
             advanced=True,
         ),
@@ -60,7 +60,7 @@ class DenoiseSettings(Settings):
         bool,
         Param(
             "Use rolling median",
-            help="Without it the network sees one frame alone, which is clearly weaker.",
+            help="Without it the network sees one projection alone, which is clearly weaker.",
             advanced=True,
         ),
     ] = True
@@ -92,7 +92,7 @@ class DenoiseSettings(Settings):
         ),
     ] = 1
     min_significance: Annotated[
-        float,
+        float | None,
         Param(
             "Least significance",
             "sigma",
@@ -100,10 +100,11 @@ class DenoiseSettings(Settings):
             100,
             0.25,
             "Spots that stand out of the noise by less, in the best of many matched filters, stay "
-            "below the threshold, whatever the network says; 0 asks for nothing.",
+            "below the threshold, whatever the network says; 4.5 in scans of small spots and 5 in "
+            "others if not given. 0 asks for nothing.",
             advanced=True,
         ),
-    ] = 4.5
+    ] = None
     smallest_px: Annotated[
         int | None,
         Param(
@@ -203,7 +204,7 @@ class Denoiser(FrameJob):
         elif settings.use_median:
             self._about_median = (
                 f"A scan of {scan.n_frames} has no rolling median; the network sees single "
-                "frames, which is weaker."
+                "projections, which is weaker."
             )
 
     @property
@@ -225,15 +226,24 @@ class Denoiser(FrameJob):
         """Pixels of the smallest spot of this scan; to find it, projections are read."""
         if self.settings.smallest_px:
             return self.settings.smallest_px
-        return 1 if self.median is None else smallest_spot(spot_area(self.scan))
+        return 1 if self.median is None else smallest_spot(self._spot_area)
+
+    @cached_property
+    def min_significance(self) -> float:
+        """Noise sigmas that a spot of this scan must show; to find it, projections are read."""
+        if self.settings.min_significance is not None:
+            return self.settings.min_significance
+        return least_significance(0 if self.median is None else self._spot_area)
+
+    @cached_property
+    def _spot_area(self) -> float:
+        return spot_area(self.scan)
 
     @cached_property
     def evidence(self) -> Evidence:
         """What a spot must show besides the network's word."""
         model = self.model
-        return Evidence(
-            self.settings.min_significance, self.smallest_px, model.threshold, model.block_px
-        )
+        return Evidence(self.min_significance, self.smallest_px, model.threshold, model.block_px)
 
     @property
     def note(self) -> str:
@@ -309,6 +319,7 @@ class Denoiser(FrameJob):
         # their hash.
         made["settings"]["looks"] = made["settings"].pop("augmentations")
         made["settings"]["smallest_px"] = self.smallest_px
+        made["settings"]["min_significance"] = self.min_significance
         if not self.evidence.asks:
             del made["settings"]["min_significance"], made["settings"]["smallest_px"]
         made["circular"] = self.scan.circular

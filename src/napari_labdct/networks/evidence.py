@@ -24,6 +24,10 @@ from .spot_width import usual_frames
 #: The smallest spot of a scan is so large, over the median area of its sure ones.
 SMALLEST_PART = 0.17
 SMALLEST_PX = 3
+#: What a spot must stand out by, in sigmas: a scan of small spots loses more of them by asking for
+#: more than it loses false ones. `USUAL_SIGMA` from that median area of the sure spots on.
+SMALL_SPOTS_SIGMA, USUAL_SIGMA = 4.5, 5.0
+SMALL_SPOTS_PX = 36
 # Sure spots stand out so far after a Gaussian of one pixel, and are measured down to a part of
 # their peak that is clear of the noise then.
 _SURE_SIGMA = 10.0
@@ -132,6 +136,14 @@ def smallest_spot(area_px: float) -> int:
     Where no area is known (0) it is 1: everything may be a spot.
     """
     return max(SMALLEST_PX, round(SMALLEST_PART * area_px)) if area_px > 0 else 1
+
+
+def least_significance(area_px: float) -> float:
+    """Noise sigmas that a spot must show in a scan whose sure spots have a median area.
+
+    See `spot_area`; where no area is known (0) it is the usual one.
+    """
+    return SMALL_SPOTS_SIGMA if 0 < area_px < SMALL_SPOTS_PX else USUAL_SIGMA
 
 
 def spot_area(frames: Sequence[np.ndarray] | Scan) -> float:

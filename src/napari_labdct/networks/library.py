@@ -87,8 +87,8 @@ def model_card(info: dict[str, Any]) -> str:
     normalisation = info["normalisation"]
     rows = [
         ("Network", f"{info['network']}, {info['parameters']:,} parameters"),
-        ("Sees", f"frame and rolling median of {info['median_window']} frames, in noise units"
-                 f" of {normalisation['block_px']} px blocks"),
+        ("Sees", f"projection and rolling median of {info['median_window']} projections,"
+                 f" in noise units of {normalisation['block_px']} px blocks"),
         ("Threshold", f"{info['threshold']} of 255"),
         ("Learnt from", _said(_learnt_from, training)),
         ("How", _said(_how, training)),

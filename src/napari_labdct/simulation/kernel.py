@@ -9,7 +9,9 @@ from numba import njit
 
 # Columns of the record of a spot.
 N_HITS, N_OUTSIDE, GREY, ROW, COL, ENERGY, ORDER, PEAK, AREA = range(9)
-RECORD = 9
+# The box that was drawn, cut off at the edges of the detector.
+TOP, LEFT, BOTTOM, RIGHT = range(9, 13)
+RECORD = 13
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -257,6 +259,8 @@ def draw_spots(
         left = math.floor(col_lo) - radius
         height = math.floor(row_hi) + 2 + radius - top
         width = math.floor(col_hi) + 2 + radius - left
+        record[m, TOP], record[m, LEFT] = max(top, 0), max(left, 0)
+        record[m, BOTTOM], record[m, RIGHT] = min(top + height, rows), min(left + width, cols)
         spot = np.zeros((height, width), np.float32)
         for i in range(count):
             r = hit_row[i] - top

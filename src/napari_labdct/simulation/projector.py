@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import gcd
@@ -107,6 +108,17 @@ class Projection:
     image: np.ndarray
     labels: np.ndarray
     spots: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawing:
+    """Reflections that may reach the detector at one angle, and what draws some of them."""
+
+    grain: np.ndarray
+    plane: np.ndarray
+    record: np.ndarray
+    cylinder: np.ndarray
+    draw: Callable[[np.ndarray, tuple[np.ndarray, ...]], None]
 
 
 class Projector:
@@ -206,28 +218,94 @@ class Projector:
         frame : int
             Written into the spot table.
         """
-        from .kernel import RECORD, draw_spots, incident_rays, merge_frames
+        from .kernel import merge_frames
+
+        drawing = self._drawing(omega_deg)
+        # Heaviest first, dealt out in turn: every thread gets the same share.
+        order = np.argsort(-np.diff(self._first)[drawing.grain], kind="stable")
+        shares = [order[i :: self._threads] for i in range(self._threads)]
+        shares = [share for share in shares if len(share)] or [order]
+
+        image, best, labels = _empty_frame(self.geometry.shape)
+        # The buffers are kept from call to call, so only one call at a time may use them.
+        with self._busy:
+            frames = self._buffers(len(shares))
+            try:
+                with ThreadPoolExecutor(self._threads) as pool:
+                    self._turn_rays(omega_deg, drawing, pool)
+                    list(pool.map(drawing.draw, shares, frames))
+                for other in frames:
+                    merge_frames(image, best, labels, *other)
+            except BaseException:
+                self._frames.clear()
+                raise
+        record, grain, plane = drawing.record, drawing.grain, drawing.plane
+        return self._finish(omega_deg, frame, image, labels, record, grain, plane)
+
+    def project_apart(
+        self, omega_deg: float, frame: int = 0
+    ) -> tuple[np.ndarray, list[tuple[int, int, np.ndarray]]]:
+        """The spots of one rotation angle, each in an image of its own.
+
+        Returns
+        -------
+        spots : ndarray of SIMULATED_DTYPE (n,)
+            As in `Projection`.
+        images : list of (row, col, ndarray of float32)
+            First row and column of each spot, and its expected grey levels; 0 in the beam stop.
+        """
+        from .kernel import BOTTOM, LEFT, N_HITS, RIGHT, TOP
+
+        drawing = self._drawing(omega_deg)
+        images = []
+        with self._busy:
+            buffers = self._buffers(1)[0]
+            try:
+                with ThreadPoolExecutor(self._threads) as pool:
+                    self._turn_rays(omega_deg, drawing, pool)
+                for index in range(len(drawing.grain)):
+                    drawing.draw(np.array([index]), buffers)
+                    if drawing.record[index, N_HITS] == 0:
+                        continue
+                    top, left, bottom, right = (
+                        int(drawing.record[index, n]) for n in (TOP, LEFT, BOTTOM, RIGHT)
+                    )
+                    box = (slice(top, bottom), slice(left, right))
+                    images.append((top, left, buffers[0][box].copy()))
+                    for buffer in buffers:
+                        buffer[box] = 0
+            except BaseException:
+                self._frames.clear()
+                raise
+        record, grain, plane = drawing.record, drawing.grain, drawing.plane
+        return self._table(omega_deg, frame, record, grain, plane)[0], images
+
+    def _turn_rays(self, omega_deg: float, drawing: _Drawing, pool: ThreadPoolExecutor) -> None:
+        """Rays from the source to every cell, into `_rays`."""
+        from .kernel import incident_rays
+
+        turn, source_x = rotation_z(omega_deg), self.geometry.source_mm[0]
+
+        def part(start: int, end: int) -> None:
+            incident_rays(
+                start, end, self._points, turn[0, 0], turn[1, 0], source_x, drawing.cylinder,
+                self._rays,
+            )  # fmt: skip
+
+        blocks = np.linspace(0, len(self._points), self._threads + 1).astype(int)
+        list(pool.map(part, blocks[:-1], blocks[1:]))
+
+    def _drawing(self, omega_deg: float) -> _Drawing:
+        """What is drawn at one rotation angle, and how."""
+        from .kernel import RECORD, draw_spots
 
         grain, plane, normal, base = self._candidates(omega_deg)
         geometry, beam = self.geometry, self.beam
         record = np.zeros((len(grain), RECORD))
-        turn = rotation_z(omega_deg)
-        middle = turn @ np.array(self.grains.center_mm)
+        middle = rotation_z(omega_deg) @ np.array(self.grains.center_mm)
         cylinder = np.array([middle[0], middle[1], self.grains.radius_mm], np.float32)
         plane_of_detector = _plane_from(geometry, cylinder)
         energy = beam.energy_kev
-        # Heaviest first, dealt out in turn: every thread gets the same share.
-        order = np.argsort(-np.diff(self._first)[grain], kind="stable")
-        shares = [order[i :: self._threads] for i in range(self._threads)]
-        shares = [share for share in shares if len(share)] or [order]
-
-        blocks = np.linspace(0, len(self._points), self._threads + 1).astype(int)
-
-        def turn_rays(start: int, end: int) -> None:
-            source_x = geometry.source_mm[0]
-            incident_rays(
-                start, end, self._points, turn[0, 0], turn[1, 0], source_x, cylinder, self._rays
-            )
 
         def draw(share: np.ndarray, images: tuple[np.ndarray, ...]) -> None:
             draw_spots(
@@ -252,20 +330,7 @@ class Projector:
                 record,
             )
 
-        image, best, labels = _empty_frame(geometry.shape)
-        # The buffers are kept from call to call, so only one call at a time may use them.
-        with self._busy:
-            frames = self._buffers(len(shares))
-            try:
-                with ThreadPoolExecutor(self._threads) as pool:
-                    list(pool.map(turn_rays, blocks[:-1], blocks[1:]))
-                    list(pool.map(draw, shares, frames))
-                for other in frames:
-                    merge_frames(image, best, labels, *other)
-            except BaseException:
-                self._frames.clear()
-                raise
-        return self._finish(omega_deg, frame, image, labels, record, grain, plane)
+        return _Drawing(grain, plane, record, cylinder, draw)
 
     def _candidates(self, omega_deg: float) -> tuple[np.ndarray, ...]:
         """Grain, plane, unit normal and hc / (2 d) of reflections that may reach the detector."""
@@ -325,11 +390,23 @@ class Projector:
         grain: np.ndarray,
         plane: np.ndarray,
     ) -> Projection:
+        spots, real = self._table(omega_deg, frame, record, grain, plane)
+        number = np.zeros(len(record) + 1, np.int32)
+        number[real + 1] = np.arange(1, len(real) + 1)
+        return Projection(image, number[labels], spots)
+
+    def _table(
+        self,
+        omega_deg: float,
+        frame: int,
+        record: np.ndarray,
+        grain: np.ndarray,
+        plane: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The spot table, and which of the candidates each row is."""
         from . import kernel as k
 
         real = np.flatnonzero(record[:, k.N_HITS] > 0)
-        number = np.zeros(len(record) + 1, np.int32)
-        number[real + 1] = np.arange(1, len(real) + 1)
         record = record[real]
         spots = np.zeros(len(real), SIMULATED_DTYPE)
         hkl = self._planes.normal[plane[real]] * record[:, k.ORDER, None].astype(int)
@@ -348,7 +425,7 @@ class Projector:
         ):
             spots[name] = record[:, column]
         spots["photons"] = record[:, k.GREY] / self.beam.gain
-        return Projection(image, number[labels], spots)
+        return spots, real
 
 
 def _plane_from(geometry: ScanGeometry, origin: np.ndarray) -> np.ndarray:

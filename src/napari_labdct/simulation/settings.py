@@ -134,7 +134,7 @@ class SimulateSettings(Settings):
     beam_stop_height_mm: Annotated[
         float, Param("Beam stop height", "mm", 0, 1000, 0.1, "Its shadow on the detector.")
     ] = 3.20
-    frames: Annotated[int, Param("Projections", "", 1, 100000, 1, "Number of frames.")] = 181
+    frames: Annotated[int, Param("Projections", "", 1, 100000, 1, "Number of projections.")] = 181
     start_deg: Annotated[
         float, Param("First angle", "deg", -3600, 3600, 1, "Of the rotation.")
     ] = -180.0

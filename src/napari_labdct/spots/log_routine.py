@@ -41,7 +41,14 @@ class RoutineSettings(Settings):
 
     median_window: Annotated[
         int,
-        Param("Rolling median", "frames", 3, 361, 2, "Projections whose median is the background."),
+        Param(
+            "Rolling median",
+            "projections",
+            3,
+            361,
+            2,
+            "Projections whose median is the background.",
+        ),
     ] = SPOT_WINDOW
     background: Annotated[
         float,

@@ -68,7 +68,7 @@ def _check_kind(path: str | Path, stack: FrameStack, made: dict[str, Any], kind:
     if kind == MASK and by_network:
         raise SettingsError(
             f"{path} is a network result of 'labdct {made['job']}', not a mask; give it as "
-            "--cleaned, or cut it with 'labdct spots --write-mask'."
+            "--denoised, or cut it with 'labdct spots --write-mask'."
         )
     if kind != DENOISED:
         return

@@ -91,7 +91,7 @@ class TrainSettings(Settings):
     ] = "float32"
     block_px: Annotated[int, Param("Normalisation block", unit="px", min=8, max=256)] = 32
     median_window: Annotated[
-        int, Param("Rolling median", unit="frames", min=3, help="Default when denoising.")
+        int, Param("Rolling median", unit="projections", min=3, help="Default when denoising.")
     ] = 31
     seed: Annotated[int, Param("Seed", min=0)] = 0
     validation_crops: Annotated[int, Param("Validation crops", min=1)] = 96
@@ -131,8 +131,8 @@ class SynthesisSettings(Settings):
     noise_max: Annotated[float, Param("Highest variance per grey level", min=0.05)] = 2.0
     snr_min: Annotated[float, Param("Lowest spot SNR", min=0.01)] = 0.1
     snr_max: Annotated[float, Param("Highest spot SNR", min=0.1)] = 28.0
-    window_min: Annotated[int, Param("Smallest median window", unit="frames", min=3)] = 5
-    window_max: Annotated[int, Param("Largest median window", unit="frames", min=3)] = 61
+    window_min: Annotated[int, Param("Smallest median window", unit="projections", min=3)] = 5
+    window_max: Annotated[int, Param("Largest median window", unit="projections", min=3)] = 61
     near_field: Annotated[
         float, Param("Part of near-field crops", min=0, max=1, help="Large, line-like spots.")
     ] = 0.25

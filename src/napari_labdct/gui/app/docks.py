@@ -10,8 +10,8 @@ from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from .preferences import PLUGIN
 
-#: The way from a scan to its spots, in the order of work; a dock each.
-WAY = ("Scan", "Denoise", "Compare", "Review")
+#: The way from a scan to its spots and grains, in the order of work; a dock each.
+WAY = ("Scan", "Denoise", "Compare", "Review", "Grains")
 _OURS = "napari-labdct dock"
 
 
@@ -46,7 +46,7 @@ def soon(owner: QWidget, call: Callable[[], object]) -> None:
 
 def join_tabs(panel: QWidget) -> bool:
     """Make a panel's dock a tab of the first one of this package; True if it has become one."""
-    mine, window = _frame_of(panel), main_window(panel)
+    mine, window = frame_of(panel), main_window(panel)
     if mine is None or window is None:
         return False
     first = next(
@@ -71,12 +71,12 @@ def join_tabs(panel: QWidget) -> bool:
 
 def main_window(panel: QWidget) -> QMainWindow | None:
     """The window that a panel's dock belongs to, also while the dock floats."""
-    frame = _frame_of(panel)
+    frame = frame_of(panel)
     window = None if frame is None else frame.parentWidget()
     return window if isinstance(window, QMainWindow) else None
 
 
-def _frame_of(panel: QWidget) -> QDockWidget | None:
+def frame_of(panel: QWidget) -> QDockWidget | None:
     """The dock widget that napari put a panel into."""
     widget = panel.parentWidget()
     while widget is not None and not isinstance(widget, QDockWidget):
@@ -105,7 +105,7 @@ class Workspace(QWidget):
             soon(self, self._open)
 
     def _open(self) -> None:
-        self._viewer.window.remove_dock_widget(_frame_of(self))
+        self._viewer.window.remove_dock_widget(frame_of(self))
         for name in WAY:
             open_dock(self._viewer, name)
         open_dock(self._viewer, WAY[0])

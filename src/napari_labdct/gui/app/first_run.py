@@ -30,8 +30,8 @@ STEPS = (
     ),
     Step(
         "Denoise",
-        "Choose <i>This frame</i> and press <i>Denoise</i>. The network's spots appear in cyan. "
-        "<i>Whole stack</i> then does all projections.",
+        "Choose <i>This projection</i> and press <i>Denoise</i>. The network's spots appear in "
+        "cyan. <i>Whole stack</i> then does all projections.",
     ),
     Step(
         "Compare",

@@ -75,9 +75,9 @@ def _mask(caption: str, colour: str) -> Style:
 
 
 STYLES: dict[str, Style] = {
-    "cleaned": Style("DL", limits=(0, 255)),
-    "network mask": _mask("DL spots", CYAN),
-    "routine mask": _mask("routine spots", ORANGE),
+    "cleaned": Style("network result", limits=(0, 255)),
+    "network mask": _mask("network mask", CYAN),
+    "routine mask": _mask("routine mask", ORANGE),
     "mask": _mask("mask", WHITE),
     "truth": _mask("truth", WHITE),
     "agreement": Style(

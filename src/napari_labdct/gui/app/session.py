@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -84,11 +85,15 @@ class Session(QObject):
         self._jobs: dict[str, Job] = {}
         self._controllers: dict[type, Any] = {}
         self._watched: set[int] = set()
+        self._window: weakref.ref[QMainWindow] | None = None
         self.closed = False
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(120)
         self._rest.timeout.connect(self.frame_changed)
+        self._leaves = QTimer(self)
+        self._leaves.setSingleShot(True)
+        self._leaves.timeout.connect(self._on_leaving)
         viewer.dims.events.current_step.connect(self._on_step)
         viewer.events.theme.connect(self._on_theme)
         events = viewer.layers.events
@@ -335,7 +340,15 @@ class Session(QObject):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if event.type() == QEvent.Type.Show and isinstance(watched, QWidget):
             self._watch(watched)
+        elif event.type() == QEvent.Type.Close and isinstance(watched, QMainWindow):
+            self._leaves.start()  # when the window has answered: a user may decline
         return False
+
+    def _on_leaving(self) -> None:
+        window = None if self._window is None else self._window()
+        with suppress(RuntimeError):  # Qt's part of it is deleted; `destroyed` has told
+            if window is None or not window.isVisible():
+                self.close()
 
     def _watch(self, widget: QWidget) -> None:
         window = widget.parentWidget()
@@ -346,6 +359,8 @@ class Session(QObject):
         if window is not None and id(window) not in self._watched:
             self._watched.add(id(window))
             window.destroyed.connect(self.close)
+            self._window = weakref.ref(window)
+            window.installEventFilter(self)  # PySide6 may keep a closed window for long
 
     def close(self) -> None:
         """Stop the jobs and disconnect from the viewer."""
@@ -354,6 +369,7 @@ class Session(QObject):
         viewer = self._viewer()
         self.closed = True
         self._rest.stop()
+        self._leaves.stop()
         if viewer is not None:
             viewer.layers.events.inserted.disconnect(self._view.align)
             viewer.layers.events.inserted.disconnect(self._on_inserted)

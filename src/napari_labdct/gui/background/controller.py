@@ -23,6 +23,7 @@ from ..app import preferences
 from ..app import result_cache as stores
 from ..app.background_sets import BackgroundSets
 from ..app.job import LatestJob
+from ..app.selection import keeping_selection
 
 if TYPE_CHECKING:
     from ..app.session import Session
@@ -113,7 +114,8 @@ class BackgroundController(QObject):
                 viewer.layers.remove(layer)
             made = _step_layer(stack, name, image)
             made.visible = name == self._visible
-            viewer.layers.append(made)
+            with keeping_selection(viewer.layers):
+                viewer.layers.append(made)
             self._layers[name] = weakref.ref(made), weakref.ref(stack)
 
     def _layer(self, name: str) -> Layer | None:
@@ -251,9 +253,11 @@ class BackgroundController(QObject):
         image = normalised(thing.mean, thing.brightest_percent)
         name = factory.free_name([x.name for x in viewer.layers], f"{thing.name} [background set]")
         info = {"kind": "background set", "recipe": thing.recipe}
-        viewer.layers.append(
-            Image(image, name=name, contrast_limits=(0, 1), metadata={factory.KEY: info}, **placed)
+        shown = Image(
+            image, name=name, contrast_limits=(0, 1), metadata={factory.KEY: info}, **placed
         )
+        with keeping_selection(viewer.layers):
+            viewer.layers.append(shown)
 
 
 def placement(stack: Layer) -> dict[str, Any]:

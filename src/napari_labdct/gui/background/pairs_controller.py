@@ -18,6 +18,7 @@ from ...core.jobs import Progress
 from ...scan.scan import Scan
 from ...training.crops.own_scan_settings import TrainingSetSettings
 from ..app import layers as factory
+from ..app.selection import keeping_selection
 from .controller import placement
 
 if TYPE_CHECKING:
@@ -166,7 +167,8 @@ class PairsController(QObject):
             colours = DirectLabelColormap(color_dict={None: factory.CYAN, 0: "transparent"})
             layer = Labels(image, colormap=colours, opacity=0.6, **shared)
             layer.contour = 1
-        layers.append(layer)
+        with keeping_selection(layers):
+            layers.append(layer)
         self._layers[name] = weakref.ref(layer)
         return layer
 

@@ -64,8 +64,12 @@ class PairsForm(QWidget):
         )
         rows = QFormLayout()
         rows.setContentsMargins(0, 0, 0, 0)
-        self.i0, self.i0_text = self._slider(rows, "I0", 10, 250, 110, "Background level, grey")
-        self.tau, self.tau_text = self._slider(rows, "tau", 0, 40, 10, "Noise level of eq. 2")
+        self.i0, self.i0_text = self._slider(
+            rows, "Background level I0", 10, 250, 110, "Background level, grey"
+        )
+        self.tau, self.tau_text = self._slider(
+            rows, "Noise level tau", 0, 40, 10, "Noise level of eq. 2"
+        )
         self.own_geometry = QCheckBox("Geometry of the open scan")
         tame(
             self.own_geometry, "Geometry of the open scan",

@@ -11,6 +11,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from napari.viewer import Viewer
 
 from ..app import layers as factory
+from ..app.selection import keeping_selection
 from .engine import Held
 from .profile_line import ProfileLine
 from .request import FrameView
@@ -75,7 +76,8 @@ class Derived:
             place = viewer.layers.index(self.layers[after[0]]) if after else len(viewer.layers)
             taken = [layer.name for layer in viewer.layers]
             self.layers[key] = self._make(stack, key, taken)
-            viewer.layers.insert(place, self.layers[key])
+            with keeping_selection(viewer.layers):
+                viewer.layers.insert(place, self.layers[key])
         if "residual_a" in missing:
             linked = [self.layers["residual_a"], self.layers["residual_b"]]
             viewer.layers.link_layers(linked, ("contrast_limits", "gamma", "colormap"))

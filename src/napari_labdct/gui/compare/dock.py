@@ -56,7 +56,7 @@ class CompareDock(Dock):
             self.picker, self.views, self.profile, self.numbers.summary, self.grains, self.pages,
         ):  # fmt: skip
             self.body.addWidget(widget)
-        self.bar = RunBar(self.compare_job, "Compare all", "frame")
+        self.bar = RunBar(self.compare_job, "Compare all", "projection")
         for bar in (*self.panel.bars, self.bar):
             self.footer.addWidget(bar)
         self._connect()
@@ -156,7 +156,7 @@ class CompareDock(Dock):
         view, shown = self.looking.view, self.session.shown_frame()
         match = view.match if view is not None and view.request.index == shown else None
         names = ("" if s is None else s.name for s in map(self.source, "ab"))
-        self.viewing.tell(*names, match, shown, self._omega())
+        self.viewing.tell(*names, match)
 
     # ------------------------------------------------------------------ live looking
 

@@ -62,7 +62,9 @@ class NumbersPanel(QWidget):
         self.stack_label.setAccessibleName("Numbers of the stack")
         self.snr_label = QLabel()
         self.snr_label.setAccessibleName("Against the truth, by SNR")
-        self.curve = Plot("Spots in every projection", "Click to go to a projection", "omega (deg)")
+        self.curve = Plot(
+            "Spots in every projection", "Click to go to a projection", "rotation angle (deg)"
+        )
         self.curve.clicked.connect(self._clicked)
         self.curve.hide()
         self.spread = {
@@ -100,18 +102,18 @@ class NumbersPanel(QWidget):
 
     def show_match(self, index: int, match: Match) -> None:
         """The counts, which come before the measured numbers."""
-        text, rows = _counts(f"frame {index}", match.n_a, match.n_b, match.found)
+        text, rows = _counts(f"projection {index}", match.n_a, match.n_b, match.found)
         self.frame_label.setText(text + _table(rows))
         both, one, two = match.found, len(match.only_a), len(match.only_b)
         self.summary.setText(
-            f"<b>frame {index}</b>: {both} spots in both, {one} only in A, {two} only in B"
+            f"<b>projection {index}</b>: {both} spots in both, {one} only in A, {two} only in B"
         )
 
     def show_frame(self, result: FrameResult) -> None:
         """All numbers of one projection."""
         m = result.match
-        angle = f", {result.omega_deg:g}°" if np.isfinite(result.omega_deg) else ""
-        text, rows = _counts(f"frame {result.frame}{angle}", m.n_a, m.n_b, m.found)
+        angle = f", {result.omega_deg:g} deg" if np.isfinite(result.omega_deg) else ""
+        text, rows = _counts(f"projection {result.frame}{angle}", m.n_a, m.n_b, m.found)
         for label, name in (("median area, px", "area_px"), ("median SNR", "snr")):
             values = [
                 float(np.median(t[name])) if t.size else float("nan")
@@ -135,7 +137,10 @@ class NumbersPanel(QWidget):
             self.snr_label.setText(_snr_table(*by_snr))
         table, numbers = tally.frames, tally.numbers
         text, rows = _counts(
-            f"{numbers['frames']} frames", numbers["spots_a"], numbers["spots_b"], numbers["both"]
+            f"{numbers['frames']} projections",
+            numbers["spots_a"],
+            numbers["spots_b"],
+            numbers["both"],
         )
         rows += [
             ("median area, px", numbers["median_area_px_a"], numbers["median_area_px_b"]),
@@ -148,7 +153,7 @@ class NumbersPanel(QWidget):
         self.stack_label.setText(text + _table(rows))
         turning = bool(np.isfinite(table["omega_deg"]).all())
         self._x = table["omega_deg" if turning else "frame"].astype(float)
-        self.curve.x_label = "omega (deg)" if turning else "projection"
+        self.curve.x_label = "rotation angle (deg)" if turning else "projection"
         self.curve.show_curves(
             [
                 Curve("A", factory.CYAN, self._x, table["spots_a"].astype(float)),
@@ -163,7 +168,7 @@ class NumbersPanel(QWidget):
 
     def set_frame(self, index: int, omega_deg: float) -> None:
         """Mark the shown projection in the curve."""
-        turning = self.curve.x_label.startswith("omega") and np.isfinite(omega_deg)
+        turning = self.curve.x_label.startswith("rotation") and np.isfinite(omega_deg)
         self.curve.set_marker(omega_deg if turning else float(index))
 
     def show_ranking(self, wanted: bool) -> None:
@@ -183,7 +188,7 @@ class NumbersPanel(QWidget):
         for index in tally.worst[:_RANKED]:
             row = table[index]
             item = QListWidgetItem(
-                f"frame {index}: A {row['unexplained_a']}, B {row['unexplained_b']}"
+                f"projection {index}: A {row['unexplained_a']}, B {row['unexplained_b']}"
             )
             item.setData(Qt.ItemDataRole.UserRole, index)
             self.ranking.addItem(item)

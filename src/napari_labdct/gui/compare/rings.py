@@ -11,6 +11,7 @@ from napari.viewer import Viewer
 
 from ..app import layers as factory
 from ..app.predicted_spots import features_of, ring_px
+from ..app.selection import keeping_selection
 
 #: Apart from cyan, orange and white for colour-blind eyes too.
 MAGENTA = "#ff61d2"
@@ -84,4 +85,5 @@ class Rings:
                 **placed,
             )
             self.layers[key] = layer
-            viewer.layers.insert(viewer.layers.index(under[key]) + 1, layer)
+            with keeping_selection(viewer.layers):
+                viewer.layers.insert(viewer.layers.index(under[key]) + 1, layer)

@@ -91,12 +91,12 @@ class RoutinePanel(QWidget):
         self._median_job = session.job("rolling median")
         self._stored: StoredMedian | None = None
         self._prepared = 0  # the window it is of
-        median_bar = RunBar(self._median_job, "Prepare median", "frame", quiet=True)
+        median_bar = RunBar(self._median_job, "Prepare median", "projection", quiet=True)
         median_bar.discard_requested.connect(self._discard_median)
         self._median_job.delivered.connect(self._on_median)
         self._median_job.changed.connect(self.show_median)
         self._median_job.ended.connect(self._on_median_ended)
-        apply_bar = RunBar(routine_job, "Apply", "frame", quiet=True)
+        apply_bar = RunBar(routine_job, "Apply", "projection", quiet=True)
         apply_bar.discard_requested.connect(self._discard)
         side_bar = RunBar(side_job, "Work", "step", quiet=True)
         side_bar.discard_requested.connect(side_job.discard)

@@ -9,7 +9,8 @@ from typing import Any
 from napari.layers import Layer
 from napari.viewer import Viewer
 
-_CORNER = ("text", "visible", "gridded", "position", "font_size")
+#: Of the text over the image; what it says is the session's (`gui.app.view`), or the user's.
+_CORNER = ("visible", "gridded", "position", "font_size")
 
 
 @dataclass(frozen=True)

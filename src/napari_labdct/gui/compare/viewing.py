@@ -115,12 +115,10 @@ class Viewing(QObject):
         if which:
             self.said.emit(f"Flicker shows {which.upper()}: {self._names['ab'.index(which)]}")
 
-    def tell(self, a: str, b: str, match: Match | None, index: int, omega_deg: float) -> None:
-        """Say in the cells what A and B are and found, and which projection this is."""
+    def tell(self, a: str, b: str, match: Match | None) -> None:
+        """Say in the cells what A and B are and found."""
         self._names = (a, b)
         self.view.set_captions(a, b, match)
-        angle = "" if omega_deg != omega_deg else f", {omega_deg:g}°"
-        self.view.set_corner(f"frame {index}{angle}")
 
     def _preset(self, name: str) -> None:
         if self._scan is not None:

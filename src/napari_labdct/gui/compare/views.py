@@ -286,12 +286,6 @@ class CompareView:
             if key in self.layers and self.layers[key].name != text:
                 self.layers[key].name = text
 
-    def set_corner(self, text: str) -> None:
-        """What stands in the corner of the canvas: which projection this is."""
-        viewer = self._session.viewer
-        if self.on and viewer is not None:
-            viewer.canvas.overlays.text.text = text
-
     def flip(self) -> str:
         """Flicker: show the other one; returns which."""
         if self.mode != "flicker":

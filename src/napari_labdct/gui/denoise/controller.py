@@ -210,7 +210,7 @@ class DenoiseController(QObject):
         stack = None if self._stack is None else self._stack()
         session = self._session
         self._store, self._opened = weakref.ref(opened.store), opened
-        what = "DL tracked" if opened.recipe["job"] == "track" else None
+        tracked = opened.recipe["job"] == "track"
         if stack is None or not session.contains(stack):
             return
         cleaned = next(
@@ -218,7 +218,11 @@ class DenoiseController(QObject):
         )
         if cleaned is None:
             cleaned = session.add_result(
-                stack, opened.store, "cleaned", recipe=opened.recipe, what=what
+                stack,
+                opened.store,
+                "cleaned",
+                recipe=opened.recipe,
+                what="tracked result" if tracked else None,
             )
         else:
             session.renew_result(cleaned)
@@ -236,7 +240,7 @@ class DenoiseController(QObject):
                 opened.mask,
                 "network mask",
                 recipe=opened.recipe,
-                what=what and f"{what} spots",
+                what="tracked mask" if tracked else None,
             )
             write_spots_into(mask, opened.mask.settings)
             opened.mask.asleep = False

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..app.session import Session
 
 _PAPER_PX = 1200
-_SCOPES = ("This frame", "Range", "Whole stack")
+_SCOPES = ("This projection", "Range", "Whole stack")
 
 
 class NetworkPanel(QWidget):
@@ -67,7 +67,7 @@ class NetworkPanel(QWidget):
         self.model, self.card = self.choice.box, self.choice.label
         self.device = narrow_combo("Device", "Where the network runs; only what this computer has")
         self.scope = narrow_combo(
-            "Frames", "Try the projection on the screen first, then the whole stack"
+            "Projections", "Try the projection on the screen first, then the whole stack"
         )
         self.scope.addItems(_SCOPES)
         self.scope.setCurrentText(str(self._last.get("scope", _SCOPES[0])))
@@ -99,7 +99,7 @@ class NetworkPanel(QWidget):
         form.addRow("Model", self.choice.row)
         form.addRow(self.card)
         form.addRow("Device", self.device)
-        form.addRow("Frames", self.scope)
+        form.addRow("Projections", self.scope)
         form.addRow(self._range)
         form.addRow("Output", self.output)
         form.addRow(self.form)
@@ -147,7 +147,7 @@ class NetworkPanel(QWidget):
     def frames(self, scan: Scan) -> range:
         """The projections that a run would denoise."""
         scope = self.scope.currentText()
-        if scope == "This frame":
+        if scope == "This projection":
             index = self._session.shown_frame()
             return range(index, index + 1)
         if scope == "Range":
@@ -203,7 +203,8 @@ class NetworkPanel(QWidget):
             text += " Without the rolling median the network is clearly weaker."
         elif not uses_median:
             text += (
-                f" A scan of {scan.n_frames} has no rolling median; single frames come out weaker."
+                f" A scan of {scan.n_frames} has no rolling median; single projections come out "
+                "weaker."
             )
         self.estimate.setText(f"<small>{text}</small>")
 

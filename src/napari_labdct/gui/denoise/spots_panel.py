@@ -144,7 +144,7 @@ class SpotsPanel(QWidget):
 
     def _show_count(self, count: int, index: int) -> None:
         if index == self._session.shown_frame():
-            self.count.setText(f"{count} spot{'s' if count != 1 else ''} in frame {index}")
+            self.count.setText(f"{count} spot{'s' if count != 1 else ''} in projection {index}")
 
     def _on_frame(self) -> None:
         self._show_undone()
@@ -155,7 +155,7 @@ class SpotsPanel(QWidget):
         stack = self._session.stack
         if self._controller.mask_layer(stack) is not None and not self._controller.is_done(stack):
             frame = self._session.shown_frame(stack)
-            self.count.setText(f"Frame {frame} is not denoised yet")
+            self.count.setText(f"Projection {frame} is not denoised yet")
 
     # ------------------------------------------------------------------ what is there
 
@@ -180,7 +180,7 @@ class SpotsPanel(QWidget):
         self.show_track()
         self._show_undone()
         if mask is None:
-            self.count.setText("<small>Denoise a frame to see its spots.</small>")
+            self.count.setText("<small>Denoise a projection to see its spots.</small>")
 
     def _show_targets(self, layer: Layer | None) -> None:
         """Say in the words on the controls which of several results they act on."""
@@ -213,11 +213,11 @@ class SpotsPanel(QWidget):
     # ---------------------------------------------------------------------- saving
 
     def _export(self) -> None:
-        self._ask_and_write("Export the mask", "spots", self._controller.files.write_mask)
+        self._ask_and_write("Export the mask", "mask", self._controller.files.write_mask)
 
     def _save(self) -> None:
         self._ask_and_write(
-            "Save the network result", "cleaned", self._controller.files.write_result
+            "Save the network result", "denoised", self._controller.files.write_result
         )
 
     def _ask_and_write(self, title: str, what: str, write: Any) -> None:
@@ -252,6 +252,6 @@ class SpotsPanel(QWidget):
 
 
 def _brackets(stack: Layer | None, result: Layer) -> str:
-    """What stands behind the scan's name in the name of a result, as ``[DL tracked]``."""
+    """What stands behind the scan's name in the name of a result, as ``[tracked result]``."""
     prefix = "" if stack is None else f"{stack.name} "
     return result.name.removeprefix(prefix)

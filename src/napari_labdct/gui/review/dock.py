@@ -145,8 +145,12 @@ class SpotsDock(Dock):
         super().showEvent(event)
         self._look_again()
 
+    def came_to_front(self) -> None:
+        self._look_again()
+
     def _look_again(self, *_: object) -> None:
-        self.sources.look_again()
+        if not self.behind:  # the outlines would cover what another dock shows
+            self.sources.look_again()
 
     # ---------------------------------------------------------------------- filter
 
@@ -201,7 +205,7 @@ class SpotsDock(Dock):
         if key is None or self.table.current_key() == key:
             return
         if not self.table.go_to(key):
-            self.say(f"Spot {key[1]} of frame {key[0]} does not pass the filter.")
+            self.say(f"Spot {key[1]} of projection {key[0]} does not pass the filter.")
 
     def _on_frame(self) -> None:
         if self.filters.follows_frame:

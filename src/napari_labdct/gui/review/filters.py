@@ -56,8 +56,8 @@ class FilterBar(QWidget):
 
     def _build(self) -> None:
         self.frames, self.status_filter, self.found = QComboBox(), QComboBox(), QComboBox()
-        self.frames.addItems(["All frames", "This frame"])
-        tame(self.frames, "Frames", "Spots of the whole stack, or of the projection shown")
+        self.frames.addItems(["All projections", "This projection"])
+        tame(self.frames, "Projections", "Spots of the whole stack, or of the projection shown")
         self.status_filter.addItems(["Any status", *WORDS["status"]])
         tame(self.status_filter, "Status", "Only spots you decided so")
         self.found.addItems(["Found by any", *WORDS["found_by"][1:]])

@@ -78,7 +78,7 @@ class CropModel(QAbstractListModel):
             key = self.key(index.row())
             return QIcon(picture(self._images.get(key), int(row["status"])))
         if role in (Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleTextRole):
-            text = f"Frame {row['frame']}, spot {row['id']}: SNR {row['snr']:.1f}"
+            text = f"Projection {row['frame']}, spot {row['id']}: SNR {row['snr']:.1f}"
             if np.isfinite(row["confidence"]):
                 text += f", confidence {row['confidence']:.2f}"
             return text + ". Click to reject or to take that back."

@@ -61,7 +61,7 @@ class SourcesPanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form)
         self.one_button = button(
-            "Measure this frame",
+            "Measure this projection",
             "Measure the spots of the projection shown; decisions are kept",
             self._measure_shown,
         )

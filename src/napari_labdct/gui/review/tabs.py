@@ -188,9 +188,9 @@ class ExportTab(QWidget):
         grid.setSpacing(4)
         makers = (
             ("Table...", "CSV, HDF5, COCO-like JSON or Parquet", self._table),
-            ("Mask...", "8-bit TIFF, 0 and 255, same frame order", self._binary),
+            ("Mask...", "8-bit TIFF, 0 and 255, same order of projections", self._binary),
             ("Label stack...", "16-bit TIFF, the spots' ids", self._labels),
-            ("Training pairs...", "Frames, medians and masks you reviewed", self._pairs),
+            ("Training pairs...", "Projections, medians and masks you reviewed", self._pairs),
             ("Picture...", "PNG of the present view", self._picture),
         )
         for k, (text, tooltip, slot) in enumerate(makers):

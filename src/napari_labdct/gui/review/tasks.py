@@ -259,7 +259,7 @@ class Corrector:
         labels = _renumbered(labels, present, self._review.next_id(frame, present))
         at = np.flatnonzero(present != labels)
         change = Edit(at, labels.ravel()[at].astype(np.int32))
-        return self._made(frame, present, change, f"import spots of frame {frame}")
+        return self._made(frame, present, change, f"import spots of projection {frame}")
 
     def _labels(self, frame: int) -> np.ndarray:
         return self._review.labels(frame, self._spots)

@@ -75,7 +75,13 @@ class ScanDock(Dock):
         self.body.addLayout(row)
         self.angles = wrapped()
         self.angles.setAccessibleName("Angles in use")
-        self.body.addWidget(self.angles)
+        self.forget_button = button(
+            "Remove", "The rotation angles are not known", lambda: self._with_stack(self._forget)
+        )
+        below = QHBoxLayout()
+        below.addWidget(self.angles, 1)
+        below.addWidget(self.forget_button)
+        self.body.addLayout(below)
         self.start.editingFinished.connect(self._angles_typed)
         self.increment.editingFinished.connect(self._angles_typed)
 
@@ -202,8 +208,11 @@ class ScanDock(Dock):
         self._even = even
         with QSignalBlocker(self.start), QSignalBlocker(self.increment):
             self.start.setText(f"{omega[0]:g}" if even else "")
+            for line in (self.start, self.increment):
+                line.setPlaceholderText("deg" if even or omega is None else "uneven")
             step = omega[1] - omega[0] if even and omega.size > 1 else None
             self.increment.setText("" if step is None else f"{step:g}")
+        self.forget_button.setVisible(omega is not None)
         if omega is None:
             self.angles.setText("Not given: type start and step, or take them from a file.")
         else:
@@ -258,6 +267,9 @@ class ScanDock(Dock):
         omega = angles(start[0], turn[0], scan.n_frames)
         if scan.omega_deg is None or not np.allclose(omega, scan.omega_deg):
             self._try(lambda: self.controller.set_angles(layer, omega))
+
+    def _forget(self, layer: Layer) -> None:
+        self.controller.set_angles(layer, None)
 
     def _detector_typed(self) -> None:
         layer = self.session.stack

@@ -95,7 +95,7 @@ class SimulateDock(Dock):
     def _build_preview(self) -> None:
         row = QHBoxLayout()
         self.preview_button = button(
-            "Preview", "Make the sample and project one frame of it", self._ask_preview
+            "Preview", "Make the sample and make one projection of it", self._ask_preview
         )
         self.index = QSpinBox()
         tame(self.index, "Projection to preview", "Number of the projection to preview")

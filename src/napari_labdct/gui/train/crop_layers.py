@@ -8,6 +8,7 @@ import numpy as np
 from napari.layers import Image, Layer
 
 from ..app import layers as factory
+from ..app.selection import keeping_selection
 from ..app.session import Session
 from .plot import stretched
 
@@ -52,8 +53,8 @@ class CropLayers:
         else:
             self.remove()
             shown = _columns_of_layers(columns, self._session.stack)
-            for layer in shown:
-                viewer.layers.append(layer)
+            with keeping_selection(viewer.layers):
+                viewer.layers.extend(shown)
             self._layers = [weakref.ref(layer) for layer in shown]
             viewer.reset_view()
         for layer in shown:

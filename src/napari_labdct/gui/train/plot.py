@@ -163,7 +163,7 @@ class Triptych(QWidget):
         grid.setVerticalSpacing(1)
         self.views: dict[str, QLabel] = {}
         for column, (name, caption) in enumerate(
-            (("frame", "x, frame"), ("output", "output"), ("target", "y_c, truth"))
+            (("frame", "x, projection"), ("output", "output"), ("target", "y_c, truth"))
         ):
             view = QLabel()
             view.setAlignment(Qt.AlignmentFlag.AlignCenter)

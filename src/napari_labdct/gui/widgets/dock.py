@@ -25,7 +25,7 @@ from ...core.errors import LabDCTError
 from ...io.formats import dialog_filter
 from ...scan.scan import Scan
 from ..app import first_run
-from ..app.docks import WAY, join_tabs, main_window, open_dock, soon
+from ..app.docks import WAY, frame_of, join_tabs, main_window, open_dock, soon
 from ..app.session import Session, session_of
 from .combos import StackCombo
 from .forms import tame
@@ -86,7 +86,7 @@ class Dock(QWidget):
         self.session.watch_soon(self)
         self.session.warm_up()
         self._problem = ""
-        self._placed = False
+        self._placed = self._behind = False
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
         layout.setSpacing(6)
@@ -145,8 +145,24 @@ class Dock(QWidget):
         super().showEvent(event)
         if not self._placed:  # napari has put it into the window by then
             self._placed = True
+            frame = frame_of(self)
+            if frame is not None:
+                frame.visibilityChanged.connect(self._on_front)
             size = self.window().size()  # before it grows for one dock below another
             soon(self, lambda: self._join_tabs(size))
+
+    @property
+    def behind(self) -> bool:
+        """Whether another tab hides the dock: Qt calls both of them visible."""
+        return self._behind
+
+    def came_to_front(self) -> None:
+        """The dock's tab was chosen; begin with what waited for it."""
+
+    def _on_front(self, visible: bool) -> None:
+        self._behind = not visible
+        if visible:
+            self.came_to_front()
 
     def _join_tabs(self, size: QSize) -> None:
         if join_tabs(self) and not self.window().isMaximized():

@@ -293,6 +293,6 @@ def _short(info: dict[str, Any]) -> str:
     validation = info.get("training", {}).get("validation", {})
     if "f1" in validation:
         parts.append(f"F1 {validation['f1']:.2f} on its validation crops")
-    parts.append(f"median of {info['median_window']} frames")
+    parts.append(f"median of {info['median_window']} projections")
     parts.append(f"threshold {info['threshold']}")
     return "; ".join(parts)

@@ -29,7 +29,8 @@ class RunBar(QWidget):
     verb : str
         What the button says when nothing runs, for example "Denoise".
     unit : str
-        What is counted, for example "frame".
+        What is counted, for example "projection"; empty if steps mean nothing to a user: then
+        shares and the time left are shown.
     quiet : bool
         For jobs that another button starts: nothing is shown until the job begins.
     cancel : (str, str)
@@ -48,7 +49,7 @@ class RunBar(QWidget):
         self,
         job: WatchedJob,
         verb: str = "Run",
-        unit: str = "frame",
+        unit: str = "projection",
         quiet: bool = False,
         cancel: tuple[str, str] = ("Cancel", "Cancelling..."),
         parent: QWidget | None = None,
@@ -139,8 +140,8 @@ class RunBar(QWidget):
             self.button.setAccessibleName(text)
         self.button.setEnabled(state == "running" or (not running and self._ready))
         hint = {
-            "running": "Stop after the present frame; what is done is kept",
-            "cancelling": "Waiting for the present frame to end",
+            "running": "Stop after the present projection; what is done is kept",
+            "cancelling": "Waiting for the present projection to end",
         }.get(state, "" if self._ready else self._why_not)
         self.button.setToolTip(hint or self._verb)
         if self._quiet:
@@ -150,7 +151,8 @@ class RunBar(QWidget):
         self.bar.setVisible(state in ("running", "cancelling", "done", "stopped"))
         self.bar.setRange(0, total if total or not running else 0)
         self.bar.setValue(done)
-        self.bar.setFormat(f"{done} / {total}" if total else "")
+        text = f"{done} / {total}" if self._unit else "%p %"
+        self.bar.setFormat(text if total else "")
         if not total and not running:
             self.bar.hide()
         said = self._sentence()
@@ -176,7 +178,8 @@ class RunBar(QWidget):
         if job.state == "failed":
             return job.error
         if job.state == "stopped":
-            return f"Stopped at {done} of {total}." if total else "Stopped before it began."
+            at = f"{done} of {total}" if self._unit else f"{done / max(total, 1):.0%}"
+            return f"Stopped at {at}." if total else "Stopped before it began."
         if job.state == "done":
             return " ".join(p for p in (self._finished(), job.note) if p)
         if not job.running:
@@ -185,14 +188,15 @@ class RunBar(QWidget):
             return f"{job.progress.message or 'Starting'}..."
         parts = []
         if job.seconds_per_step is not None:
-            parts.append(f"{_time(job.seconds_per_step)} a {self._unit}")
+            if self._unit:
+                parts.append(f"{_time(job.seconds_per_step)} a {self._unit}")
             if job.state == "running":
                 parts.append(f"{_time(job.seconds_left)} left")
         return ", ".join(parts) + (f". {job.note}" if job.note and parts else job.note)
 
     def _finished(self) -> str:
         total = self._job.progress.total
-        if not total:
+        if not total or not self._unit:
             return "Done."
         return f"Done: {total} {self._unit}{'s' if total != 1 else ''}."
 

@@ -115,7 +115,7 @@ class TrainingSetSettings(MixSettings):
         int | None,
         Param(
             "Rolling median",
-            "frames",
+            "projections",
             3,
             361,
             2,
