@@ -89,3 +89,15 @@ def test_what_is_set_aside_never_takes_a_name_that_is_there(tmp_path):
         aside(path).write_text("")
         names.append(_names(tmp_path))
     assert names[-1] == ["a.damaged", "a.damaged-2", "a.damaged-3"]
+
+
+def test_no_message_has_two_lines_or_a_number_without_end():
+    """Whatever a file holds: the one place that all messages go through sees to it."""
+    from napari_labdct.core.errors import ScanError, reason
+
+    said = str(ScanError(f"{'a' * 5}\n\nb.tif has {10**400} pixels; copy it again."))
+    assert said.startswith("aaaaa b.tif has 1000")
+    assert said.endswith("...  pixels; copy it again.".replace("  ", " "))
+    assert len(said) < 100
+    for text in ("it's 'U" + "<" * 300, 'header: "{\'a\': ' + "x" * 300 + '"', "word" * 90):
+        assert len(reason(ValueError(text))) <= 90

@@ -473,8 +473,13 @@ def test_convert_on_the_command_line(tmp_path, capsys):
     assert capsys.readouterr().out.strip() == str(tmp_path / "b.tesr")
     ask = ["convert", str(tmp_path / "b.tesr"), str(tmp_path / "c.dream3d"), "--material", "Fe"]
     assert main(ask) == 0
+    there = (tmp_path / "c.dream3d").read_bytes()
+    assert main(ask) == 0  # its own result, found by its content
+    assert (tmp_path / "c.dream3d").read_bytes() == there
+    (tmp_path / "c.dream3d").write_bytes(b"mine")
     assert main(ask) == 1
     assert "overwrite" in capsys.readouterr().err
+    assert (tmp_path / "c.dream3d").read_bytes() == b"mine"
     assert main([*ask, "--overwrite"]) == 0
     found = read_grain_map(tmp_path / "c.dream3d")
     assert misorientation_deg(found.grains.orientations, u, FE.symmetry).max() < 1e-4

@@ -13,6 +13,9 @@ from collections.abc import Iterable
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 78
 _LONGEST = 80
+_LONGEST_PIECE = 40
+_MANY_DIGITS = re.compile(rf"\d{{{_LONGEST_PIECE + 4},}}")
+_LINE_ENDS = re.compile(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
 
 
 def quoted(value: object) -> str:
@@ -25,7 +28,13 @@ def quoted(value: object) -> str:
 
 
 class LabDCTError(Exception):
-    """Base of every fault this package explains to the user."""
+    """Base of every fault this package explains to the user: one line, no number without end."""
+
+    def __init__(self, *parts: object) -> None:
+        if parts and isinstance(parts[0], str):
+            text = _MANY_DIGITS.sub(lambda found: f"{found[0][:_LONGEST_PIECE]}...", parts[0])
+            parts = (_LINE_ENDS.sub(" ", text), *parts[1:])
+        super().__init__(*parts)
 
 
 class ScanError(LabDCTError):
@@ -67,7 +76,6 @@ def reason(error: object, most: int = 120) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
-_LONGEST_PIECE = 40
 _IN_QUOTES = re.compile(rf"(?<!\w)(['\"`])(?!\s)((?:(?!\1).){{{_LONGEST_PIECE + 4},}})(?:\1|$)")
 _ONE_WORD = re.compile(rf"\S{{{_LONGEST_PIECE + 24},}}")
 

@@ -137,6 +137,10 @@ def _plain(value: Any) -> Any:
     return value
 
 
+#: Of whole numbers, beyond which no float can be made of them.
+_LARGEST = sys.float_info.max
+
+
 def _check(field: Field, value: Any) -> Any:
     """Return the value as the field's type, or raise a sentence that names the field."""
     param = field.param
@@ -150,7 +154,7 @@ def _check(field: Field, value: Any) -> Any:
             number = field.type(_decimal(value))
         except (TypeError, ValueError, OverflowError):
             raise SettingsError(f"{label} must be a number, not {quoted(value)}.") from None
-        if not math.isfinite(number) or isinstance(value, bool):
+        if isinstance(value, bool) or not abs(number) < math.inf or abs(number) > _LARGEST:
             raise SettingsError(f"{label} must be a finite number, not {quoted(value)}.")
         if field.type is int and float(value) != number:
             raise SettingsError(f"{label} must be a whole number, not {quoted(value)}.")

@@ -265,7 +265,8 @@ def _sites(block: Any, path: Path, cell: tuple[float, ...]) -> tuple[Site, ...]:
         share = 1.0 if occupancy in ("", "?", ".") else _number(occupancy)
         if not 0 <= share <= 1.05:
             raise SettingsError(
-                f"{path.name}: the occupancy of {label or symbol} must be 0 to 1, not {occupancy}."
+                f"{path.name}: the occupancy of {_short(label or symbol)} must be 0 to 1, not "
+                f"{_short(occupancy)}."
             )
         if share == 0:
             continue
@@ -273,8 +274,8 @@ def _sites(block: Any, path: Path, cell: tuple[float, ...]) -> tuple[Site, ...]:
         where = (x, y, z)
         if not np.all(np.isfinite(where)) or np.abs(where).max() > 100:
             raise SettingsError(
-                f"{path.name}: the position of {label or symbol} must be three fractions of the "
-                f"cell edges, not {' '.join(position)}."
+                f"{path.name}: the position of {_short(label or symbol)} must be three fractions "
+                f"of the cell edges, not {' '.join(map(_short, position))}."
             )
         element = _element_name(symbol if symbol not in ("", "?", ".") else label)
         size = [_number(u), aniso.get(label, np.nan), _number(b) / (8 * np.pi**2)]
@@ -296,11 +297,19 @@ def _element_name(symbol: str) -> str:
     return symbol[:20]
 
 
+def _short(word: str) -> str:
+    """A word of the file for a sentence."""
+    return word if len(word) <= 20 else f"{word[:17]}..."
+
+
 def _anisotropic(block: Any, cell: tuple[float, ...]) -> dict[str, float]:
     """Equivalent isotropic U (angstrom^2) of each label: sum of U_ij a*_i a*_j a_i.a_j / 3."""
     import gemmi
 
-    unit = gemmi.UnitCell(*cell)
+    try:
+        unit = gemmi.UnitCell(*cell)
+    except RuntimeError:  # no cell has such angles, which is said where the crystal is made of it
+        return {}
     rows = np.array(unit.orth.mat.tolist()).T
     metric = rows @ rows.T
     star = np.sqrt(np.abs(np.diag(np.linalg.inv(metric)))) if np.linalg.det(metric) else np.zeros(3)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import OutputError, ScanError
+from ..core.errors import OutputError, ScanError, reason
 from ..core.files import atomic
 from ..core.stacks import LazyStack
 from ..scan.scan import Scan
@@ -141,7 +141,7 @@ def _explained(act: Callable, path: Path, *more: Any) -> Any:
     except FileNotFoundError:
         raise ScanError(f"{path} does not exist; check the name.") from None
     except Exception as error:
-        detail = " ".join(str(error).split())[:150] or type(error).__name__
+        detail = reason(error)
         raise ScanError(
             f"{path.name} cannot be read ({detail}); it is damaged or of another kind, so copy it "
             "again from the instrument."

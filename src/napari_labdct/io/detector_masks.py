@@ -48,7 +48,7 @@ def read_detector_mask(path: Path) -> np.ndarray:
     elif path.suffix.lower() == ".npy":
         try:
             image = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (*FAULTS, TokenError) as error:  # the header is a piece of Python
+        except (*FAULTS, MemoryError, TokenError) as error:  # the header is a piece of Python
             raise ScanError(
                 f"The detector mask {path} cannot be read ({reason(error)})."
             ) from error

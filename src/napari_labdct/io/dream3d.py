@@ -184,8 +184,8 @@ def _to_our_axes(
     kind: str, rotations: np.ndarray, phase_ids: np.ndarray, laue: np.ndarray
 ) -> np.ndarray:
     """The crystal's x axis from a to a* where the two differ."""
-    for number, crystal in enumerate(laue):
-        if int(crystal) not in _TURNED:
+    for number in np.unique(phase_ids):  # there may be a million classes that no voxel has
+        if not 0 <= number < len(laue) or int(laue[number]) not in _TURNED:
             continue
         here = phase_ids == number
         if kind == "EulerZXZ":

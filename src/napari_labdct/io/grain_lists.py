@@ -141,12 +141,18 @@ def _material(cell: np.ndarray) -> str:
     return fits[0] if len(fits) == 1 else ""
 
 
+_FARTHEST_UM = 1e6
+
+
 def _voronoi(places_um: np.ndarray, names: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
     """Volume of names, edge of a voxel (um), and middle of the volume (um)."""
     from scipy.spatial import cKDTree
 
-    if not np.isfinite(places_um).all():
-        raise ScanError("A place in the list of grains is not a number; correct #translation.")
+    if not (np.abs(places_um) <= _FARTHEST_UM).all():
+        raise ScanError(
+            "A place in the list of grains is not a number, or more than a metre away; correct "
+            "#translation."
+        )
     tree = cKDTree(places_um)
     size = ALONE_UM
     if len(places_um) > 1:

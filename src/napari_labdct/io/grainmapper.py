@@ -424,6 +424,8 @@ def _file_phases(path: Path, file: Any) -> dict[int, FilePhase]:
     if not has(file, "PhaseInfo"):
         return {}
     phases = item(file, "PhaseInfo")
+    if not hasattr(phases, "keys"):
+        raise ScanError(f"{path.name}: PhaseInfo is not a group of phases.")
     for key in phases:
         digits = key.removeprefix("Phase")
         if not (key.startswith("Phase") and digits.isdecimal() and len(digits) < 6):

@@ -77,7 +77,7 @@ def read_spot_csv(
             rows = csv.reader(file)
             header = next(rows, [])
             body = [row for row in rows if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, MemoryError, UnicodeDecodeError, csv.Error) as error:
         raise ScanError(f"{path} cannot be read as CSV ({reason(error)}).") from error
     table = np.zeros(len(body), dtype)
     for name in dtype.names:

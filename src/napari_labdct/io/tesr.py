@@ -163,7 +163,9 @@ def _cells(reader: _Reader, found: dict[str, Any]) -> None:
     words = reader.words()
     if len(words) != 1 or not words[0].isdigit():
         raise ScanError(f"{reader.path.name}: **cell must give the number of cells.")
-    count = int(words[0])
+    count = int(words[0]) if len(words[0]) < 10 else MOST_VOXELS + 1
+    if count > MOST_VOXELS:
+        raise ScanError(f"{reader.path.name}: **cell gives more cells than a map has voxels.")
     found["cell_ids"] = np.arange(1, count + 1)
     while reader.peek().startswith("*") and not reader.peek().startswith("**"):
         part = reader.line().split()[0]

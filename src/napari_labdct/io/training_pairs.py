@@ -89,5 +89,10 @@ def read_training_pairs(folder: str | Path) -> Iterator[dict[str, Any]]:
                     f"{folder / 'pairs.json'} names {quoted(entry[name])}, which is not beside it; "
                     "save the pairs again."
                 )
+            if not (folder / entry[name]).is_file():
+                raise ScanError(
+                    f"{folder} lacks {quoted(entry[name])}, which its pairs.json names; save the "
+                    "pairs again."
+                )
         images = {n: TiffFrames([folder / entry[n]])[0] for n in names}
         yield {"index": entry["index"], **images}

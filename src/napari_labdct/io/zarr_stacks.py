@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import OutputError, ScanError, reason
+from ..core.errors import OutputError, ScanError, quoted, reason
 from ..core.files import atomic_folder
 from ..core.reading import check_regular
 from ..core.stacks import LazyStack
@@ -21,6 +21,7 @@ from ..scan.scan import Scan
 from .facts import MOST_FRAME_BYTES, Facts, check_frame, entries_of, needed
 
 _KEY = "napari-labdct"
+_MOST_FRAMES = 10**8
 _MOST_FILES = 100_000  # of a store are looked at: none may be a pipe, which never ends
 _LONGEST_REASON = 75  # zarr's errors hold what stands in the file
 _MOST_PIECES = 20_000
@@ -81,7 +82,12 @@ def open_zarr(path: Path, inside: str = "") -> Scan:
     _check(path, array, axes)
     frames = ZarrFrames(path, array)
     _gather(facts, attributes, axes, scale, frames)
-    _missing(array, facts)
+    try:
+        _missing(array, facts)
+    except Exception as error:  # pieces of no size, or more than can be counted
+        raise ScanError(
+            f"{path.name} is a damaged Zarr array ({reason(error)}); copy it again."
+        ) from error
     facts.inside = inside
     name = path.name.removesuffix(".zarr").removesuffix(".ome")
     return facts.scan(frames, name, int(_known(attributes).get("orientation", 1)))
@@ -132,6 +138,10 @@ def _check(path: Path, array: Any, axes: list[dict[str, Any]]) -> None:
         raise ScanError(f"{path.name} has axes {told}; a scan needs (projections, y, x).")
     if long and names and axes[long[0]].get("type") == "channel":
         raise ScanError(f"{path.name} holds {shape[long[0]]} channels, no projections.")
+    if max(shape) > _MOST_FRAMES:
+        raise ScanError(
+            f"{path.name} declares {quoted(max(shape))} projections or pixels in a row."
+        )
     if min(shape) < 1:
         raise ScanError(f"{path.name} is empty: its shape is {shape}.")
     check_frame(path.name, *shape[-2:], array.dtype)

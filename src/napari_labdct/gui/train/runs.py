@@ -153,7 +153,7 @@ def alive(pid: int) -> bool:
         return _alive_on_windows(pid)
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # no process has a number of twenty digits
         return False
     except PermissionError:
         return True
