@@ -99,5 +99,5 @@ def test_no_message_has_two_lines_or_a_number_without_end():
     assert said.startswith("aaaaa b.tif has 1000")
     assert said.endswith("...  pixels; copy it again.".replace("  ", " "))
     assert len(said) < 100
-    for text in ("it's 'U" + "<" * 300, 'header: "{\'a\': ' + "x" * 300 + '"', "word" * 90):
+    for text in ("it's 'U" + "<" * 300, "header: \"{'a': " + "x" * 300 + '"', "word" * 90):
         assert len(reason(ValueError(text))) <= 90

@@ -56,7 +56,7 @@ def test_summaries_draw_with_and_without_angles():
     table["frame"], table["omega_deg"] = range(4), np.nan
     assert pictures.frame_curve(table).axes[0].get_xlabel() == "projection"
     table["omega_deg"] = range(4)
-    assert pictures.frame_curve(table).axes[0].get_xlabel() == "omega (deg)"
+    assert pictures.frame_curve(table).axes[0].get_xlabel() == "rotation angle (deg)"
     spots = np.zeros(9, SPOT_DTYPE)
     spots["area_px"], spots["snr"] = range(1, 10), np.linspace(-1, 9, 9)
     assert len(pictures.distributions(spots, spots[:0]).axes) == 2

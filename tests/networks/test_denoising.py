@@ -95,7 +95,7 @@ def test_the_model_is_part_of_the_recipe(tmp_path):
 
 @pytest.mark.parametrize(
     ("n", "use_median", "seen", "words"),
-    [(1, True, False, "single frames"), (2, True, False, "single frames"),
+    [(1, True, False, "single projections"), (2, True, False, "single projections"),
      (9, False, False, ""), (9, True, True, ""), (4, True, True, "was cut to the 4")],
 )  # fmt: skip
 def test_when_there_is_no_median_the_user_is_told(tmp_path, n, use_median, seen, words):

@@ -467,12 +467,12 @@ class Measurement(Job):
         """As `Job.make`; frames that `store` lacks are made even if the set is there."""
         output = Path(path).expanduser()
         spare_inputs([output], self.scan)
-        there = is_there(output, self, self.called, overwrite)
-        if there and (self.store is None or self.store.complete):
-            yield Progress(1, 1, f"{output} holds this background already.")
-            return
         make_folder(output.parent)
         with alone(output):
+            there = is_there(output, self, self.called, overwrite)
+            if there and (self.store is None or self.store.complete):
+                yield Progress(1, 1, f"{output} holds this background already.")
+                return
             yield from self.run()
             if not there:
                 made = self.result(self.called)

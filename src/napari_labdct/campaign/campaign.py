@@ -30,7 +30,7 @@ from ..core.files import atomic, make_folder
 from ..networks.devices import available_cores
 from .kinds import TABLE
 from .recipe_file import Recipe, read_recipe, recipe_of
-from .steps import DONE, FAILED, do, plan
+from .steps import DONE, FAILED, do, let_go, plan
 
 _MOST_KILLED = 5
 _one_at_a_time = threading.Lock()  # what a command prints is caught for the whole process
@@ -180,6 +180,9 @@ class Campaign:
                 continue
             if only_failed and not any(one.state == FAILED for one in planned):
                 continue
+            for one in planned:
+                if one.state == DONE:
+                    let_go(one, self.output / name)
             threads = max(1, available_cores() // workers) if workers > 1 else 0
             queues[name] = [
                 Unit(

@@ -217,6 +217,13 @@ def do(
         _write(record, planned, DONE, files=_sizes(step, folder))
 
 
+def let_go(planned: Planned, folder: str | Path) -> None:
+    """Take away the lock that a kill at the very end of a step leaves beside its record."""
+    step, folder = planned.step, Path(folder).expanduser()
+    with alone(_record(folder, step), folder / step.name):
+        pass
+
+
 def _note_failure(record: Path, planned: Planned, error: str) -> None:
     try:
         _write(record, planned, FAILED, error=error, replaces=planned.replaces)

@@ -29,7 +29,13 @@ def add_command(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--grains", required=True, metavar="GRAINS.h5", help="input: of 'labdct grains'"
     )
-    parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="output")
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="FOLDER",
+        help="output: spots, labels and what is left over",
+    )
     parser.add_argument("--material", help="element symbol or CIF file; the map's if not given")
     parser.add_argument("--overwrite", action="store_true", help="replace another result")
     add_arguments(parser, RefineSettings)

@@ -143,12 +143,12 @@ class GrainMapping(Job):
             raise OutputError(f"{output.name} must end in .h5; give such a name.")
         spare_inputs([output, output.with_suffix(".csv")], *self.inputs)
         state = output.with_name(output.name + ".part.json")
-        if written(output, self.recipe(), self.points, overwrite):
-            remove(state)  # killed before it was
-            yield Progress(1000, 1000, f"{output} holds this result already.")
-            return
         make_folder(output.parent)
         with alone(output):
+            if written(output, self.recipe(), self.points, overwrite):
+                remove(state)  # killed before it was
+                yield Progress(1000, 1000, f"{output} holds this result already.")
+                return
             yield from self.run(state, keep_state=True)
             assert self.result is not None  # the run has come to its end
             write_result(output, self.result)

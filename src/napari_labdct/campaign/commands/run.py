@@ -9,7 +9,7 @@ from ... import cli
 from ...core.files import make_folder
 from ...core.locks import alone
 from ..recipe_file import Recipe, read_recipe, recipe_of_result
-from ..steps import DONE, do, plan
+from ..steps import DONE, do, let_go, plan
 
 
 def add_command(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +41,7 @@ def _run(recipe: Recipe, given: argparse.Namespace) -> None:
         place = f"{k + 1} of {len(recipe.steps)}: {one.step.name}"
         if one.state == DONE:
             print(f"{place}, done before", file=sys.stderr)
+            let_go(one, given.output)
             continue
         print(place, file=sys.stderr)
         do(one, given.scan, given.output, cli.perform, given.overwrite)

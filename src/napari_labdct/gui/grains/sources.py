@@ -62,7 +62,7 @@ def masks_of(layer: Layer, scan: Scan) -> Masks:
         )
 
     def read() -> tuple[Any, str]:
-        from ...evaluation.comparison import Enlarged
+        from ...spots.stacks import Enlarged
 
         stack = data
         if tuple(stack.shape[1:]) != scan.shape:
