@@ -183,7 +183,8 @@ def test_pixels_without_information_stop_no_run_and_hold_no_spot(tmp_path):
 
 def test_frames_at_once_give_the_file_that_one_after_another_give(tmp_path, monkeypatch):
     """On two threads, in both precisions, with a cancel on the way; threads are as before."""
-    torch = pytest.importorskip("torch")
+    import torch
+
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
     scan = Scan(np.tile(STACK, (1, 2, 2)))
     for device in ("cpu", "cpu:bf16"):
@@ -218,7 +219,8 @@ def test_frames_at_once_give_the_file_that_one_after_another_give(tmp_path, monk
 
 
 def test_as_many_frames_at_once_as_the_memory_holds(monkeypatch):
-    torch = pytest.importorskip("torch")
+    import torch
+
     job = Denoiser(Scan(STACK), DenoiseSettings(device="cpu"))
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
     assert job.at_once == denoising.MOST_AT_ONCE
