@@ -19,7 +19,9 @@ SCAN_YAML = {"frames", "omega_deg", "omega_csv"} | {
 }
 MADE_WHEN_BUILT = {"commands.md"}  # pages of the site that are in no commit
 # Settings that no dock and no command shows.
-INNER = {"BlobSettings", "CutSettings", "MixSettings", "SimulatedScansSettings"}
+INNER = {
+    "BlobSettings", "CutSettings", "MedianSettings", "MixSettings", "SimulatedScansSettings",
+}  # fmt: skip
 
 
 def load(name: str):

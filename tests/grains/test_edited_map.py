@@ -7,6 +7,7 @@ import pytest
 
 from napari_labdct.core.errors import OutputError, ScanError, SettingsError
 from napari_labdct.crystal import misorientation_deg
+from napari_labdct.crystal.orientation import quaternions_to_matrices
 from napari_labdct.grains.edited_map import EditedMap, measured_map, write_edited
 from napari_labdct.grains.opened_map import open_map
 from napari_labdct.grains.results import write_result
@@ -164,7 +165,9 @@ def test_a_corrected_map_is_written_and_opened_again(opened, tmp_path):
     np.testing.assert_array_equal(again.table["grain"], np.delete(opened.table["grain"], 1))
     assert again.recipe["corrections"] == 1
     inside = again.grains.labels > 0
-    np.testing.assert_allclose(again.rotations[inside], opened.rotations[inside], atol=1e-5)
+    # near half a turn an equivalent orientation is written, so not the numbers are compared
+    turned = (quaternions_to_matrices(m.rotations[inside].astype(float)) for m in (again, opened))
+    assert misorientation_deg(*turned, opened.material.symmetry).max() < 0.01
 
 
 def test_what_is_no_map_is_refused(tmp_path):
