@@ -148,3 +148,10 @@ def test_a_grain_that_is_not_there_explains_nothing(noisy):
 def test_a_mask_of_another_size_is_refused(noisy):
     with pytest.raises(ScanError, match="its own mask"):
         GuidedSpots(noisy.scan, noisy.masks[:3], noisy.grains)
+
+
+def test_every_significance_has_a_bin():
+    """Below the noise, too, and where the noise is nothing."""
+    from napari_labdct.grains.guided import _bin_of
+
+    assert _bin_of(np.array([-3.0, 0, 4.5, 11.9, 12, np.inf])).tolist() == [0, 0, 1, 4, 5, 5]

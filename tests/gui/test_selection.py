@@ -20,7 +20,11 @@ ASKED_FOR = {
     ("review/layers.py", "region_layer"),
     ("scan/controller.py", "show_shapes"),
     ("scan/mask.py", "show"),
-    ("widgets/grains_view.py", "_fill"),  # a viewer of its own
+    # viewers of their own
+    ("widgets/grains_view.py", "_fill"),
+    ("grains/canvas.py", "_fill"),
+    ("grains/canvas.py", "_points"),
+    ("grains/canvas.py", "_add_chosen"),
 }
 
 

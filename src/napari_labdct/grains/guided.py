@@ -139,6 +139,11 @@ _Found = tuple[
 ]
 
 
+def _bin_of(strength: np.ndarray) -> np.ndarray:
+    """Bins of `_EDGES` in which significances (n,) lie; those below 0 count as 0."""
+    return np.clip(np.digitize(strength, _EDGES) - 1, 0, len(_EDGES) - 2)
+
+
 class GuidedSpots(FrameJob):
     """Spots of a scan as its grains explain them: label images, and a table with grain and hkl.
 
@@ -356,7 +361,7 @@ class GuidedSpots(FrameJob):
             known = np.zeros(len(strength) + 1, bool)
             for k in np.flatnonzero(evidence[:, 2] >= threshold).tolist():
                 known[components[spots.pixels(k, LABEL_LEVEL)]] = True
-            which = np.digitize(strength, _EDGES) - 1
+            which = _bin_of(strength)
             with_grain += np.bincount(which[known[1:]], minlength=len(with_grain))
             without += np.bincount(which[~known[1:]], minlength=len(without))
         share = without[-1] / max(with_grain[-1] + without[-1], 1)
@@ -447,7 +452,7 @@ class GuidedSpots(FrameJob):
         known[components[labels > 0]] = True
         strength = significance(z, components, enough=20.0)
         keep = np.zeros(len(known), bool)
-        keep[1:] = level.kept[np.digitize(strength, _EDGES) - 1] & ~known[1:]
+        keep[1:] = level.kept[_bin_of(strength)] & ~known[1:]
         number = np.zeros(len(known), np.int32)
         number[keep] = len(rows) + np.arange(1, int(keep.sum()) + 1)
         alone = keep[components] & (labels == 0)
