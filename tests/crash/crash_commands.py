@@ -15,6 +15,8 @@ GIVEN = (
     "simulate -o IN/sim --diameter-um=80 --height-um=80 --mean-grain-um=40 --frames=3 "
     f"--start-deg=10 --step-deg=25 {_SMALL}",
     f"simulate -o IN/grains {_GRAINS}",
+    "simulate -o IN/few --diameter-um=80 --height-um=80 --mean-grain-um=40 --frames=12 "
+    f"--start-deg=0 --step-deg=30 {_SMALL}",
     "background IN/five.tif -o IN/set.h5",
     "denoise IN/sim/scan.yaml -o IN/clean.tif --median-window 3 --binning 1 --device cpu",
     "synthesise IN/set.h5 -o IN/pairs --scan IN/sim/scan.yaml --pairs 3 --samples D18 "
@@ -43,7 +45,7 @@ COMMANDS = {
     "--sample cylinder --diameter-um 70 --height-um 90 --voxel-um 6 --effort quick --threads 1",
     "run": "run IN/recipe.yaml IN/frames.tif -o OUT/one",
     "batch": "batch run IN/recipe.yaml IN/frames.tif -o OUT/many --logs IN/logs",
-    "refine": "refine IN/grains/scan.yaml --spots IN/grains/truth.tif --grains IN/grains/grains.h5 "
+    "refine": "refine IN/few/scan.yaml --spots IN/few/truth.tif --grains IN/few/grains.h5 "
     "-o OUT/refined",
     "train": "train OUT/run --iterations 2 --batch 2 --crop-px 64 --validation-crops 1 "
     "--validate-every 1 --checkpoint-every 1 --report-every 1 --device cpu --workers 0",
